@@ -1,1 +1,8 @@
-//! stub
+//! agentd
+
+pub mod chat;
+pub mod mcp;
+pub mod provider;
+pub mod repair;
+pub mod run;
+pub mod store;

@@ -1,0 +1,135 @@
+//! The host side of MCP: starts tool servers, lists their tools, calls them. Every tool is an MCP tool.
+//!
+//! rmcp stays behind this module. A [`Host`](host::Host) holds the servers of one agent; the engine sees it as a
+//! [`ToolHost`]. Always true:
+//! - Whoever got [`Outcome::NeverSent`] can be sure that the server has not seen the call; whoever got
+//!   [`Outcome::Lost`] cannot be sure of anything.
+//! - No server outlives us (`guard`), and none sees more of our environment than it was given.
+//! - One bad tool costs that tool, one bad server that server.
+//!
+//! Left out on purpose: policy, approval, journaling (`engine`), and any retry of a call.
+
+pub mod guard;
+pub mod host;
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use crate::chat::{Part, ToolDef, ToolName};
+
+pub use host::Host;
+
+/// A future tied to what it borrows.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What an engine asks of tool servers.
+pub trait ToolHost: Send + Sync {
+    /// Starts what is not yet started and lists all tools, in a stable order: by server name, then as the server lists
+    /// them. Fails only for a required server; others end up in [`Listing::missing`].
+    fn list(&self) -> BoxFuture<'_, Result<Listing, Error>>;
+
+    /// Gets hold of a live connection for one call, restarting the server if it died. Nothing has been sent when this
+    /// returns. Fails when the server cannot be reached or no longer offers the tool with this hash.
+    fn prepare<'a>(&'a self, tool: &'a ToolDef) -> BoxFuture<'a, Result<Box<dyn Prepared>, Error>>;
+
+    /// Whether nothing of the server process that this guard watched is left, so that a call it was given can no
+    /// longer take effect.
+    fn gone(&self, guard: &GuardId) -> bool;
+
+    /// Ends all servers, in parallel, within a few seconds.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A live connection on which one call can be made.
+pub trait Prepared: Send {
+    /// The guard of the server process; `None` when there is none (in-process, remote, unguarded).
+    fn guard(&self) -> Option<GuardId>;
+
+    /// Sends the call and waits for its answer. Dropping the future tells the server that the call is cancelled.
+    fn call<'a>(self: Box<Self>, call: Call, progress: &'a mut (dyn FnMut(Progress) + Send)) -> BoxFuture<'a, Outcome>;
+}
+
+/// One call, ready to be sent.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The tool.
+    pub tool: ToolName,
+    /// The arguments: the text of a JSON object.
+    pub arguments: Arc<str>,
+    /// Stable over restarts; goes into the request's `_meta` as `agentd/idempotencyKey`.
+    pub idempotency_key: String,
+    /// Longest silence; progress of the server starts it anew.
+    pub idle: Duration,
+    /// Hard cap from now on, whatever the progress.
+    pub total: Duration,
+}
+
+/// What a server says while a call runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// How far it is.
+    pub done: f64,
+    /// Out of how much; `None` when it does not know.
+    pub total: Option<f64>,
+    /// In words; `None` when it says nothing.
+    pub message: Option<String>,
+}
+
+/// How a call ended, as far as we can know.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The server answered, with a result or an error: both are results.
+    Answered(Answered),
+    /// The call was never handed to the server; the text says why.
+    NeverSent(String),
+    /// It was sent, and no answer will come (timeout, dead server, broken transport); the text says what is known.
+    Lost(String),
+}
+
+/// A server's answer to a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered {
+    /// Its content, whole: nothing is dropped or cut here. A part that has no neutral form is kept as its JSON text.
+    pub content: Vec<Part>,
+    /// Its structured content; `None` when it gave none.
+    pub structured: Option<Value>,
+    /// Whether it reports a failure.
+    pub is_error: bool,
+}
+
+/// What the servers of an agent offer.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// All usable tools, with names unique among them.
+    pub tools: Vec<ToolDef>,
+    /// What a person should know: skipped tools, odd schemas, shortened names.
+    pub warnings: Vec<String>,
+    /// Optional servers that are not there, and why.
+    pub missing: Vec<(String, String)>,
+}
+
+/// Names one guarded server process: the file below the guard folder whose lock lives as long as the process tree.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GuardId(pub String);
+
+/// Why a server or a tool cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The server does not start or does not speak MCP; `detail` ends with what it said on stderr.
+    #[error("server {server:?} does not start: {detail}")]
+    NotStarted {
+        /// The server's name in the agent file.
+        server: String,
+        /// What happened.
+        detail: String,
+    },
+    /// The tool is gone, or has another definition than the run was started with.
+    #[error("tool {tool} {change} since the run listed its tools")]
+    Changed {
+        /// The tool.
+        tool: ToolName,
+        /// `changed` or `went away`.
+        change: &'static str,
+    },
+}

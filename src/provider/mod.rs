@@ -1,0 +1,136 @@
+//! Speaks to model servers: one folder per dialect, all behind [`Provider`].
+//!
+//! A dialect has `wire.rs` (the vendor's JSON, read forgivingly), `convert.rs` (pure, from and to `chat`) and
+//! `client.rs` (bytes). Streaming is the only path: an answer that arrives whole is a stream of one piece. Always true:
+//! - An answer is returned only when the stream ended as its dialect ends streams; all else is a [`Failure`].
+//! - Whatever arrives is bounded in bytes and in time.
+//! - Keys never appear in errors, logs or `Debug`.
+//!
+//! Left out on purpose: retries and the choice of another endpoint (`router`), validation of calls (`repair`).
+
+pub mod openai;
+pub mod scripted;
+
+use std::{pin::Pin, time::Duration};
+
+use crate::chat::{Answer, Request};
+
+/// A future tied to what it borrows.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A company or server that serves models.
+pub trait Provider: Send + Sync {
+    /// Sends one request to `model` and reads the answer, telling `seen` of every piece as it arrives. Dropping the
+    /// future closes the connection. Pieces told are previews: on a failure they are worth nothing.
+    fn ask<'a>(
+        &'a self,
+        model: &'a str,
+        request: &'a Request,
+        seen: &'a mut (dyn FnMut(Delta<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Answer, Failure>>;
+
+    /// Whether answers come from a script and not from a model; shown wherever the endpoint is.
+    fn scripted(&self) -> bool {
+        false
+    }
+}
+
+/// A piece of an answer on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delta<'a> {
+    /// More text.
+    Text(&'a str),
+    /// More thinking.
+    Reasoning(&'a str),
+    /// A call has its name; its arguments are still coming.
+    Call(&'a str),
+}
+
+/// How long a request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the connection stands. Default 10 s.
+    pub connect: Duration,
+    /// From the request sent to the first piece of the answer. Default 60 s.
+    pub first_token: Duration,
+    /// Between two pieces. Default 60 s.
+    pub idle: Duration,
+    /// In all. Default 10 min.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            connect: Duration::from_secs(10),
+            first_token: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            total: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Why an attempt brought no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{class}: {message}")]
+pub struct Failure {
+    /// What kind of failure it is: decides what may help.
+    pub class: Class,
+    /// What happened, for people: bounded, without secrets.
+    pub message: String,
+    /// The HTTP status, if there was one.
+    pub status: Option<u16>,
+    /// How long the provider asks us to wait.
+    pub retry_after: Option<Duration>,
+    /// Text of the answer that had arrived and is thrown away, clipped; empty when nothing had.
+    pub discarded: String,
+}
+
+/// What kind of failure an attempt ended with, and so what may help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// Server trouble, network, timeout: the same endpoint again, then another.
+    Transient,
+    /// Too many requests: wait, or another endpoint at once.
+    RateLimited,
+    /// The account is empty: another endpoint; waiting does not help.
+    Quota,
+    /// The key is missing, wrong or not allowed.
+    Credential,
+    /// The endpoint does not serve this model (any more).
+    ModelGone,
+    /// Not served from or to this region.
+    Region,
+    /// The conversation is longer than the model can read.
+    ContextTooLong,
+    /// We sent something that is wrong wherever it is sent.
+    CallerFault,
+    /// The provider refuses this content.
+    ContentRefused,
+    /// The answer broke off or cannot be read.
+    MalformedAnswer,
+}
+
+impl Class {
+    /// The stable name in journal, API and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Class::Transient => "transient",
+            Class::RateLimited => "rate_limited",
+            Class::Quota => "quota",
+            Class::Credential => "credential",
+            Class::ModelGone => "model_gone",
+            Class::Region => "region",
+            Class::ContextTooLong => "context_too_long",
+            Class::CallerFault => "caller_fault",
+            Class::ContentRefused => "content_refused",
+            Class::MalformedAnswer => "malformed_answer",
+        }
+    }
+}
+
+impl std::fmt::Display for Class {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

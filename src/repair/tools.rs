@@ -1,0 +1,3 @@
+//! The tools on offer, each with its schema compiled once.
+/// placeholder
+pub struct ToolSet;
