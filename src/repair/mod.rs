@@ -7,12 +7,14 @@
 //!
 //! This is the seam for the repair ladder: rungs that mend a call slot in between "not exact" and [`Outcome::AskAgain`].
 
+mod text;
 mod tools;
 
 use std::sync::Arc;
 
 use crate::chat::{OfferedName, WrittenCall};
 
+pub use text::{canonical, clip, is_object};
 pub use tools::ToolSet;
 
 /// What checking a call came to.

@@ -1,7 +1,530 @@
-//! A run as a pure machine.
+//! A run as a pure machine: [`Run::next`] says what should be in flight, [`Run::apply`] takes in what did happen.
+//!
+//! The journal of a run is the list of its events; recovery reads the list and applies it, and there is no other
+//! recovery code. Always true:
+//! - `apply` decides nothing: every decision stands in the event. An event that does not fit is refused, and the run
+//!   is then quarantined by whoever reads the journal.
+//! - `next` only looks. Cancel, limits and deadlines are just smaller sets.
+//! - The conversation that a model sees is derived from the state ([`Run::conversation`]), never stored.
+//!
+//! Left out on purpose: clocks, ids, randomness, and every effect. They arrive inside events.
 
 mod event;
 mod id;
+mod next;
+mod render;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use crate::chat::{AnswerPart, CallId, ToolName};
 
 pub use event::*;
 pub use id::{NanoDollars, RunId, Time};
+pub use next::{Ask, CallWant, Want};
+pub use render::FINAL_ANSWER;
+pub use state::{CallRecord, CallState, Finished, Sent, Status, Tally, Wait};
+
+use state::{Answer, Item};
+
+/// Most sendings of one call whose outcome keeps getting lost, before the model is told.
+pub const CALL_ATTEMPTS_MAX: u32 = 3;
+
+/// Most final answers that do not fit before the run fails.
+pub const OUTPUT_REJECTIONS_MAX: u32 = 2;
+
+/// One execution of an agent.
+#[derive(Debug, Clone, Default)]
+pub struct Run {
+    started: Option<Box<Started>>,
+    /// Entries applied.
+    length: u64,
+    /// The time of the newest entry.
+    now: Time,
+    epoch: u64,
+    limits: Limits,
+    tools: Option<ToolsListed>,
+    items: Vec<Item>,
+    /// The newest turn.
+    turn: u32,
+    /// Calls that the newest turn has named so far.
+    turn_calls: u32,
+    /// The request in flight.
+    asking: Option<Asking>,
+    /// Final answers refused since the last input.
+    output_rejections: u32,
+    output_rejection: Option<OutputRejected>,
+    cancelled: bool,
+    wait: Option<Waiting>,
+    end: Option<End>,
+    policies: Vec<PolicyGiven>,
+    /// Tool and canonical arguments of calls whose outcome is unknown for good.
+    doubted: HashSet<(ToolName, String)>,
+    elided: BTreeSet<CallId>,
+    summary: Option<(u32, Arc<str>)>,
+    /// Inbox items taken in.
+    inbox: HashSet<String>,
+    tally: Tally,
+}
+
+#[derive(Debug, Clone)]
+struct Asking {
+    attempt: u32,
+    endpoint: String,
+    live: bool,
+}
+
+/// An event that does not fit the state: the journal is damaged, or the writer has a bug.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("entry {index} does not fit: {reason}")]
+pub struct Misfit {
+    /// The entry.
+    pub index: u64,
+    /// Why.
+    pub reason: String,
+}
+
+impl Run {
+    /// The run with these entries.
+    pub fn replay<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Result<Self, Misfit> {
+        let mut run = Run::default();
+        for entry in entries {
+            run.apply(entry)?;
+        }
+        Ok(run)
+    }
+
+    /// Takes in what happened.
+    ///
+    /// # Errors
+    /// When the event does not fit; the run is then unchanged in all that matters and must not be driven further.
+    pub fn apply(&mut self, entry: &Entry) -> Result<(), Misfit> {
+        let misfit = |reason: String| Misfit { index: entry.index, reason };
+        if entry.index != self.length {
+            return Err(misfit(format!("expected entry {}", self.length)));
+        }
+        if self.started.is_none() != matches!(entry.event, Event::Started(_)) {
+            return Err(misfit("a run starts once, with its first entry".to_owned()));
+        }
+        let active = self.counts_as_active() && !matches!(entry.event, Event::Claimed(_));
+        self.take(entry).map_err(misfit)?;
+        if active {
+            self.tally.active += entry.at.since(self.now);
+        }
+        self.now = self.now.max(entry.at);
+        self.length += 1;
+        Ok(())
+    }
+
+    /// How the run began; `None` before its first entry.
+    pub fn started(&self) -> Option<&Started> {
+        self.started.as_deref()
+    }
+
+    /// Entries so far.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The time of the newest entry.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The frozen tools; `None` before they were listed.
+    pub fn tools(&self) -> Option<&ToolsListed> {
+        self.tools.as_ref()
+    }
+
+    /// How it ended; `None` while it goes on.
+    pub fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// What it has used.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The newest turn; 0 before the first.
+    pub fn turn(&self) -> u32 {
+        self.turn
+    }
+
+    /// The rules that were set while it ran, oldest first.
+    pub fn policies(&self) -> &[PolicyGiven] {
+        &self.policies
+    }
+
+    /// Whether this inbox item was taken in already.
+    pub fn has_taken(&self, inbox: &str) -> bool {
+        self.inbox.contains(inbox)
+    }
+
+    /// One call of the run.
+    pub fn call(&self, id: CallId) -> Option<&CallRecord> {
+        self.answers().flat_map(|answer| &answer.calls).find(|call| call.id == id)
+    }
+
+    /// All calls of the run, oldest first.
+    pub fn calls(&self) -> impl Iterator<Item = &CallRecord> {
+        self.answers().flat_map(|answer| &answer.calls)
+    }
+
+    /// How often the model's final answer was refused since the last input, and the last reason.
+    pub fn output_rejected(&self) -> (u32, Option<&OutputRejected>) {
+        (self.output_rejections, self.output_rejection.as_ref())
+    }
+
+    /// The id for the `nth` call (from zero) of an answer in `turn`.
+    pub fn call_id(&self, turn: u32, nth: u32) -> CallId {
+        let before = if turn == self.turn { self.turn_calls } else { 0 };
+        CallId { turn, call: before + nth + 1 }
+    }
+
+    /// Where the run stands.
+    pub fn status(&self) -> Status {
+        if let Some(end) = &self.end {
+            return end.into();
+        }
+        let want = self.next();
+        if want.is_idle() && !want.waiting.is_empty() { Status::Waiting } else { Status::Running }
+    }
+
+    fn answers(&self) -> impl DoubleEndedIterator<Item = &Answer> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Answer(answer) => Some(answer),
+            _ => None,
+        })
+    }
+
+    fn open_calls(&self) -> &[CallRecord] {
+        self.answers().next_back().map_or(&[], |answer| &answer.calls)
+    }
+
+    fn open_calls_mut(&mut self) -> &mut [CallRecord] {
+        let answer = self.items.iter_mut().rev().find_map(|item| match item {
+            Item::Answer(answer) => Some(answer),
+            _ => None,
+        });
+        answer.map_or(&mut [], |answer| &mut answer.calls)
+    }
+
+    /// Whether something that we sent may still be answered.
+    fn in_flight(&self) -> bool {
+        self.asking.as_ref().is_some_and(|asking| asking.live)
+            || self.open_calls().iter().any(|call| matches!(&call.state, CallState::Started(sent) if sent.live))
+    }
+
+    /// Whether the time until the next entry counts as driven.
+    fn counts_as_active(&self) -> bool {
+        let waits = || {
+            self.open_calls()
+                .iter()
+                .any(|call| call.undecided() || matches!(call.state, CallState::Lost(_) | CallState::Paused(_)))
+        };
+        self.started.is_some() && self.end.is_none() && self.wait.is_none() && (self.in_flight() || !waits())
+    }
+
+    fn take(&mut self, entry: &Entry) -> Result<(), String> {
+        match &entry.event {
+            Event::Started(started) => {
+                self.limits = started.limits;
+                self.started = Some(started.clone());
+            }
+            Event::Claimed(claimed) => self.claim(claimed.epoch)?,
+            Event::InputGiven(given) => self.input(entry.index, given),
+            Event::ToolsListed(listed) => self.tools = Some(listed.clone()),
+            Event::ModelAsked(asked) => {
+                self.going_on()?;
+                self.tally.attempts += 1;
+                self.asking = Some(Asking { attempt: asked.attempt, endpoint: asked.endpoint.clone(), live: true });
+            }
+            Event::AttemptFailed(failed) => {
+                self.asking = None;
+                self.spend(failed.usage.as_ref(), failed.cost, failed.usage.is_some());
+            }
+            Event::ModelAnswered(answered) => self.answered(answered)?,
+            Event::CallRejected(rejected) => {
+                let call = self.open(rejected.call)?;
+                expect(matches!(call.state, CallState::Ready), "a call that was sent cannot be rejected")?;
+                call.state = CallState::Rejected(rejected.reason.clone());
+            }
+            Event::ToolStarted(started) => self.sent(started)?,
+            Event::ToolFinished(finished) => {
+                let call = self.open(finished.call)?;
+                expect(matches!(call.state, CallState::Started(_) | CallState::Paused(_)), "the call was not sent")?;
+                expect(call.attempts == finished.attempt, "another attempt of the call was sent")?;
+                call.state = CallState::Finished(Box::new(Finished {
+                    content: finished.content.clone(),
+                    structured: finished.structured.clone(),
+                    is_error: finished.is_error,
+                }));
+            }
+            Event::CallLost(lost) => {
+                let call = self.open(lost.call)?;
+                let (CallState::Started(sent) | CallState::Paused(sent)) = &call.state else {
+                    return Err("the call was not sent".to_owned());
+                };
+                call.state = CallState::Lost(sent.clone());
+            }
+            Event::DoubtResolved(resolved) => self.resolve(resolved)?,
+            Event::ToolPaused(paused) => {
+                let call = self.open(paused.call)?;
+                let CallState::Started(sent) = &call.state else { return Err("the call was not sent".to_owned()) };
+                call.state = CallState::Paused(sent.clone());
+            }
+            Event::ApprovalAsked(asked) => {
+                let call = self.open(asked.call)?;
+                expect(matches!(call.state, CallState::Ready), "the call was decided already")?;
+                call.asked = Some(asked.clone());
+                call.allowed = false;
+            }
+            Event::ApprovalGiven(given) => {
+                self.note_inbox(given.inbox.as_deref());
+                let call = self.open(given.call)?;
+                expect(call.undecided(), "nobody asked about the call")?;
+                match &given.decision {
+                    Decision::Allow => call.allowed = true,
+                    Decision::Edit(arguments) => {
+                        call.allowed = true;
+                        call.edited = Some(arguments.clone());
+                    }
+                    Decision::Deny(text) => {
+                        let text = text.clone().unwrap_or_else(|| format!("{} refused this call", given.by));
+                        call.state = CallState::Rejected(Rejection::Denied(text));
+                    }
+                }
+            }
+            Event::PolicyGiven(policy) => self.policies.push(policy.clone()),
+            Event::CancelAsked(asked) => {
+                self.note_inbox(asked.inbox.as_deref());
+                if matches!(self.end, None | Some(End::Exhausted { .. })) {
+                    self.end = None;
+                    self.cancelled = true;
+                }
+            }
+            Event::LimitsChanged(changed) => {
+                self.note_inbox(changed.inbox.as_deref());
+                self.limits = changed.limits;
+                if matches!(self.end, Some(End::Exhausted { .. })) {
+                    self.end = None;
+                }
+            }
+            Event::Waiting(waiting) => {
+                self.going_on()?;
+                self.wait = Some(waiting.clone());
+            }
+            Event::Woken(_) => self.wait = None,
+            Event::OutputRejected(rejected) => {
+                self.going_on()?;
+                self.output_rejections += 1;
+                self.output_rejection = Some(rejected.clone());
+                // A rejected call tells the model by its result; text needs a word of ours.
+                if self.open_calls().is_empty() {
+                    self.items.push(Item::Notice(rejected.diagnosis.as_str().into()));
+                }
+            }
+            Event::Compacted(compacted) => {
+                self.elided.extend(&compacted.elided);
+                if let Some(summary) = &compacted.summary {
+                    self.summary = Some((compacted.through, summary.clone()));
+                }
+            }
+            Event::Rebound(rebound) => {
+                if let Some(started) = &mut self.started {
+                    started.definition = rebound.definition.clone();
+                    if let Some(model) = &rebound.model {
+                        started.model = model.clone();
+                    }
+                }
+                self.tools = None;
+            }
+            Event::Forked(_) => self.interrupt(),
+            Event::Noted(noted) => self.note_inbox(noted.inbox.as_deref()),
+            Event::Ended(ended) => {
+                self.going_on()?;
+                if ended.end == End::Cancelled {
+                    self.abandon();
+                }
+                self.end = Some(ended.end.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn claim(&mut self, epoch: u64) -> Result<(), String> {
+        expect(epoch > self.epoch, "an epoch never goes back")?;
+        self.epoch = epoch;
+        self.wait = None;
+        self.interrupt();
+        Ok(())
+    }
+
+    /// Nobody listens any more for what was in flight.
+    fn interrupt(&mut self) {
+        if let Some(asking) = &mut self.asking {
+            asking.live = false;
+        }
+        for call in self.open_calls_mut() {
+            if let CallState::Started(sent) | CallState::Paused(sent) = &mut call.state {
+                sent.live = false;
+            }
+        }
+    }
+
+    /// The calls of a cancelled run get their last word, so that a later input finds every call answered.
+    fn abandon(&mut self) {
+        let unknown: Vec<_> = self
+            .open_calls()
+            .iter()
+            .filter(|call| matches!(call.state, CallState::Lost(_) | CallState::Again(_)))
+            .filter_map(doubt_key)
+            .collect();
+        self.doubted.extend(unknown);
+        for call in self.open_calls_mut().iter_mut().filter(|call| !call.state.settled()) {
+            call.state = match call.state {
+                CallState::Lost(_) | CallState::Again(_) => CallState::Unknown,
+                _ => CallState::NotSent,
+            };
+        }
+    }
+
+    fn input(&mut self, index: u64, given: &InputGiven) {
+        self.note_inbox(given.inbox.as_deref());
+        self.items.push(Item::Input { index, parts: given.parts.clone() });
+        self.end = None;
+        self.cancelled = false;
+        self.wait = None;
+        self.output_rejections = 0;
+        self.output_rejection = None;
+    }
+
+    fn answered(&mut self, answered: &ModelAnswered) -> Result<(), String> {
+        self.going_on()?;
+        expect(self.open_calls().iter().all(|call| call.state.settled()), "earlier calls are still open")?;
+        self.asking = None;
+        self.spend(answered.usage.as_ref(), answered.cost, true);
+        if answered.purpose == Purpose::Compact {
+            return Ok(());
+        }
+        if answered.turn != self.turn {
+            expect(answered.turn == self.turn + 1, "a turn was skipped")?;
+            self.turn = answered.turn;
+            self.turn_calls = 0;
+            self.tally.turns += 1;
+        }
+        let written = answered.parts.iter().filter_map(|part| match part {
+            AnswerPart::Call(call) => Some(call),
+            _ => None,
+        });
+        expect(written.clone().count() == answered.calls.len(), "calls and their parts differ in number")?;
+        let calls: Vec<_> = written
+            .zip(&answered.calls)
+            .map(|(written, call)| CallRecord {
+                id: call.id,
+                written: written.clone(),
+                resolved: call.resolved.clone(),
+                edited: None,
+                attempts: 0,
+                asked: None,
+                allowed: false,
+                state: CallState::Ready,
+            })
+            .collect();
+        for (nth, call) in (0..).zip(&calls) {
+            expect(call.id == self.call_id(answered.turn, nth), "a call has the wrong id")?;
+        }
+        self.turn_calls += calls.len() as u32;
+        let repairs = calls.iter().filter_map(|call| call.resolved.as_ref()).map(|call| call.repairs.len() as u64);
+        self.tally.repairs += repairs.sum::<u64>();
+        let answer = Item::Answer(Answer {
+            turn: answered.turn,
+            parts: answered.parts.clone(),
+            calls,
+            output: answered.output.clone(),
+        });
+        // Input that came while the model answered stands behind the answer that has not seen it.
+        let unseen = |item: &Item| matches!(item, Item::Input { index, .. } if *index >= answered.seen);
+        let place = self.items.iter().rposition(|item| !unseen(item)).map_or(0, |last| last + 1);
+        self.items.insert(place, answer);
+        Ok(())
+    }
+
+    fn sent(&mut self, started: &ToolStarted) -> Result<(), String> {
+        self.going_on()?;
+        let call = self.open(started.call)?;
+        expect(call.resolved.is_some(), "a call that is not valid cannot be sent")?;
+        let again = matches!(call.state, CallState::Lost(_) | CallState::Again(_));
+        expect(again || matches!(call.state, CallState::Ready), "the call was sent already")?;
+        expect(!call.undecided(), "the call waits for a person")?;
+        expect(started.attempt == call.attempts + 1, "an attempt was skipped")?;
+        call.attempts = started.attempt;
+        call.state = CallState::Started(Sent { deadline: started.deadline, guard: started.guard.clone(), live: true });
+        if started.attempt == 1 {
+            self.tally.tool_calls += 1;
+        }
+        Ok(())
+    }
+
+    fn resolve(&mut self, resolved: &DoubtResolved) -> Result<(), String> {
+        self.note_inbox(resolved.inbox.as_deref());
+        let call = self.open(resolved.call)?;
+        let CallState::Lost(sent) = &call.state else { return Err("the call is in no doubt".to_owned()) };
+        call.state = match &resolved.resolution {
+            Resolution::Told => CallState::Unknown,
+            Resolution::Happened(result) => CallState::Happened(result.clone()),
+            Resolution::DidNot => CallState::DidNot,
+            Resolution::Retry => CallState::Again(sent.clone()),
+        };
+        if resolved.resolution == Resolution::Told {
+            let key = doubt_key(call);
+            self.doubted.extend(key);
+        }
+        Ok(())
+    }
+
+    fn spend(&mut self, usage: Option<&crate::chat::Usage>, cost: Option<NanoDollars>, priced: bool) {
+        if let Some(usage) = usage {
+            self.tally.usage += *usage;
+        }
+        match cost {
+            Some(cost) => self.tally.cost.0 = self.tally.cost.0.saturating_add(cost.0),
+            None => self.tally.cost_unknown |= priced,
+        }
+    }
+
+    fn note_inbox(&mut self, inbox: Option<&str>) {
+        self.inbox.extend(inbox.map(str::to_owned));
+    }
+
+    fn going_on(&self) -> Result<(), String> {
+        expect(self.end.is_none(), "the run has ended")
+    }
+
+    fn open(&mut self, id: CallId) -> Result<&mut CallRecord, String> {
+        self.open_calls_mut().iter_mut().find(|call| call.id == id).ok_or_else(|| format!("{id} is no open call"))
+    }
+}
+
+fn expect(holds: bool, otherwise: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+/// What makes two calls the same: the tool and the arguments, whatever their spelling. `None` for a call without
+/// consequences.
+fn doubt_key(call: &CallRecord) -> Option<(ToolName, String)> {
+    let resolved = call.resolved.as_ref()?;
+    (resolved.effect != crate::chat::Effect::Read)
+        .then(|| (resolved.origin.clone(), crate::repair::canonical(call.arguments())))
+}

@@ -1,0 +1,237 @@
+//! What a model gets to see of a run: the conversation, derived from the state.
+//!
+//! Always valid upstream: every tool call that is rendered has an offered name and a JSON object as arguments, and
+//! exactly one result right behind its message. A call that cannot be rendered so stands as clipped text, and its
+//! diagnosis as a message of ours. Arguments are never replaced by `{}`, and a human edit never rewrites a call.
+
+use std::sync::Arc;
+
+use crate::{
+    chat::{AnswerPart, Message, OfferedName, Part, ToolCall, ToolResult},
+    repair::{clip, is_object},
+};
+
+use super::{
+    CallRecord, CallState, Rejection, Run,
+    state::{Answer, Finished, Item},
+};
+
+/// The tool through which an agent with an `output` schema gives its final answer, when other tools are on offer too.
+pub const FINAL_ANSWER: &str = "final_answer";
+
+/// Most bytes of an unreadable call that the model sees again.
+const UNREADABLE_BYTES_MAX: usize = 512;
+
+impl Run {
+    /// The conversation so far, as every model gets it.
+    pub fn conversation(&self) -> Vec<Arc<Message>> {
+        let mut messages = Vec::new();
+        let (through, summary) = match &self.summary {
+            Some((through, summary)) => (*through, Some(summary)),
+            None => (0, None),
+        };
+        if let Some(summary) = summary {
+            messages.push(user(format!("What happened before, in short:\n{summary}")));
+        }
+        let covered = self
+            .items
+            .iter()
+            .rposition(|item| matches!(item, Item::Answer(answer) if answer.turn <= through))
+            .map_or(0, |last| last + 1);
+        for item in &self.items[covered..] {
+            match item {
+                Item::Input { parts, .. } => messages.push(Arc::new(Message::User(parts.clone()))),
+                Item::Notice(text) => messages.push(user(&**text)),
+                Item::Answer(answer) => self.render_answer(answer, &mut messages),
+            }
+        }
+        messages
+    }
+
+    fn render_answer(&self, answer: &Answer, messages: &mut Vec<Arc<Message>>) {
+        let mut parts = Vec::with_capacity(answer.parts.len());
+        let mut results = Vec::new();
+        let mut notices = Vec::new();
+        let mut calls = answer.calls.iter();
+        for part in &answer.parts {
+            match part {
+                AnswerPart::Text(text) => parts.push(Part::Text(text.clone())),
+                AnswerPart::Reasoning(reasoning) => parts.push(Part::Reasoning(reasoning.clone())),
+                AnswerPart::Opaque(opaque) => parts.push(Part::Opaque(opaque.clone())),
+                AnswerPart::Call(_) => {
+                    let Some(call) = calls.next() else { continue };
+                    match self.renderable(call) {
+                        Some(rendered) => {
+                            results.push(self.result(call, rendered.name.clone()));
+                            parts.push(Part::Call(rendered));
+                        }
+                        None => {
+                            let arguments = clip(&call.written.arguments, UNREADABLE_BYTES_MAX);
+                            parts.push(Part::text(format!("[call of {:?} with {arguments:?}]", call.written.name)));
+                            notices.push(format!("That call was not executed: {}", self.outcome(call).text));
+                        }
+                    }
+                }
+            }
+        }
+        if parts.is_empty() {
+            // Providers refuse an assistant message without content.
+            parts.push(Part::text("(no answer)"));
+        }
+        messages.push(Arc::new(Message::Assistant(parts)));
+        messages.extend(results.into_iter().map(|result| Arc::new(Message::Tool(result))));
+        if !notices.is_empty() {
+            messages.push(user(notices.join("\n")));
+        }
+    }
+
+    /// The call as it may go upstream: as resolved, else as written if that is a call of an offered tool.
+    fn renderable(&self, call: &CallRecord) -> Option<ToolCall> {
+        let id = call.id;
+        let opaque = call.written.opaque.clone();
+        if let Some(resolved) = &call.resolved {
+            // What an issuer has signed goes back as it came.
+            let mended = resolved.arguments.as_ref().filter(|_| opaque.is_none());
+            let arguments = mended.unwrap_or(&call.written.arguments).clone();
+            return Some(ToolCall { id, name: resolved.name.clone(), arguments, opaque });
+        }
+        let name = self.offered(&call.written.name)?;
+        (call.written.complete && is_object(&call.written.arguments)).then(|| ToolCall {
+            id,
+            name,
+            arguments: call.written.arguments.clone(),
+            opaque,
+        })
+    }
+
+    fn offered(&self, name: &str) -> Option<OfferedName> {
+        let has_output = self.started.as_ref().is_some_and(|started| started.output_schema.is_some());
+        if has_output && name == FINAL_ANSWER {
+            return Some(FINAL_ANSWER.into());
+        }
+        self.tools.as_ref()?.tools.iter().map(|tool| &tool.name).find(|offered| offered.as_str() == name).cloned()
+    }
+
+    fn result(&self, call: &CallRecord, name: OfferedName) -> ToolResult {
+        let Outcome { text, mut content, is_error } = self.outcome(call);
+        if !text.is_empty() {
+            content.insert(0, Part::text(text));
+        }
+        if content.is_empty() {
+            content.push(Part::text("(no content)"));
+        }
+        ToolResult { call: call.id, name, content, is_error }
+    }
+
+    /// What the model is told about a call.
+    fn outcome(&self, call: &CallRecord) -> Outcome {
+        let error = |text: String| Outcome { text, content: Vec::new(), is_error: true };
+        match &call.state {
+            CallState::Finished(finished) if self.elided.contains(&call.id) => {
+                let bytes: usize = finished.content.iter().map(part_bytes).sum();
+                Outcome {
+                    text: format!("[result of {bytes} bytes left out to save room; call again if it is needed]"),
+                    content: Vec::new(),
+                    is_error: finished.is_error,
+                }
+            }
+            CallState::Finished(finished) => self.finished(call, finished),
+            CallState::Rejected(reason) => error(rejection(reason)),
+            CallState::Unknown => error(
+                "The outcome of this call is unknown: it was sent, and the connection was lost before an answer came. \
+                 Check whether it took effect before you repeat it."
+                    .to_owned(),
+            ),
+            CallState::Happened(result) => Outcome {
+                text: match result {
+                    Some(result) => result.to_string(),
+                    None => "This call took effect; its result was lost.".to_owned(),
+                },
+                content: Vec::new(),
+                is_error: false,
+            },
+            CallState::DidNot => error("This call did not take effect. It may be made again.".to_owned()),
+            CallState::NotSent => error("cancelled; not sent".to_owned()),
+            CallState::Ready
+            | CallState::Started(_)
+            | CallState::Paused(_)
+            | CallState::Lost(_)
+            | CallState::Again(_) => error("no outcome yet".to_owned()),
+        }
+    }
+
+    fn finished(&self, call: &CallRecord, finished: &Finished) -> Outcome {
+        let mut content = finished.content.clone();
+        if let Some(structured) = finished.structured.as_ref().filter(|_| content.is_empty()) {
+            content.push(Part::Text(structured.clone()));
+        }
+        let mut room = self.started.as_ref().map_or(u64::MAX, |started| started.tool_result_bytes_max);
+        for part in &mut content {
+            if let Part::Text(text) = part {
+                let taken = text.len() as u64;
+                if taken > room {
+                    *text = shortened(text, usize::try_from(room).unwrap_or(usize::MAX)).into();
+                }
+                room = room.saturating_sub(taken);
+            }
+        }
+        let text =
+            call.edited.as_ref().map(|edited| format!("ran with edited arguments: {edited}")).unwrap_or_default();
+        Outcome { text, content, is_error: finished.is_error }
+    }
+}
+
+struct Outcome {
+    text: String,
+    content: Vec<Part>,
+    is_error: bool,
+}
+
+fn rejection(reason: &Rejection) -> String {
+    match reason {
+        Rejection::Invalid(diagnosis) => diagnosis.text.clone(),
+        Rejection::Denied(text) => text.clone(),
+        Rejection::Behind(first) => {
+            format!("not run: {first} before it was rejected; make this call again if it still applies")
+        }
+        Rejection::CutAnswer => {
+            "not run: the answer that holds this call was cut off; make the calls again, in smaller parts".to_owned()
+        }
+        Rejection::NotAlone => "call it alone, after the results of the other calls".to_owned(),
+    }
+}
+
+fn user(text: impl Into<Arc<str>>) -> Arc<Message> {
+    Arc::new(Message::User(vec![Part::text(text)]))
+}
+
+fn part_bytes(part: &Part) -> usize {
+    match part {
+        Part::Text(text) => text.len(),
+        Part::Image(media) | Part::Audio(media) => match &media.source {
+            crate::chat::MediaSource::Base64(data) => data.len(),
+            crate::chat::MediaSource::Url(url) => url.len(),
+        },
+        Part::Reasoning(_) | Part::Call(_) | Part::Opaque(_) => 0,
+    }
+}
+
+/// The head and the tail of a long text, with a line between them that tells how much is missing.
+fn shortened(text: &str, bytes: usize) -> String {
+    let head = clip_at(text, bytes * 3 / 4);
+    let mut tail = text.len() - (bytes - bytes * 3 / 4).min(text.len());
+    while !text.is_char_boundary(tail) {
+        tail += 1;
+    }
+    let missing = tail.saturating_sub(head);
+    format!("{}\n[… {missing} bytes of this result left out …]\n{}", &text[..head], &text[tail..])
+}
+
+/// The largest character boundary at or before `bytes`.
+fn clip_at(text: &str, bytes: usize) -> usize {
+    let mut at = bytes.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}

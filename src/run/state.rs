@@ -1,0 +1,221 @@
+//! What a run remembers of its calls and of what it has used.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::chat::{AnswerPart, CallId, Part, Usage, WrittenCall};
+
+use super::{ApprovalAsked, End, NanoDollars, Rejection, Resolved, Time, Waiting};
+
+/// One thing that was said, in the order in which models get to see it.
+#[derive(Debug, Clone)]
+pub(super) enum Item {
+    /// By a person.
+    Input {
+        /// Its place in the journal.
+        index: u64,
+        parts: Vec<Part>,
+    },
+    /// By a model.
+    Answer(Answer),
+    /// By us, to the model: why its answer was not taken.
+    Notice(Arc<str>),
+}
+
+/// A model's answer and what became of its calls.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub turn: u32,
+    pub parts: Vec<AnswerPart>,
+    pub calls: Vec<CallRecord>,
+    /// The run's output, if this answer is one.
+    pub output: Option<Arc<str>>,
+}
+
+/// One call and its story so far.
+#[derive(Debug, Clone)]
+pub struct CallRecord {
+    /// Our id.
+    pub id: CallId,
+    /// The call as the model wrote it.
+    pub written: WrittenCall,
+    /// The call as it may be executed; `None` when it may not.
+    pub resolved: Option<Resolved>,
+    /// The arguments that a person put in place of the resolved ones.
+    pub edited: Option<Arc<str>>,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// The question about it; `None` when nobody was asked.
+    pub asked: Option<ApprovalAsked>,
+    /// Whether it was allowed when asked.
+    pub allowed: bool,
+    /// Where it stands.
+    pub state: CallState,
+}
+
+impl CallRecord {
+    /// The arguments it runs with: edited, else mended, else as written.
+    pub fn arguments(&self) -> &Arc<str> {
+        let mended = self.resolved.as_ref().and_then(|resolved| resolved.arguments.as_ref());
+        self.edited.as_ref().or(mended).unwrap_or(&self.written.arguments)
+    }
+
+    /// Whether a person's word is missing before it may start.
+    pub fn undecided(&self) -> bool {
+        self.asked.is_some() && !self.allowed && matches!(self.state, CallState::Ready)
+    }
+}
+
+/// Where a call stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CallState {
+    /// Not sent yet.
+    Ready,
+    /// Never to be executed.
+    Rejected(Rejection),
+    /// Sent, or about to be.
+    Started(Sent),
+    /// The server wants input first.
+    Paused(Sent),
+    /// Sent, and no answer will come. Nothing is decided yet.
+    Lost(Sent),
+    /// To be sent again.
+    Again(Sent),
+    /// Answered.
+    Finished(Box<Finished>),
+    /// Unknown for good; the model is told.
+    Unknown,
+    /// It did happen, somebody says, with this result.
+    Happened(Option<Arc<str>>),
+    /// It did not happen, somebody says.
+    DidNot,
+    /// The run was cancelled before it was sent.
+    NotSent,
+}
+
+/// One sending of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// When it has certainly ended.
+    pub deadline: Time,
+    /// The guard of the server process.
+    pub guard: Option<String>,
+    /// Whether its sender still lives; a claim ends that.
+    pub live: bool,
+}
+
+/// A tool's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// The content, whole.
+    pub content: Vec<Part>,
+    /// The structured content, JSON text.
+    pub structured: Option<Arc<str>>,
+    /// Whether it is a failure.
+    pub is_error: bool,
+}
+
+impl CallState {
+    /// Whether the model can be told what became of the call, so that the next group may start.
+    pub(super) fn settled(&self) -> bool {
+        match self {
+            CallState::Ready
+            | CallState::Started(_)
+            | CallState::Paused(_)
+            | CallState::Lost(_)
+            | CallState::Again(_) => false,
+            CallState::Rejected(_)
+            | CallState::Finished(_)
+            | CallState::Unknown
+            | CallState::Happened(_)
+            | CallState::DidNot
+            | CallState::NotSent => true,
+        }
+    }
+}
+
+/// What a run has used so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Turns begun.
+    pub turns: u64,
+    /// Calls started; sending one again does not count.
+    pub tool_calls: u64,
+    /// Repairs made.
+    pub repairs: u64,
+    /// Requests to models.
+    pub attempts: u64,
+    /// Tokens of all attempts, as far as known.
+    pub usage: Usage,
+    /// Money of all attempts with a known price.
+    pub cost: NanoDollars,
+    /// Whether some attempt has no known price, so that `cost` is too low.
+    pub cost_unknown: bool,
+    /// Time driven and not waiting.
+    pub active: Duration,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Something is, or should be, in flight.
+    Running,
+    /// It waits, and nothing is in flight.
+    Waiting,
+    /// It has an output.
+    Done,
+    /// It cannot go on by itself.
+    Failed,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// It has used up a limit.
+    Exhausted,
+    /// Its journal is damaged.
+    Quarantined,
+}
+
+impl Status {
+    /// The stable name in journal, API and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Running => "running",
+            Status::Waiting => "waiting",
+            Status::Done => "done",
+            Status::Failed => "failed",
+            Status::Cancelled => "cancelled",
+            Status::Exhausted => "exhausted",
+            Status::Quarantined => "quarantined",
+        }
+    }
+
+    /// The status of that name; `None` for any other text.
+    pub fn parse(name: &str) -> Option<Self> {
+        use Status::*;
+        [Running, Waiting, Done, Failed, Cancelled, Exhausted, Quarantined]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+    }
+}
+
+impl From<&End> for Status {
+    fn from(end: &End) -> Self {
+        match end {
+            End::Done { .. } => Status::Done,
+            End::Failed { .. } => Status::Failed,
+            End::Cancelled => Status::Cancelled,
+            End::Exhausted { .. } => Status::Exhausted,
+        }
+    }
+}
+
+/// One thing that a run waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// A person's word on this call, before it is sent.
+    Approval(CallId),
+    /// A person's word on this call, whose outcome is unknown.
+    Doubt(CallId),
+    /// Input that the server of this call asked for.
+    Input(CallId),
+    /// What a `Waiting` entry says.
+    Other(Waiting),
+}
