@@ -44,6 +44,8 @@ pub struct Run {
     started: Option<Box<Started>>,
     /// Entries applied.
     length: u64,
+    /// The time of the first entry.
+    created: Time,
     /// The time of the newest entry.
     now: Time,
     epoch: u64,
@@ -116,6 +118,9 @@ impl Run {
         if active {
             self.tally.active += entry.at.since(self.now);
         }
+        if self.length == 0 {
+            self.created = entry.at;
+        }
         self.now = self.now.max(entry.at);
         self.length += 1;
         Ok(())
@@ -129,6 +134,11 @@ impl Run {
     /// Entries so far.
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// The time of the first entry.
+    pub fn created(&self) -> Time {
+        self.created
     }
 
     /// The time of the newest entry.

@@ -1,0 +1,474 @@
+//! Wires the parts to runs: opens the store that the settings name, makes providers and tool servers, starts and
+//! resumes runs, and answers for those who only look.
+//!
+//! This is where backends have names. A [`Daemon`] holds what all runs share; a [`Driven`] is one run in our hands.
+//! Always true:
+//! - A run is driven only by who claimed it; whoever else wants something of it posts to its inbox.
+//! - Everything that can be refused (a bad file, an unset variable, an unknown model) is refused before a run starts,
+//!   and on resume before it is claimed.
+//!
+//! Left out so far: several slots, the control socket, supervision of many runs.
+
+mod report;
+pub mod settings;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::Value;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::{
+    agent::{self, Agent},
+    chat::{CallId, Part},
+    engine::{self, Clock, Left, Options, Seen, Stop, SystemClock, World},
+    journal::{self, Journal, Posted, What},
+    mcp::{self, Host, ToolHost, guard},
+    provider::{Provider, openai, scripted},
+    router::{self, Router},
+    run::{
+        CallRecord, CallState, Claimed, Decision, Entry, Event, InputGiven, Limits, LimitsChanged, Misfit, Resolution,
+        Run, RunId, Started, Status, Wait,
+    },
+    store::{self, Columns, Head, InboxId, Memory, Sled, Store},
+};
+
+pub use report::Report;
+use settings::{Dialect, Settings};
+
+/// What all runs of a process share.
+pub struct Daemon {
+    home: PathBuf,
+    store: Arc<dyn Store>,
+    router: Router,
+    clock: Arc<dyn Clock>,
+    guard: Option<guard::Program>,
+    /// Who we are in journals: host and process.
+    node: String,
+}
+
+/// What a new run starts from.
+#[derive(Debug, Clone)]
+pub struct New {
+    /// What the agent file is called in messages.
+    pub file: String,
+    /// The agent file as written.
+    pub definition: Arc<str>,
+    /// The directory that its relative paths start from.
+    pub dir: PathBuf,
+    /// What the agent is told first; `None` when a typed input is enough.
+    pub prompt: Option<String>,
+    /// The typed input that the agent declares.
+    pub input: Option<Value>,
+    /// Another model than the file names.
+    pub model: Option<String>,
+    /// Limits that differ from the file's.
+    pub limits: Overrides,
+}
+
+/// Limits given beside the file's own; `None` keeps what holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// See [`Limits::turns`].
+    pub turns: Option<u64>,
+    /// See [`Limits::tool_calls`].
+    pub tool_calls: Option<u64>,
+    /// See [`Limits::tokens`].
+    pub tokens: Option<u64>,
+    /// See [`Limits::active`].
+    pub active: Option<std::time::Duration>,
+}
+
+impl Overrides {
+    /// These limits, with what is given here in their place.
+    pub fn over(&self, limits: &Limits) -> Limits {
+        Limits {
+            turns: self.turns.or(limits.turns),
+            tool_calls: self.tool_calls.or(limits.tool_calls),
+            tokens: self.tokens.or(limits.tokens),
+            active: self.active.or(limits.active),
+            cost: limits.cost,
+        }
+    }
+}
+
+/// How a run is resumed.
+#[derive(Debug, Clone, Default)]
+pub struct Resume {
+    /// What the agent is told.
+    pub prompt: Option<String>,
+    /// Limits that differ from those in force.
+    pub limits: Overrides,
+}
+
+/// A run in our hands, ready to be driven.
+pub struct Driven {
+    run: Run,
+    journal: Journal,
+    world: World,
+}
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An agent file or the settings are wrong; the text has a line for each fault, with its place.
+    #[error("{0}")]
+    File(String),
+    /// The model reference leads nowhere.
+    #[error("{0}")]
+    Model(#[from] router::Error),
+    /// There is no such run, or more than one whose id begins so.
+    #[error("{0}")]
+    NotFound(String),
+    /// What was asked for does not fit where the run stands.
+    #[error("{0}")]
+    Refused(String),
+    /// The store is locked, damaged, full or poisoned, or the run's journal is.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// A required server does not start.
+    #[error(transparent)]
+    Tools(#[from] mcp::Error),
+    /// The entries of a run do not add up: its journal is damaged.
+    #[error("the journal of this run does not add up: {0}")]
+    Misfit(#[from] Misfit),
+    /// A directory or file of ours cannot be used.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was to be done, with the path.
+        what: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        Error::Journal(error.into())
+    }
+}
+
+impl From<engine::Error> for Error {
+    fn from(error: engine::Error) -> Self {
+        match error {
+            engine::Error::Journal(error) => error.into(),
+            engine::Error::Tools(error) => error.into(),
+            engine::Error::Misfit(error) => error.into(),
+        }
+    }
+}
+
+impl Daemon {
+    /// Opens the store that `settings` name, below `home`, and makes the providers. `guard` is the program that watches
+    /// tool servers; with `None` they only end with us.
+    pub fn open(settings: &Settings, home: &Path, guard: Option<guard::Program>) -> Result<Self, Error> {
+        let store: Arc<dyn Store> = match &settings.store {
+            settings::Store::Memory => Arc::new(Memory::new()),
+            settings::Store::Sled { path } => {
+                let path = path.clone().unwrap_or_else(|| home.join("journal").join("00"));
+                Arc::new(Sled::open(&path, store::sled::Options::default())?)
+            }
+        };
+        Ok(Daemon {
+            home: home.to_owned(),
+            store,
+            router: Router::new(providers(settings)?),
+            clock: Arc::new(SystemClock),
+            guard,
+            node: format!("{}-{}", hostname(), std::process::id()),
+        })
+    }
+
+    /// Starts a run: its first entries are queued, and become durable with its first commit.
+    pub async fn start(&self, new: New) -> Result<Driven, Error> {
+        let agent = parse(&new.file, &new.definition)?;
+        let instructions = agent.instructions(new.input.as_ref()).map_err(|problem| Error::File(problem.to_string()))?;
+        let model = new.model.clone().unwrap_or_else(|| agent.model.name.clone());
+        let world = self.world(&new.file, agent, &new.dir, &model)?;
+        let (prompt, agent) = (first_words(&new)?, &world.agent);
+        let started = Started {
+            agent: agent.name.clone(),
+            definition: new.definition,
+            file: new.file,
+            dir: new.dir.display().to_string(),
+            model,
+            instructions: instructions.map(Into::into),
+            input: new.input.map(|input| input.to_string().into()),
+            output_schema: agent.output.as_ref().map(|schema| schema.to_string().into()),
+            limits: new.limits.over(&agent.limits),
+            ask_again: agent.ask_again,
+            tool_result_bytes_max: agent.tool_result_bytes_max,
+            parent: None,
+            key: None,
+        };
+        let id = RunId(Uuid::now_v7());
+        let (journal, _) = Journal::claim(self.store.clone(), id).await?;
+        let mut driven = Driven { run: Run::default(), journal, world };
+        driven.push(Event::Started(Box::new(started)))?;
+        let given = InputGiven { inbox: None, by: user(), parts: vec![Part::text(prompt)] };
+        driven.push(Event::InputGiven(given))?;
+        engine::start_commit(&driven.run, &mut driven.journal);
+        Ok(driven)
+    }
+
+    /// Takes a run over, to go on with it.
+    pub async fn resume(&self, id: RunId, resume: Resume) -> Result<Driven, Error> {
+        let run = self.replay(id).await?;
+        if let Some(refusal) = refusal(&run, &resume) {
+            return Err(Error::Refused(refusal));
+        }
+        let started = run.started().ok_or_else(|| Error::NotFound(format!("run {id} never started")))?;
+        let agent = parse(&started.file, &started.definition)?;
+        let world = self.world(&started.file, agent, Path::new(&started.dir), &started.model)?;
+        let mut driven = self.claim(id, world).await?;
+        let limits = resume.limits.over(driven.run.limits());
+        if limits != *driven.run.limits() {
+            driven.push(Event::LimitsChanged(LimitsChanged { inbox: None, by: user(), limits }))?;
+        }
+        if let Some(prompt) = resume.prompt {
+            let given = InputGiven { inbox: None, by: user(), parts: vec![Part::text(prompt)] };
+            driven.push(Event::InputGiven(given))?;
+        }
+        Ok(driven)
+    }
+
+    /// Somebody allows or refuses a call; `None` means the only one that waits. Returns which it was.
+    pub async fn decide(&self, id: RunId, call: Option<CallId>, decision: Decision) -> Result<CallId, Error> {
+        let run = self.replay(id).await?;
+        let record = pick(&run, call, CallRecord::undecided, "waits for approval")?;
+        let (call, shown) = (record.id, record.arguments().clone());
+        self.post(id, What::Approval { call, decision, shown }).await?;
+        Ok(call)
+    }
+
+    /// Somebody says what became of a call of unknown outcome; `None` means the only one in doubt.
+    pub async fn resolve(&self, id: RunId, call: Option<CallId>, resolution: Resolution) -> Result<CallId, Error> {
+        let run = self.replay(id).await?;
+        let in_doubt = |call: &CallRecord| matches!(call.state, CallState::Lost(_));
+        let call = pick(&run, call, in_doubt, "is in doubt")?.id;
+        self.post(id, What::Doubt { call, resolution }).await?;
+        Ok(call)
+    }
+
+    /// Somebody wants the run to stop for good.
+    pub async fn cancel(&self, id: RunId) -> Result<(), Error> {
+        let run = self.replay(id).await?;
+        match run.status() {
+            Status::Running | Status::Waiting | Status::Exhausted => self.post(id, What::Cancel).await,
+            status => Err(Error::Refused(format!("run {id} is {} already", status.as_str()))),
+        }
+    }
+
+    /// The runs that can go on by themselves: interrupted ones, and those that wait for a provider or a moment.
+    pub async fn unfinished(&self) -> Result<Vec<RunId>, Error> {
+        let mut unfinished = Vec::new();
+        for head in self.runs().await? {
+            let status = Status::parse(&head.columns.status);
+            if head.damage.is_some() || !matches!(status, Some(Status::Running | Status::Waiting)) {
+                continue;
+            }
+            let want = self.replay(head.run).await?.next();
+            if !want.is_idle() || want.waiting.iter().any(|wait| matches!(wait, Wait::Other(_))) {
+                unfinished.push(head.run);
+            }
+        }
+        Ok(unfinished)
+    }
+
+    /// A run as it stands and all its entries.
+    pub async fn show(&self, id: RunId) -> Result<(Run, Vec<Entry>), Error> {
+        let entries = Journal::read(&*self.store, id).await?;
+        Ok((Run::replay(&entries)?, entries))
+    }
+
+    /// The heads of all runs that have started, newest first.
+    pub async fn runs(&self) -> Result<Vec<Head>, Error> {
+        let mut heads = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.store.heads(after, PAGE).await?;
+            after = page.last().map(|head| head.run);
+            let last = page.len() < PAGE;
+            heads.extend(page.into_iter().filter(|head| head.length > 0 || head.damage.is_some()));
+            if last {
+                heads.sort_by(|a, b| (b.columns.created, b.run).cmp(&(a.columns.created, a.run)));
+                return Ok(heads);
+            }
+        }
+    }
+
+    /// The run that `reference` names: a whole id, the unique beginning of one, or `@last`.
+    pub async fn find(&self, reference: &str) -> Result<RunId, Error> {
+        let heads = self.runs().await?;
+        if reference == "@last" {
+            let last = heads.first().map(|head| head.run);
+            return last.ok_or_else(|| Error::NotFound("there are no runs yet".to_owned()));
+        }
+        let mut found = heads.iter().map(|head| head.run).filter(|run| run.to_string().starts_with(reference));
+        match (found.next(), found.next()) {
+            (Some(run), None) => Ok(run),
+            (None, _) => Err(Error::NotFound(format!("there is no run {reference}; see: agentd runs"))),
+            (Some(_), Some(_)) => {
+                Err(Error::NotFound(format!("more than one run begins with {reference}; give more of its id")))
+            }
+        }
+    }
+
+    /// The tool servers of an agent, not yet started.
+    fn host(&self, file: &str, agent: &Agent, dir: &Path) -> Result<Host, Error> {
+        let env = |name: &str| std::env::var(name).ok();
+        let servers = agent.expand(dir, &env).map_err(|problems| Error::File(problems.to_string()))?;
+        let _ = file;
+        Ok(Host::new(mcp::host::Config { servers, home: Some(self.home.clone()), guard: self.guard.clone() }))
+    }
+
+    fn world(&self, file: &str, agent: Agent, dir: &Path, model: &str) -> Result<World, Error> {
+        let endpoint = self.router.resolve(model)?;
+        let host: Arc<dyn ToolHost> = Arc::new(self.host(file, &agent, dir)?);
+        Ok(World { agent: Arc::new(agent), host, router: self.router.clone(), endpoint, clock: self.clock.clone() })
+    }
+
+    async fn claim(&self, id: RunId, world: World) -> Result<Driven, Error> {
+        let (journal, entries) = Journal::claim(self.store.clone(), id).await?;
+        let run = Run::replay(&entries)?;
+        let epoch = journal.epoch();
+        let mut driven = Driven { run, journal, world };
+        driven.push(Event::Claimed(Claimed { epoch, node: self.node.clone() }))?;
+        Ok(driven)
+    }
+
+    async fn replay(&self, id: RunId) -> Result<Run, Error> {
+        Ok(self.show(id).await?.0)
+    }
+
+    /// Puts something into the inbox of a run that nobody drives, and moves it on into the journal: the run then stands
+    /// where it leads, and whoever resumes it goes on from there.
+    async fn post(&self, id: RunId, what: What) -> Result<(), Error> {
+        let posted = Posted { by: user(), at: self.clock.now(), what };
+        journal::post(&*self.store, id, InboxId(Uuid::now_v7().into_bytes()), &posted).await?;
+        let (mut journal, entries) = Journal::claim(self.store.clone(), id).await?;
+        let mut run = Run::replay(&entries)?;
+        let claimed = Claimed { epoch: journal.epoch(), node: self.node.clone() };
+        engine::absorb(&mut run, &mut journal, &*self.clock, claimed).await?;
+        Ok(())
+    }
+}
+
+impl Driven {
+    /// The run as it stands.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Its id.
+    pub fn id(&self) -> RunId {
+        self.journal.run()
+    }
+
+    /// The endpoint that answers, and whether it is a script and no model.
+    pub fn endpoint(&self) -> (&str, bool) {
+        (self.world.endpoint.name(), self.world.endpoint.scripted())
+    }
+
+    /// How many commits were awaited so far.
+    pub fn commits(&self) -> u64 {
+        self.journal.commits()
+    }
+
+    /// Puts something into the inbox of this run, which the drive takes up at once. Works while it is driven.
+    pub fn post(&self) -> impl Fn(What) -> store::BoxFuture<Result<(), Error>> + Send + Sync + 'static {
+        let (store, clock, id) = (self.journal.store().clone(), self.world.clock.clone(), self.id());
+        move |what| {
+            let (store, posted) = (store.clone(), Posted { by: user(), at: clock.now(), what });
+            Box::pin(async move {
+                journal::post(&*store, id, InboxId(Uuid::now_v7().into_bytes()), &posted).await?;
+                Ok(())
+            })
+        }
+    }
+
+    /// Drives the run until it ends, waits for what this process cannot give, or is told to stop; its servers end with
+    /// that.
+    pub async fn drive(
+        &mut self,
+        options: Options,
+        stop: watch::Receiver<Stop>,
+        seen: &mut (dyn FnMut(Seen<'_>) + Send),
+    ) -> Result<Left, Error> {
+        let left = engine::drive(self.world.clone(), &mut self.run, &mut self.journal, options, stop, seen).await;
+        self.world.host.close().await;
+        Ok(left?)
+    }
+
+    fn push(&mut self, event: Event) -> Result<(), Error> {
+        let entry = self.journal.push(self.world.clock.now().max(self.run.now()), event)?;
+        Ok(self.run.apply(&entry)?)
+    }
+}
+
+/// Heads read at once when listing runs.
+const PAGE: usize = 1000;
+
+fn parse(file: &str, definition: &str) -> Result<Agent, Error> {
+    Agent::parse(file, definition).map_err(|problems| Error::File(problems.to_string()))
+}
+
+/// What the agent is told first: the prompt, the typed input, or both.
+fn first_words(new: &New) -> Result<String, Error> {
+    match (&new.prompt, &new.input) {
+        (Some(prompt), None) => Ok(prompt.clone()),
+        (None, Some(input)) => Ok(input.to_string()),
+        (Some(prompt), Some(input)) => Ok(format!("{prompt}\n\n{input}")),
+        (None, None) => Err(Error::Refused(
+            "the run has nothing to begin with: give a prompt, or --input for an agent that declares one".to_owned(),
+        )),
+    }
+}
+
+/// Why a run cannot be resumed so; `None` when it can.
+fn refusal(run: &Run, resume: &Resume) -> Option<String> {
+    match run.status() {
+        _ if resume.prompt.is_some() => None,
+        Status::Running | Status::Waiting => None,
+        Status::Exhausted if resume.limits != Overrides::default() => None,
+        Status::Exhausted => Some("the run has used up a limit; raise it, for example with --max-turns".to_owned()),
+        Status::Done => Some("the run is done; give it a prompt to go on".to_owned()),
+        Status::Failed => Some("the run has failed; give it a prompt to go on".to_owned()),
+        Status::Cancelled => Some("the run was cancelled; give it a prompt to go on".to_owned()),
+        Status::Quarantined => Some("the run's journal is damaged".to_owned()),
+    }
+}
+
+/// The call that is meant: the one named, or the only one that qualifies.
+fn pick<'a>(
+    run: &'a Run,
+    call: Option<CallId>,
+    qualifies: impl Fn(&CallRecord) -> bool,
+    what: &str,
+) -> Result<&'a CallRecord, Error> {
+    let open: Vec<_> = run.calls().filter(|record| qualifies(record)).collect();
+    let names = || open.iter().map(|record| record.id.to_string()).collect::<Vec<_>>().join(", ");
+    match (call, &open[..]) {
+        (_, []) => Err(Error::Refused(format!("no call of this run {what}"))),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(Error::Refused(format!("more than one call {what}; name one of {}", names()))),
+        (Some(id), open) => open
+            .iter()
+            .find(|record| record.id == id)
+            .copied()
+            .ok_or_else(|| Error::Refused(format!("{id} is not a call that {what}; these do: {}", names()))),
+    }
+}
+
+/// Who does what is done here.
+fn user() -> String {
+    std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "operator".to_owned())
+}
+
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,169 @@
+//! One document that tells where a run stands: what `--json` prints, and what later surfaces answer with.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::run::{End, Limit, Run, RunId, Wait};
+
+/// Where a run stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The run's id.
+    pub run: String,
+    /// The agent's name.
+    pub agent: String,
+    /// The status, in the words of the journal.
+    pub status: &'static str,
+    /// The output: the value that fits the agent's schema, else a text; `None` while there is none.
+    pub output: Option<Value>,
+    /// Turns begun.
+    pub turns: u64,
+    /// Calls started.
+    pub tool_calls: u64,
+    /// Repairs made.
+    pub repairs: u64,
+    /// Requests to models.
+    pub attempts: u64,
+    /// Tokens of all attempts.
+    pub usage: Usage,
+    /// What it cost in US dollars; `None` when a price is unknown.
+    pub cost_usd: Option<f64>,
+    /// What it waits for.
+    pub waiting: Vec<Waiting>,
+    /// Why it failed, is exhausted or was cancelled.
+    pub error: Option<Problem>,
+}
+
+/// Tokens of a run.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Usage {
+    /// Read, cached ones included.
+    pub input_tokens: u64,
+    /// Of those: from the provider's cache.
+    pub cached_tokens: u64,
+    /// Written, reasoning included.
+    pub output_tokens: u64,
+    /// Of those: reasoning.
+    pub reasoning_tokens: u64,
+}
+
+/// One thing that a run waits for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Waiting {
+    /// The kind: `approval`, `doubt`, `input`, `provider` …
+    pub kind: &'static str,
+    /// The call it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
+    /// That call's tool, `server.tool`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// That call's arguments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Value>,
+    /// A stable code, where the kind has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// In words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Until when at the latest, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<i64>,
+}
+
+/// Why a run has no output.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem {
+    /// A stable code.
+    pub code: String,
+    /// In words.
+    pub message: String,
+}
+
+impl Report {
+    /// Where `run` stands.
+    pub fn new(id: RunId, run: &Run) -> Self {
+        let tally = run.tally();
+        Report {
+            run: id.to_string(),
+            agent: run.started().map(|started| started.agent.clone()).unwrap_or_default(),
+            status: run.status().as_str(),
+            output: output(run),
+            turns: tally.turns,
+            tool_calls: tally.tool_calls,
+            repairs: tally.repairs,
+            attempts: tally.attempts,
+            usage: Usage {
+                input_tokens: tally.usage.input,
+                cached_tokens: tally.usage.cached,
+                output_tokens: tally.usage.output,
+                reasoning_tokens: tally.usage.reasoning,
+            },
+            cost_usd: (!tally.cost_unknown).then_some(tally.cost.0 as f64 / 1e9),
+            waiting: waits(run).into_iter().map(|wait| waiting(run, wait)).collect(),
+            error: run.end().and_then(problem),
+        }
+    }
+}
+
+/// What a run waits for, if it waits.
+fn waits(run: &Run) -> Vec<Wait> {
+    let want = run.next();
+    if want.is_idle() { want.waiting } else { Vec::new() }
+}
+
+fn output(run: &Run) -> Option<Value> {
+    let Some(End::Done { output }) = run.end() else { return None };
+    let typed = run.started().is_some_and(|started| started.output_schema.is_some());
+    let value = typed.then(|| serde_json::from_str(output).ok()).flatten();
+    Some(value.unwrap_or_else(|| Value::String(output.to_string())))
+}
+
+fn waiting(run: &Run, wait: Wait) -> Waiting {
+    let (kind, call) = match wait {
+        Wait::Approval(call) => ("approval", call),
+        Wait::Doubt(call) => ("doubt", call),
+        Wait::Input(call) => ("input", call),
+        Wait::Other(wait) => {
+            return Waiting {
+                kind: wait.kind.as_str(),
+                call: None,
+                tool: None,
+                arguments: None,
+                code: Some(wait.code),
+                message: Some(wait.message),
+                until_ms: wait.until.map(|until| until.0),
+            };
+        }
+    };
+    let record = run.call(call);
+    Waiting {
+        kind,
+        call: Some(call.to_string()),
+        tool: record.and_then(|record| record.resolved.as_ref()).map(|resolved| resolved.origin.to_string()),
+        arguments: record.and_then(|record| serde_json::from_str(record.arguments()).ok()),
+        code: None,
+        message: None,
+        until_ms: record.and_then(|record| record.asked.as_ref()?.expires).map(|expires| expires.0),
+    }
+}
+
+fn problem(end: &End) -> Option<Problem> {
+    let (code, message) = match end {
+        End::Done { .. } => return None,
+        End::Failed { code, message } => (code.clone(), message.clone()),
+        End::Cancelled => ("cancelled".to_owned(), "the run was cancelled".to_owned()),
+        End::Exhausted { limit } => {
+            let limit = match limit {
+                Limit::Turns => "turns",
+                Limit::ToolCalls => "tool_calls",
+                Limit::Tokens => "tokens",
+                Limit::Cost => "cost",
+                Limit::Active => "active",
+            };
+            (format!("exhausted_{limit}"), format!("the limit of {limit} is used up; resume the run with a higher one"))
+        }
+    };
+    Some(Problem { code, message })
+}

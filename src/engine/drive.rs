@@ -1,0 +1,619 @@
+//! The loop of one run.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use tokio::{
+    sync::{mpsc, watch},
+    task::AbortHandle,
+    time::sleep,
+};
+
+use super::{Error, Left, Options, Seen, Stop, World, inbox, judge};
+use crate::{
+    chaos,
+    chat::{Answer, CallId, Choice, Effect, OutputFormat, Part, Request, ToolDef},
+    journal::Journal,
+    mcp::{self, GuardId, Outcome, Prepared},
+    provider::{Class, Delta, Failure},
+    repair::{Schema, ToolSet},
+    router::{self, Attempt},
+    run::{
+        Ask, AttemptFailed, CallLost, CallWant, End, Ended, Entry, Event, FINAL_ANSWER, ModelAsked, Run, RunId, Sent,
+        ToolFinished, ToolStarted, ToolsListed, Wait, WaitKind, Waiting, Want, Woken,
+    },
+};
+
+/// Happenings that may wait for the loop. Senders wait when it is full, so a slow disk slows the streams down.
+const HAPPENINGS_MAX: usize = 256;
+
+/// How long an entry that nothing awaits may stay in memory.
+const LAZY_COMMIT: Duration = Duration::from_millis(50);
+
+/// How often a server that must be gone is looked at again.
+const GONE_POLL: Duration = Duration::from_millis(100);
+
+/// First and longest pause while no provider can be reached; doubled each time.
+const PROVIDER_WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+
+/// Something that a task of ours tells the loop.
+enum Happening {
+    /// A preview; dropped when the loop is busy.
+    Text(String),
+    /// As lossy as a preview.
+    Progress(CallId, mcp::Progress),
+    /// A call came back.
+    Called { call: CallId, attempt: u32, outcome: Outcome, latency: Duration },
+}
+
+/// What becomes of a request to a model, in order.
+enum News {
+    Sent,
+    Failed { failure: Failure, latency: Duration },
+    Answered { answer: Box<Answer>, latency: Duration },
+    GaveUp(Failure),
+}
+
+struct Asking {
+    ask: Ask,
+    /// Entries that the request was made from.
+    seen: u64,
+    /// The attempt in flight; 0 before the first.
+    attempt: u32,
+    sent_at: Instant,
+    news: mpsc::Receiver<News>,
+    task: AbortHandle,
+}
+
+struct Calling {
+    attempt: u32,
+    task: AbortHandle,
+}
+
+pub(super) struct Drive<'a> {
+    world: World,
+    run: &'a mut Run,
+    journal: &'a mut Journal,
+    options: Options,
+    stop: watch::Receiver<Stop>,
+    seen: &'a mut (dyn FnMut(Seen<'_>) + Send),
+    /// The tools, their schemas compiled.
+    tools: ToolSet,
+    /// The form of the final answer.
+    output: Option<(Arc<serde_json::Value>, Schema)>,
+    /// What requests offer.
+    offered: Arc<[ToolDef]>,
+    asking: Option<Asking>,
+    calling: HashMap<CallId, Calling>,
+    happened: mpsc::Receiver<Happening>,
+    tell: mpsc::Sender<Happening>,
+    /// Entries that followers have not seen as durable.
+    unseen: VecDeque<Arc<Entry>>,
+    /// How often in a row no provider could be reached.
+    provider_waits: u32,
+}
+
+/// The tasks of a drive end with it.
+impl Drop for Drive<'_> {
+    fn drop(&mut self) {
+        self.asking.iter().for_each(|asking| asking.task.abort());
+        self.calling.values().for_each(|calling| calling.task.abort());
+    }
+}
+
+impl<'a> Drive<'a> {
+    pub(super) fn new(
+        world: World,
+        run: &'a mut Run,
+        journal: &'a mut Journal,
+        options: Options,
+        stop: watch::Receiver<Stop>,
+        seen: &'a mut (dyn FnMut(Seen<'_>) + Send),
+    ) -> Self {
+        let (tell, happened) = mpsc::channel(HAPPENINGS_MAX);
+        let schema = run.started().and_then(|started| started.output_schema.as_deref());
+        let output = schema.and_then(|schema| serde_json::from_str(schema).ok()).map(Arc::new);
+        let output = output.and_then(|schema| Some((schema.clone(), Schema::compile(&schema).ok()?)));
+        let unseen = VecDeque::new();
+        let mut drive = Drive {
+            world,
+            run,
+            journal,
+            options,
+            stop,
+            seen,
+            tools: ToolSet::default(),
+            output,
+            offered: Arc::from([]),
+            asking: None,
+            calling: HashMap::new(),
+            happened,
+            tell,
+            unseen,
+            provider_waits: 0,
+        };
+        drive.freeze_tools();
+        drive
+    }
+
+    pub(super) async fn go(mut self) -> Result<Left, Error> {
+        let mut posted = self.journal.changed();
+        let mut stoppable = true;
+        self.take_inbox().await?;
+        loop {
+            let want = self.run.next();
+            if !want.record.is_empty() {
+                for event in want.record {
+                    self.push(event)?;
+                }
+                continue;
+            }
+            self.abort_unwanted(&want)?;
+            if self.run.end().is_some() {
+                return self.leave(Left::Ended).await;
+            }
+            let stop = *self.stop.borrow_and_update();
+            if stop != Stop::No && (stop == Stop::Now || self.calling.is_empty()) {
+                self.abort_unwanted(&Want::default())?;
+                return self.leave(Left::Stopped).await;
+            }
+            if stop == Stop::No {
+                if want.list_tools {
+                    self.list_tools().await?;
+                    continue;
+                }
+                if self.start_calls(&want).await? {
+                    continue;
+                }
+                if let Some(ask) = want.ask.filter(|_| self.asking.is_none()) {
+                    self.start_ask(ask);
+                }
+                if want.is_idle() && self.cannot_help(&want.waiting) {
+                    return self.leave(Left::Waiting(want.waiting)).await;
+                }
+            }
+            // A call whose lost predecessor is not certainly over is looked at again.
+            let look_again = want.calls.iter().any(|call| !call.started).then_some(GONE_POLL);
+            let due = want.until.map(|until| until.since(self.world.clock.now()));
+            let lazy = self.journal.queued().then_some(LAZY_COMMIT);
+            tokio::select! {
+                news = news(&mut self.asking) => self.take_news(news)?,
+                happening = self.happened.recv() => {
+                    if let Some(happening) = happening {
+                        self.take(happening)?;
+                    }
+                    // What else came back meanwhile shares the next commit.
+                    while let Ok(happening) = self.happened.try_recv() {
+                        self.take(happening)?;
+                    }
+                }
+                () = &mut posted => {
+                    posted = self.journal.changed();
+                    self.take_inbox().await?;
+                }
+                changed = self.stop.changed(), if stoppable => stoppable = changed.is_ok(),
+                () = pause(due) => self.push(Event::Woken(Woken { by: "timer".to_owned() }))?,
+                () = pause(lazy) => self.start_commit(),
+                () = pause(look_again) => {}
+                landed = self.journal.landed() => landed?,
+            }
+            self.publish();
+        }
+    }
+
+    /// Queues and applies one event.
+    fn push(&mut self, event: Event) -> Result<(), Error> {
+        let entry = self.journal.push(self.world.clock.now().max(self.run.now()), event)?;
+        self.run.apply(&entry)?;
+        (self.seen)(Seen::Applied(&entry));
+        self.unseen.push_back(entry);
+        Ok(())
+    }
+
+    /// Makes everything so far durable, and waits for it.
+    async fn commit(&mut self) -> Result<(), Error> {
+        super::start_commit(self.run, self.journal);
+        self.journal.commit().await?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Starts to make everything so far durable.
+    fn start_commit(&mut self) {
+        super::start_commit(self.run, self.journal);
+    }
+
+    fn publish(&mut self) {
+        let durable = self.journal.durable();
+        while let Some(entry) = self.unseen.pop_front_if(|entry| entry.index < durable) {
+            (self.seen)(Seen::Durable(&entry));
+        }
+    }
+
+    async fn leave(&mut self, left: Left) -> Result<Left, Error> {
+        self.commit().await?;
+        Ok(left)
+    }
+
+    /// Ends what is in flight and should not be.
+    fn abort_unwanted(&mut self, want: &Want) -> Result<(), Error> {
+        if want.ask.is_none()
+            && let Some(asking) = self.asking.take()
+        {
+            asking.task.abort();
+            if asking.attempt > 0 {
+                self.push(Event::AttemptFailed(AttemptFailed {
+                    attempt: asking.attempt,
+                    endpoint: self.world.endpoint.name().to_string(),
+                    class: "interrupted".to_owned(),
+                    message: "the request was no longer wanted".to_owned(),
+                    latency: asking.sent_at.elapsed(),
+                    discarded: String::new(),
+                    usage: None,
+                    cost: None,
+                }))?;
+            }
+        }
+        let wanted = |id: &CallId| want.calls.iter().any(|call| call.call == *id && call.started);
+        let mut gone: Vec<_> = self.calling.keys().copied().filter(|id| !wanted(id)).collect();
+        gone.sort();
+        for call in gone {
+            if let Some(Calling { attempt, task }) = self.calling.remove(&call) {
+                task.abort();
+                let evidence = "it was cancelled after it had been sent".to_owned();
+                self.push(Event::CallLost(CallLost { call, attempt, evidence }))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing that the run waits for can come while this process stays.
+    fn cannot_help(&self, waiting: &[Wait]) -> bool {
+        waiting.iter().all(|wait| match wait {
+            Wait::Approval(_) | Wait::Doubt(_) | Wait::Input(_) => !self.options.attended,
+            Wait::Other(wait) => wait.until.is_none() || self.options.no_wait,
+        })
+    }
+
+    async fn list_tools(&mut self) -> Result<(), Error> {
+        let listing = match self.world.host.list().await {
+            Ok(listing) => listing,
+            Err(error) => {
+                self.commit().await?;
+                return Err(error.into());
+            }
+        };
+        let mut hash = blake3::Hasher::new();
+        listing.tools.iter().for_each(|tool| {
+            hash.update(tool.hash.as_bytes());
+        });
+        self.push(Event::ToolsListed(ToolsListed {
+            hash: hash.finalize().to_hex().to_string(),
+            tools: listing.tools.into(),
+            warnings: listing.warnings,
+            missing: listing.missing,
+        }))?;
+        self.freeze_tools();
+        Ok(())
+    }
+
+    /// Compiles what the run has frozen.
+    fn freeze_tools(&mut self) {
+        let tools = self.run.tools().map(|listed| listed.tools.clone()).unwrap_or_default();
+        // What is odd about a schema was told when the tools were listed.
+        (self.tools, _) = ToolSet::new(tools);
+        self.offered = judge::offer(self.run, self.output.as_ref().map(|(schema, _)| schema));
+    }
+
+    /// Sends the calls that are due, all in one append; `true` when something was recorded.
+    async fn start_calls(&mut self, want: &Want) -> Result<bool, Error> {
+        let mut due = Vec::new();
+        for wanted in want.calls.iter().filter(|wanted| !wanted.started) {
+            let over = wanted.after.as_ref().is_none_or(|sent| self.certainly_over(sent));
+            if let Some(tool) = self.run.call(wanted.call).and_then(|call| call.resolved.as_ref()).filter(|_| over) {
+                due.push((wanted.clone(), self.tools.get(&tool.name).cloned()));
+            }
+        }
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let host = self.world.host.clone();
+        let preparing = join_all(due.iter().map(|(_, tool)| async {
+            match tool {
+                Some(tool) => host.prepare(tool).await.map_err(|error| error.to_string()),
+                None => Err("this run knows no such tool any more".to_owned()),
+            }
+        }));
+        let prepared = tokio::select! {
+            prepared = preparing => prepared,
+            _ = self.stop.wait_for(|stop| *stop != Stop::No) => return Ok(true),
+        };
+        let mut sending = Vec::new();
+        for ((wanted, _), prepared) in due.into_iter().zip(prepared) {
+            let guard = prepared.as_ref().ok().and_then(|prepared| prepared.guard());
+            let Some(call) = self.start_call(&wanted, guard)? else { continue };
+            sending.push((wanted, call, prepared));
+        }
+        self.commit().await?;
+        for (wanted, call, prepared) in sending {
+            match prepared {
+                Ok(prepared) => self.send(&wanted, call, prepared),
+                Err(why) => self.push(never_sent(wanted.call, wanted.attempt, why))?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Journals that a call is about to be sent.
+    fn start_call(&mut self, wanted: &CallWant, guard: Option<GuardId>) -> Result<Option<mcp::Call>, Error> {
+        let Some(record) = self.run.call(wanted.call) else { return Ok(None) };
+        let Some(resolved) = &record.resolved else { return Ok(None) };
+        let call = mcp::Call {
+            tool: resolved.origin.clone(),
+            arguments: record.arguments().clone(),
+            idempotency_key: idempotency_key(self.journal.run(), wanted.call),
+            idle: resolved.idle,
+            total: resolved.total,
+        };
+        let started = ToolStarted {
+            call: wanted.call,
+            attempt: wanted.attempt,
+            idempotency_key: call.idempotency_key.clone(),
+            effect: resolved.effect,
+            arguments: record.edited.clone(),
+            deadline: self.world.clock.now().after(resolved.total),
+            guard: guard.map(|guard| guard.0),
+            origin: crate::run::Origin::Model,
+        };
+        self.push(Event::ToolStarted(started))?;
+        Ok(Some(call))
+    }
+
+    fn send(&mut self, wanted: &CallWant, call: mcp::Call, prepared: Box<dyn Prepared>) {
+        let tell = self.tell.clone();
+        let (id, attempt) = (wanted.call, wanted.attempt);
+        let task = tokio::spawn(async move {
+            chaos::point("tool.send");
+            let begun = Instant::now();
+            let mut progress = |progress| drop(tell.try_send(Happening::Progress(id, progress)));
+            let outcome = prepared.call(call, &mut progress).await;
+            chaos::point("tool.answered");
+            let called = Happening::Called { call: id, attempt, outcome, latency: begun.elapsed() };
+            // The loop is gone only when nobody wants the outcome any more.
+            let _ = tell.send(called).await;
+        });
+        self.calling.insert(id, Calling { attempt, task: task.abort_handle() });
+    }
+
+    /// Whether nothing of an earlier sending can take effect any more.
+    fn certainly_over(&self, sent: &Sent) -> bool {
+        let gone = sent.guard.as_ref().is_some_and(|guard| self.world.host.gone(&GuardId(guard.clone())));
+        gone || sent.deadline <= self.world.clock.now()
+    }
+
+    fn start_ask(&mut self, ask: Ask) {
+        let request = self.request(&ask);
+        let (router, endpoint, tell) = (self.world.router.clone(), self.world.endpoint.clone(), self.tell.clone());
+        // Room for all that one request can bring: each attempt sent and failed, and the end.
+        let (send, news) = mpsc::channel(2 * router::ATTEMPTS_MAX + 1);
+        let task = tokio::spawn(async move {
+            chaos::point("model.send");
+            let asked = router
+                .ask(&endpoint, &request, &mut |attempt| match attempt {
+                    Attempt::Asked => drop(send.try_send(News::Sent)),
+                    Attempt::Failed { failure, latency, .. } => {
+                        drop(send.try_send(News::Failed { failure: failure.clone(), latency }));
+                    }
+                    Attempt::Seen(Delta::Text(text)) => drop(tell.try_send(Happening::Text(text.to_owned()))),
+                    Attempt::Seen(_) => {}
+                })
+                .await;
+            chaos::point("model.answered");
+            let end = match asked {
+                Ok(reply) => News::Answered { answer: Box::new(reply.answer), latency: reply.latency },
+                Err(failure) => News::GaveUp(failure),
+            };
+            // The loop is gone only when nobody wants the answer any more.
+            let _ = send.send(end).await;
+        });
+        self.asking = Some(Asking {
+            ask,
+            seen: self.run.length(),
+            attempt: 0,
+            sent_at: Instant::now(),
+            news,
+            task: task.abort_handle(),
+        });
+    }
+
+    fn request(&self, ask: &Ask) -> Request {
+        let started = self.run.started();
+        let output = self.output.as_ref().filter(|_| self.offered.is_empty());
+        Request {
+            system: started.and_then(|started| started.instructions.clone()),
+            messages: self.run.conversation(),
+            tools: self.offered.clone(),
+            choice: match &self.output {
+                Some(_) if ask.force_output && !self.offered.is_empty() => Choice::Tool(judge::output_name()),
+                _ => Choice::Auto,
+            },
+            output: output.map(|(schema, _)| {
+                Arc::new(OutputFormat { name: FINAL_ANSWER.to_owned(), schema: schema.clone() })
+            }),
+            temperature: self.world.agent.model.temperature,
+            output_tokens_max: self.world.agent.model.output_tokens,
+        }
+    }
+
+    fn take_news(&mut self, news: News) -> Result<(), Error> {
+        let endpoint = self.world.endpoint.name().clone();
+        let Some(asking) = &mut self.asking else { return Ok(()) };
+        match news {
+            News::Sent => {
+                asking.attempt = u32::try_from(self.run.tally().attempts + 1).unwrap_or(u32::MAX);
+                asking.sent_at = Instant::now();
+                let asked = ModelAsked {
+                    turn: asking.ask.turn,
+                    attempt: asking.attempt,
+                    purpose: asking.ask.purpose,
+                    endpoint: endpoint.to_string(),
+                    request_hash: None,
+                };
+                self.push(Event::ModelAsked(asked))
+            }
+            News::Failed { failure, latency } => {
+                let failed = AttemptFailed {
+                    attempt: asking.attempt,
+                    endpoint: endpoint.to_string(),
+                    class: failure.class.as_str().to_owned(),
+                    message: failure.message,
+                    latency,
+                    discarded: failure.discarded,
+                    usage: None,
+                    cost: None,
+                };
+                self.push(Event::AttemptFailed(failed))
+            }
+            News::Answered { answer, latency } => {
+                self.provider_waits = 0;
+                let origin = judge::Origin {
+                    ask: asking.ask,
+                    attempt: asking.attempt,
+                    seen: asking.seen,
+                    latency,
+                    scripted: self.world.endpoint.scripted(),
+                    endpoint,
+                };
+                self.asking = None;
+                let rules = judge::Rules {
+                    agent: &self.world.agent,
+                    tools: &self.tools,
+                    output: self.output.as_ref().map(|(_, schema)| schema),
+                    allow_all: self.options.allow_all,
+                };
+                for event in judge::judge(&rules, self.run, *answer, origin) {
+                    self.push(event)?;
+                }
+                Ok(())
+            }
+            News::GaveUp(failure) => {
+                self.asking = None;
+                self.gave_up(&failure)
+            }
+        }
+    }
+
+    /// No attempt brought an answer: the run waits, or fails for a reason that waiting cannot help.
+    fn gave_up(&mut self, failure: &Failure) -> Result<(), Error> {
+        let (first, longest) = PROVIDER_WAIT;
+        let code = failure.class.as_str().to_owned();
+        let message = failure.message.clone();
+        let until = match failure.class {
+            Class::Transient | Class::RateLimited | Class::MalformedAnswer => {
+                let pause = longest.min(first.saturating_mul(1 << self.provider_waits.min(16)));
+                self.provider_waits += 1;
+                Some(self.world.clock.now().after(pause.max(failure.retry_after.unwrap_or_default())))
+            }
+            Class::Quota | Class::Credential | Class::ModelGone | Class::Region => None,
+            Class::ContextTooLong | Class::CallerFault | Class::ContentRefused => {
+                return self.push(Event::Ended(Ended { end: End::Failed { code, message } }));
+            }
+        };
+        self.push(Event::Waiting(Waiting { kind: WaitKind::Provider, until, message, code }))
+    }
+
+    fn take(&mut self, happening: Happening) -> Result<(), Error> {
+        match happening {
+            Happening::Text(text) => (self.seen)(Seen::Text(&text)),
+            Happening::Progress(call, progress) => (self.seen)(Seen::Progress(call, &progress)),
+            Happening::Called { call, attempt, outcome, latency } => {
+                if self.calling.get(&call).is_none_or(|calling| calling.attempt != attempt) {
+                    // It was aborted, and its loss is journaled.
+                    return Ok(());
+                }
+                self.calling.remove(&call);
+                let read = self.run.call(call).and_then(|call| call.resolved.as_ref()).map(|it| it.effect)
+                    == Some(Effect::Read);
+                match outcome {
+                    Outcome::Answered(answered) => self.push(Event::ToolFinished(Box::new(ToolFinished {
+                        call,
+                        attempt,
+                        sent: true,
+                        content: answered.content,
+                        structured: answered.structured.map(|value| value.to_string().into()),
+                        is_error: answered.is_error,
+                        latency,
+                    })))?,
+                    Outcome::NeverSent(why) => self.push(never_sent(call, attempt, why))?,
+                    Outcome::Lost(evidence) => self.push(Event::CallLost(CallLost { call, attempt, evidence }))?,
+                }
+                if !read {
+                    // The window in which a crash leaves a doubt stays small; nobody waits for this.
+                    self.start_commit();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what was posted to the run into its journal, once each.
+    async fn take_inbox(&mut self) -> Result<(), Error> {
+        for (id, posted) in self.journal.inbox().await? {
+            for event in inbox::events(self.run, &self.tools, id, posted) {
+                self.push(event)?;
+            }
+            self.journal.consume(id);
+        }
+        Ok(())
+    }
+}
+
+fn never_sent(call: CallId, attempt: u32, why: String) -> Event {
+    Event::ToolFinished(Box::new(ToolFinished {
+        call,
+        attempt,
+        sent: false,
+        content: vec![Part::text(format!("the call was not sent: {why}"))],
+        structured: None,
+        is_error: true,
+        latency: Duration::ZERO,
+    }))
+}
+
+/// Stable over attempts and restarts: 32 hexadecimal digits from run and call.
+fn idempotency_key(run: RunId, call: CallId) -> String {
+    let mut hash = blake3::Hasher::new();
+    hash.update(run.as_bytes());
+    hash.update(call.to_string().as_bytes());
+    hash.finalize().to_hex()[..32].to_owned()
+}
+
+/// What the request in flight brings; never completes without one.
+async fn news(asking: &mut Option<Asking>) -> News {
+    match asking {
+        Some(asking) => match asking.news.recv().await {
+            Some(news) => news,
+            // Only a panic in the task ends it without a last word.
+            None => News::GaveUp(Failure {
+                class: Class::MalformedAnswer,
+                message: "the request broke off inside agentd".to_owned(),
+                status: None,
+                retry_after: None,
+                discarded: String::new(),
+            }),
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Completes after that long; never without a length.
+async fn pause(length: Option<Duration>) {
+    match length {
+        Some(length) => sleep(length).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,235 @@
+//! What a model's answer comes to: each call checked, named and put under its policy, as the events that say so.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    agent::{Agent, Approval},
+    chat::{Answer, AnswerPart, Effect, EffectSource, Finish, OfferedName, ToolDef, ToolName, WrittenCall},
+    repair::{self, Class, Diagnosis, Outcome, Schema, ToolSet},
+    run::{
+        ApprovalReason, Approve, Ask, Call, CallRejected, Event, FINAL_ANSWER, ModelAnswered, OnDoubt, OutputRejected,
+        Rejection, Resolved, Run,
+    },
+};
+
+/// What holds for every answer of a run.
+pub(super) struct Rules<'a> {
+    pub agent: &'a Agent,
+    pub tools: &'a ToolSet,
+    /// The schema of the final answer; `None` for free text.
+    pub output: Option<&'a Schema>,
+    pub allow_all: bool,
+}
+
+/// Where an answer came from.
+pub(super) struct Origin {
+    pub ask: Ask,
+    pub attempt: u32,
+    pub endpoint: Arc<str>,
+    pub seen: u64,
+    pub latency: Duration,
+    /// Whether it came from a script, which costs nothing.
+    pub scripted: bool,
+}
+
+/// The tool through which a final answer comes when other tools are on offer.
+fn offer_output(schema: &Arc<serde_json::Value>) -> ToolDef {
+    ToolDef {
+        name: FINAL_ANSWER.into(),
+        origin: ToolName { server: "agentd".to_owned(), tool: FINAL_ANSWER.to_owned() },
+        description: "Gives the final answer and ends the work. Call it alone, when nothing is left to do.".into(),
+        input_schema: schema.clone(),
+        effect: Effect::Read,
+        effect_source: EffectSource::Default,
+        repeatable: true,
+        additive: true,
+        hash: "".into(),
+    }
+}
+
+/// The answer as an event, and the rejections that come with it.
+pub(super) fn judge(rules: &Rules<'_>, run: &Run, answer: Answer, origin: Origin) -> Vec<Event> {
+    let written: Vec<&WrittenCall> = answer.calls().collect();
+    let cut = !written.is_empty() && (answer.finish == Finish::Length || written.iter().any(|call| !call.complete));
+    let mut output = None;
+    let mut refused = None;
+    let mut calls = Vec::with_capacity(written.len());
+    let mut rejections = Vec::new();
+    for (nth, call) in (0..).zip(&written) {
+        let id = run.call_id(origin.ask.turn, nth);
+        let verdict = match rules.output {
+            _ if cut => Err(cut_call(call)),
+            Some(_) if call.name == FINAL_ANSWER && written.len() > 1 => Err(Rejection::NotAlone),
+            Some(schema) if call.name == FINAL_ANSWER => {
+                let checked = final_answer(schema, call);
+                match checked {
+                    Ok(value) => {
+                        output = Some(value);
+                        Ok(None)
+                    }
+                    Err(diagnosis) => {
+                        refused = Some(OutputRejected {
+                            turn: origin.ask.turn,
+                            diagnosis: diagnosis.text.clone(),
+                            code: "mismatch".to_owned(),
+                        });
+                        Err(Rejection::Invalid(diagnosis))
+                    }
+                }
+            }
+            _ => resolve(rules, run, call).map(Some),
+        };
+        let (resolved, rejection) = match verdict {
+            Ok(resolved) => (resolved, None),
+            Err(rejection) => (None, Some(rejection)),
+        };
+        rejections.extend(rejection.map(|reason| CallRejected { call: id, reason }));
+        calls.push(Call { id, resolved });
+    }
+    if written.is_empty() {
+        match text_output(rules.output, &answer) {
+            Ok(text) => output = Some(text),
+            Err((code, diagnosis)) => {
+                refused = Some(OutputRejected { turn: origin.ask.turn, diagnosis, code: code.to_owned() });
+            }
+        }
+    }
+    // A final answer by call is the output itself: nothing of it is left to run.
+    let final_call = output.is_some() && !calls.is_empty();
+    let parts = answer.parts.into_iter().filter(|part| !(final_call && matches!(part, AnswerPart::Call(_))));
+    let answered = ModelAnswered {
+        turn: origin.ask.turn,
+        attempt: origin.attempt,
+        purpose: origin.ask.purpose,
+        endpoint: origin.endpoint.to_string(),
+        seen: origin.seen,
+        parts: parts.chain(output.as_ref().filter(|_| final_call).map(|text| AnswerPart::Text(text.clone()))).collect(),
+        calls: if final_call { Vec::new() } else { calls },
+        finish: answer.finish,
+        output,
+        usage: answer.usage,
+        cost: origin.scripted.then_some(crate::run::NanoDollars(0)),
+        latency: origin.latency,
+        provider_id: answer.id,
+    };
+    let mut events = vec![Event::ModelAnswered(Box::new(answered))];
+    events.extend(rejections.into_iter().map(Event::CallRejected));
+    events.extend(refused.map(Event::OutputRejected));
+    events
+}
+
+/// A call of an answer that was cut: the cut one is told so, a whole one is merely not run.
+fn cut_call(call: &WrittenCall) -> Rejection {
+    if call.complete {
+        return Rejection::CutAnswer;
+    }
+    Rejection::Invalid(Diagnosis {
+        class: Class::Truncated,
+        text: format!(
+            "the call was cut off after {} bytes of arguments and was not executed; make it again, in smaller parts",
+            call.arguments.len()
+        ),
+    })
+}
+
+fn final_answer(schema: &Schema, call: &WrittenCall) -> Result<Arc<str>, Diagnosis> {
+    schema.check(&call.arguments).map(|_| call.arguments.clone())
+}
+
+/// The text of an answer without calls as the run's output.
+fn text_output(schema: Option<&Schema>, answer: &Answer) -> Result<Arc<str>, (&'static str, String)> {
+    let text = answer.text();
+    if answer.finish == Finish::Length {
+        return Err(("cut", "Your answer was cut off at the limit of tokens. Give it again, shorter.".to_owned()));
+    }
+    if text.trim().is_empty() {
+        return Err(("empty", "Your answer was empty. Give the final answer, or call a tool.".to_owned()));
+    }
+    match schema {
+        None => Ok(text.into()),
+        Some(schema) => match schema.check(text.trim()) {
+            Ok(_) => Ok(text.trim().into()),
+            Err(diagnosis) => Err((
+                "mismatch",
+                format!("The final answer must be JSON that fits the agreed schema: {}", diagnosis.text),
+            )),
+        },
+    }
+}
+
+/// The call as it may be executed, with the rules that hold for it.
+fn resolve(rules: &Rules<'_>, run: &Run, call: &WrittenCall) -> Result<Resolved, Rejection> {
+    let (valid, repairs) = match repair::check(call, rules.tools) {
+        Outcome::Exact(valid) => (valid, Vec::new()),
+        Outcome::Repaired(valid, repairs) => (valid, repairs),
+        Outcome::AskAgain(diagnosis) => return Err(Rejection::Invalid(diagnosis)),
+    };
+    let Some(tool) = rules.tools.get(&valid.name) else {
+        let text = format!("there is no tool {:?}", valid.name.as_str());
+        return Err(Rejection::Invalid(Diagnosis { class: Class::UnknownName, text }));
+    };
+    let policy = rules.agent.policy_for(&tool.origin);
+    let approve = match approval(rules, run, tool, policy.approve) {
+        Approval::Allow => None,
+        Approval::Deny => {
+            return Err(Rejection::Denied(format!("the policy of this agent refuses {}", tool.origin)));
+        }
+        Approval::Ask | Approval::AskOnWrite => Some(Approve {
+            reason: ApprovalReason::Policy,
+            expire: rules.agent.approvals.expire,
+            on_expire_allow: rules.agent.approvals.on_expire_allow,
+        }),
+    };
+    Ok(Resolved {
+        arguments: (valid.arguments != call.arguments).then_some(valid.arguments),
+        repairs,
+        effect: tool.effect,
+        repeatable: tool.repeatable,
+        parallel: policy.parallel,
+        on_doubt: policy.on_doubt.unwrap_or(on_doubt(rules.agent, tool.effect)),
+        approve,
+        idle: policy.timeout,
+        total: policy.total_timeout,
+        name: valid.name,
+        origin: tool.origin.clone(),
+    })
+}
+
+fn on_doubt(agent: &Agent, effect: Effect) -> OnDoubt {
+    match effect {
+        Effect::Read | Effect::Idempotent => OnDoubt::Retry,
+        Effect::Write => agent.on_doubt.write,
+        Effect::Destructive => agent.on_doubt.destructive,
+    }
+}
+
+/// The word on a tool: what was set while the run goes on, then the agent file, then its default. Deny beats all.
+fn approval(rules: &Rules<'_>, run: &Run, tool: &ToolDef, policy: Option<Approval>) -> Approval {
+    let given = run.policies().iter().rev().find(|given| repair::glob(&given.pattern, &tool.origin.to_string()));
+    let by_file = policy.unwrap_or(rules.agent.approvals.default);
+    let word = match (by_file, given) {
+        (Approval::Deny, _) => Approval::Deny,
+        (_, Some(given)) if !given.allow => Approval::Deny,
+        (_, Some(_)) => Approval::Allow,
+        (word, None) => word,
+    };
+    match word {
+        Approval::AskOnWrite if tool.effect == Effect::Read => Approval::Allow,
+        Approval::Ask | Approval::AskOnWrite if rules.allow_all => Approval::Allow,
+        word => word,
+    }
+}
+
+/// The tools as a request offers them: those of the run, and the final answer behind them when it has a form.
+pub(super) fn offer(run: &Run, output: Option<&Arc<serde_json::Value>>) -> Arc<[ToolDef]> {
+    let tools = run.tools().map(|listed| listed.tools.clone()).unwrap_or_default();
+    match output {
+        Some(schema) if !tools.is_empty() => tools.iter().cloned().chain([offer_output(schema)]).collect(),
+        _ => tools,
+    }
+}
+
+/// The name by which the final answer is forced.
+pub(super) fn output_name() -> OfferedName {
+    FINAL_ANSWER.into()
+}
