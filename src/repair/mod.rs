@@ -4,17 +4,29 @@
 //! pure and bounded: no I/O, no clock, no panic. Always true:
 //! - A call that was cut is never valid, whatever its text looks like.
 //! - What is valid stays byte-identical.
+//! - Whatever a schema or a call looks like, the time is linear in the size of the call, and the stack is bounded.
 //!
 //! This is the seam for the repair ladder: rungs that mend a call slot in between "not exact" and [`Outcome::AskAgain`].
 
+mod check;
+mod explain;
+mod json;
+mod schema;
 mod text;
 mod tools;
+mod weight;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use crate::chat::{OfferedName, WrittenCall};
+use crate::chat::OfferedName;
 
-pub use text::{canonical, clip, is_object};
+pub use check::check;
+pub use json::{DEPTH_MAX, JSON_BYTES_MAX, canonical, complete_json, is_object};
+pub use schema::{BadSchema, Schema};
+pub use text::clip;
 pub use tools::ToolSet;
 
 /// What checking a call came to.
