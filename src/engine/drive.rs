@@ -84,7 +84,7 @@ pub(super) struct Drive<'a> {
     /// The tools, their schemas compiled.
     tools: ToolSet,
     /// The form of the final answer.
-    output: Option<(Arc<serde_json::Value>, Schema)>,
+    output: Option<Schema>,
     /// What requests offer.
     offered: Arc<[ToolDef]>,
     asking: Option<Asking>,
@@ -116,8 +116,8 @@ impl<'a> Drive<'a> {
     ) -> Self {
         let (tell, happened) = mpsc::channel(HAPPENINGS_MAX);
         let schema = run.started().and_then(|started| started.output_schema.as_deref());
-        let output = schema.and_then(|schema| serde_json::from_str(schema).ok()).map(Arc::new);
-        let output = output.and_then(|schema| Some((schema.clone(), Schema::compile(&schema).ok()?)));
+        // It was checked when the agent file was.
+        let output = schema.and_then(|schema| Schema::compile(&Arc::new(serde_json::from_str(schema).ok()?)).ok());
         let unseen = VecDeque::new();
         let mut drive = Drive {
             world,
@@ -126,7 +126,7 @@ impl<'a> Drive<'a> {
             options,
             stop,
             seen,
-            tools: ToolSet::default(),
+            tools: ToolSet::new(Arc::from([])).0,
             output,
             offered: Arc::from([]),
             asking: None,
@@ -306,7 +306,7 @@ impl<'a> Drive<'a> {
         let tools = self.run.tools().map(|listed| listed.tools.clone()).unwrap_or_default();
         // What is odd about a schema was told when the tools were listed.
         (self.tools, _) = ToolSet::new(tools);
-        self.offered = judge::offer(self.run, self.output.as_ref().map(|(schema, _)| schema));
+        self.offered = judge::offer(self.run, self.output.as_ref());
     }
 
     /// Sends the calls that are due, all in one append; `true` when something was recorded.
@@ -315,7 +315,7 @@ impl<'a> Drive<'a> {
         for wanted in want.calls.iter().filter(|wanted| !wanted.started) {
             let over = wanted.after.as_ref().is_none_or(|sent| self.certainly_over(sent));
             if let Some(tool) = self.run.call(wanted.call).and_then(|call| call.resolved.as_ref()).filter(|_| over) {
-                due.push((wanted.clone(), self.tools.get(&tool.name).cloned()));
+                due.push((wanted.clone(), self.tools.get(tool.name.as_str()).cloned()));
             }
         }
         if due.is_empty() {
@@ -441,8 +441,8 @@ impl<'a> Drive<'a> {
                 Some(_) if ask.force_output && !self.offered.is_empty() => Choice::Tool(judge::output_name()),
                 _ => Choice::Auto,
             },
-            output: output.map(|(schema, _)| {
-                Arc::new(OutputFormat { name: FINAL_ANSWER.to_owned(), schema: schema.clone() })
+            output: output.map(|schema| {
+                Arc::new(OutputFormat { name: FINAL_ANSWER.to_owned(), schema: schema.value().clone() })
             }),
             temperature: self.world.agent.model.temperature,
             output_tokens_max: self.world.agent.model.output_tokens,
@@ -492,7 +492,7 @@ impl<'a> Drive<'a> {
                 let rules = judge::Rules {
                     agent: &self.world.agent,
                     tools: &self.tools,
-                    output: self.output.as_ref().map(|(_, schema)| schema),
+                    output: self.output.as_ref(),
                     allow_all: self.options.allow_all,
                 };
                 for event in judge::judge(&rules, self.run, *answer, origin) {

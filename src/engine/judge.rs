@@ -164,7 +164,7 @@ fn resolve(rules: &Rules<'_>, run: &Run, call: &WrittenCall) -> Result<Resolved,
         Outcome::Repaired(valid, repairs) => (valid, repairs),
         Outcome::AskAgain(diagnosis) => return Err(Rejection::Invalid(diagnosis)),
     };
-    let Some(tool) = rules.tools.get(&valid.name) else {
+    let Some(tool) = rules.tools.get(valid.name.as_str()) else {
         let text = format!("there is no tool {:?}", valid.name.as_str());
         return Err(Rejection::Invalid(Diagnosis { class: Class::UnknownName, text }));
     };
@@ -221,10 +221,10 @@ fn approval(rules: &Rules<'_>, run: &Run, tool: &ToolDef, policy: Option<Approva
 }
 
 /// The tools as a request offers them: those of the run, and the final answer behind them when it has a form.
-pub(super) fn offer(run: &Run, output: Option<&Arc<serde_json::Value>>) -> Arc<[ToolDef]> {
+pub(super) fn offer(run: &Run, output: Option<&Schema>) -> Arc<[ToolDef]> {
     let tools = run.tools().map(|listed| listed.tools.clone()).unwrap_or_default();
     match output {
-        Some(schema) if !tools.is_empty() => tools.iter().cloned().chain([offer_output(schema)]).collect(),
+        Some(schema) if !tools.is_empty() => tools.iter().cloned().chain([offer_output(schema.value())]).collect(),
         _ => tools,
     }
 }

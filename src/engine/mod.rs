@@ -126,7 +126,7 @@ pub enum Error {
 /// Claims nothing and drives nothing: takes what waits in the inbox of a run that was just claimed into its journal, with
 /// all that follows from it by itself, and makes it durable.
 pub async fn absorb(run: &mut Run, journal: &mut Journal, clock: &dyn Clock, claimed: Claimed) -> Result<(), Error> {
-    let mut push = |run: &mut Run, journal: &mut Journal, event| -> Result<(), Error> {
+    let push = |run: &mut Run, journal: &mut Journal, event| -> Result<(), Error> {
         let entry = journal.push(clock.now().max(run.now()), event)?;
         Ok(run.apply(&entry)?)
     };
