@@ -1,5 +1,6 @@
 //! agentd
 
+pub mod chaos;
 pub mod chat;
 pub mod mcp;
 pub mod provider;
