@@ -13,7 +13,7 @@
 mod memory;
 pub mod sled;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 
@@ -144,6 +144,21 @@ pub struct BlobHash(pub [u8; 32]);
 /// Names an inbox item, chosen by who posts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InboxId(pub [u8; 16]);
+
+impl fmt::Display for InboxId {
+    /// 32 hexadecimal digits, as events name the item.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl FromStr for InboxId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(InboxId(u128::from_str_radix(text, 16)?.to_be_bytes()))
+    }
+}
 
 /// Why a store refused or failed.
 #[derive(Debug, Clone, thiserror::Error)]
