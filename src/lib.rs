@@ -2,6 +2,7 @@
 
 pub mod chaos;
 pub mod chat;
+pub mod journal;
 pub mod mcp;
 pub mod provider;
 pub mod repair;

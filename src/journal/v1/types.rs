@@ -1,0 +1,536 @@
+//! The stored types, which are the format: what stands here and in a released version stays as it is, and may only gain
+//! fields under `optional`, words and choices. The tables follow the order of `run::event`; each field's meaning is
+//! that of the domain's field of the same name.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    chat::{self, CallId},
+    journal::{self, Damage},
+    repair,
+    run::{self, RunId},
+};
+
+use super::form::{Form, Incoming, Outgoing, Text, absent, choices, stored, words};
+
+// Events.
+
+stored! {
+    run::Started {
+        agent: String,
+        definition: Text,
+        file: String,
+        dir: String,
+        model: String,
+        ask_again: u32,
+        tool_result_bytes_max: u64,
+        limits: Limits,
+    } optional {
+        instructions: Option<Text>,
+        input: Option<Text>,
+        output_schema: Option<Text>,
+        parent: Option<Parent>,
+        key: Option<String>,
+    };
+
+    run::Claimed {
+        epoch: u64,
+        node: String,
+    };
+
+    run::InputGiven {
+        by: String,
+        parts: Vec<Part>,
+    } optional {
+        inbox: Option<String>,
+    };
+
+    run::ToolsListed {
+        hash: String,
+        tools: Vec<ToolDef>,
+    } optional {
+        warnings: Vec<String>,
+        missing: Vec<Missing>,
+    };
+
+    run::ModelAsked {
+        turn: u32,
+        attempt: u32,
+        endpoint: String,
+    } optional {
+        purpose: Purpose,
+        request_hash: Option<String>,
+    };
+
+    run::AttemptFailed {
+        attempt: u32,
+        endpoint: String,
+        class: String,
+        message: String,
+        latency as "latency_ms": u64,
+    } optional {
+        discarded: String,
+        usage: Option<Usage>,
+        cost as "cost_nano": Option<u64>,
+    };
+
+    run::ModelAnswered {
+        turn: u32,
+        attempt: u32,
+        endpoint: String,
+        seen: u64,
+        parts: Vec<AnswerPart>,
+        finish: Finish,
+        latency as "latency_ms": u64,
+    } optional {
+        purpose: Purpose,
+        calls: Vec<Call>,
+        output: Option<Text>,
+        usage: Option<Usage>,
+        cost as "cost_nano": Option<u64>,
+        provider_id: Option<String>,
+    };
+
+    run::CallRejected {
+        call: String,
+        reason: Rejection,
+    };
+
+    run::ToolStarted {
+        call: String,
+        attempt: u32,
+        idempotency_key: String,
+        effect: Effect,
+        deadline as "deadline_ms": i64,
+    } optional {
+        arguments: Option<Text>,
+        guard: Option<String>,
+        origin: Origin,
+    };
+
+    run::ToolFinished {
+        call: String,
+        attempt: u32,
+        content: Vec<Part>,
+        latency as "latency_ms": u64,
+    } optional {
+        sent: bool,
+        structured: Option<Text>,
+        is_error: bool,
+    };
+
+    run::CallLost {
+        call: String,
+        attempt: u32,
+        evidence: String,
+    };
+
+    run::DoubtResolved {
+        call: String,
+        by: String,
+        resolution: Resolution,
+    } optional {
+        inbox: Option<String>,
+    };
+
+    run::ToolPaused {
+        call: String,
+        request: Text,
+    };
+
+    run::ApprovalAsked {
+        call: String,
+        reason: ApprovalReason,
+    } optional {
+        expires as "expires_ms": Option<i64>,
+    };
+
+    run::ApprovalGiven {
+        call: String,
+        by: String,
+        decision: Decision,
+        shown: Text,
+    } optional {
+        inbox: Option<String>,
+    };
+
+    run::PolicyGiven {
+        pattern: String,
+        allow: bool,
+        by: String,
+    };
+
+    run::CancelAsked {
+        by: String,
+    } optional {
+        inbox: Option<String>,
+    };
+
+    run::LimitsChanged {
+        by: String,
+        limits: Limits,
+    } optional {
+        inbox: Option<String>,
+    };
+
+    run::Waiting {
+        kind: WaitKind,
+        message: String,
+        code: String,
+    } optional {
+        until as "until_ms": Option<i64>,
+    };
+
+    run::Woken {
+        by: String,
+    };
+
+    run::OutputRejected {
+        turn: u32,
+        diagnosis: String,
+        code: String,
+    };
+
+    run::Compacted {
+        through: u32,
+    } optional {
+        elided: Vec<String>,
+        summary: Option<Text>,
+    };
+
+    run::Rebound {
+        definition: Text,
+        by: String,
+    } optional {
+        model: Option<String>,
+    };
+
+    run::Forked {
+        from: String,
+        at: u64,
+    };
+
+    run::Noted {
+        code: String,
+        message: String,
+    } optional {
+        inbox: Option<String>,
+    };
+
+    run::Ended {
+        end: End,
+    };
+}
+
+// What events are made of.
+
+stored! {
+    run::Limits {} optional {
+        turns: Option<u64>,
+        tool_calls: Option<u64>,
+        tokens: Option<u64>,
+        cost as "cost_nano": Option<u64>,
+        active as "active_ms": Option<u64>,
+    };
+
+    run::Call {
+        id: String,
+    } optional {
+        resolved: Option<Resolved>,
+    };
+
+    run::Resolved {
+        name: String,
+        origin: ToolName,
+        effect: Effect,
+        on_doubt: OnDoubt,
+        idle as "idle_ms": u64,
+        total as "total_ms": u64,
+    } optional {
+        arguments: Option<Text>,
+        repairs: Vec<Repair>,
+        repeatable: bool,
+        parallel: bool,
+        approve: Option<Approve>,
+    };
+
+    run::Approve {
+        reason: ApprovalReason,
+    } optional {
+        expire as "expire_ms": Option<u64>,
+        on_expire_allow: bool,
+    };
+
+    repair::Repair {
+        rung: String,
+        kind: String,
+        path: String,
+        before: Text,
+        after: Text,
+    };
+
+    repair::Diagnosis {
+        class: Class,
+        text: String,
+    };
+
+    chat::ToolDef {
+        name: String,
+        origin: ToolName,
+        description: Text,
+        input_schema: Text,
+        effect: Effect,
+        effect_source: EffectSource,
+        hash: String,
+    } optional {
+        repeatable: bool,
+        additive: bool,
+    };
+
+    chat::ToolName {
+        server: String,
+        tool: String,
+    };
+
+    chat::Media {
+        mime: String,
+        source: MediaSource,
+    };
+
+    chat::Reasoning {
+        text: Text,
+    } optional {
+        opaque: Option<Opaque>,
+    };
+
+    chat::Opaque {
+        issuer: String,
+        model: String,
+        kind: String,
+        data: Text,
+    };
+
+    chat::ToolCall {
+        id: String,
+        name: String,
+        arguments: Text,
+    } optional {
+        opaque: Option<Opaque>,
+    };
+
+    chat::WrittenCall {
+        name: String,
+        arguments: Text,
+    } optional {
+        provider_id: Option<String>,
+        complete: bool,
+        opaque: Option<Opaque>,
+    };
+
+    chat::Usage {} optional {
+        input: u64,
+        cached: u64,
+        cache_write: u64,
+        output: u64,
+        reasoning: u64,
+    };
+}
+
+choices! {
+    chat::Part {
+        Text(Text) = "text",
+        Image(Media) = "image",
+        Audio(Media) = "audio",
+        Reasoning(Reasoning) = "reasoning",
+        Call(ToolCall) = "call",
+        Opaque(Opaque) = "opaque",
+    }
+
+    chat::MediaSource {
+        Base64(Text) = "base64",
+        Url(Text) = "url",
+    }
+
+    chat::AnswerPart {
+        Text(Text) = "text",
+        Reasoning(Reasoning) = "reasoning",
+        Call(WrittenCall) = "call",
+        Opaque(Opaque) = "opaque",
+    }
+
+    chat::Finish {
+        Other(Text) = "other",
+        ;
+        Stop = "stop",
+        ToolCalls = "tool_calls",
+        Length = "length",
+        Refused = "refused",
+    }
+
+    run::Rejection {
+        Invalid(Diagnosis) = "invalid",
+        Denied(Text) = "denied",
+        Behind(Behind) = "behind",
+        ;
+        CutAnswer = "cut_answer",
+        NotAlone = "not_alone",
+    }
+
+    run::Resolution {
+        Happened(Happened) = "happened",
+        ;
+        Told = "told",
+        DidNot = "did_not",
+        Retry = "retry",
+    }
+
+    run::Decision {
+        Edit(Text) = "edit",
+        Deny(Deny) = "deny",
+        ;
+        Allow = "allow",
+    }
+}
+
+words! {
+    run::Purpose { Turn = "turn", Compact = "compact", Output = "output" }
+    run::Origin { Model = "model", Verify = "verify" }
+    run::OnDoubt { Retry = "retry", Tell = "tell", Ask = "ask" }
+    run::ApprovalReason { Policy = "policy", HeldRepeat = "held_repeat", Repaired = "repaired" }
+    run::Limit { Turns = "turns", ToolCalls = "tool_calls", Tokens = "tokens", Cost = "cost", Active = "active" }
+    run::WaitKind {
+        Approval = "approval", Doubt = "doubt", Input = "input", Change = "change",
+        Provider = "provider", Store = "store", Timer = "timer", Child = "child",
+    }
+    chat::Effect { Read = "read", Idempotent = "idempotent", Write = "write", Destructive = "destructive" }
+    chat::EffectSource { Hints = "hints", Agent = "agent", Default = "default" }
+    repair::Class {
+        InvalidJson = "invalid_json", UnknownName = "unknown_name", SchemaMismatch = "schema_mismatch",
+        Truncated = "truncated", LeftInText = "left_in_text",
+    }
+}
+
+/// See `run::End`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+enum End {
+    Done { output: Text },
+    Failed { code: String, message: String },
+    Cancelled,
+    Exhausted { limit: Limit },
+}
+
+impl Form<run::End> for End {
+    fn write(value: &run::End, texts: &mut Outgoing) -> Self {
+        match value {
+            run::End::Done { output } => End::Done { output: Form::write(output, texts) },
+            run::End::Failed { code, message } => End::Failed { code: code.clone(), message: message.clone() },
+            run::End::Cancelled => End::Cancelled,
+            run::End::Exhausted { limit } => End::Exhausted { limit: Form::write(limit, texts) },
+        }
+    }
+
+    fn read(self, texts: &mut Incoming) -> Result<run::End, Damage> {
+        Ok(match self {
+            End::Done { output } => run::End::Done { output: output.read(texts)? },
+            End::Failed { code, message } => run::End::Failed { code, message },
+            End::Cancelled => run::End::Cancelled,
+            End::Exhausted { limit } => run::End::Exhausted { limit: limit.read(texts)? },
+        })
+    }
+}
+
+/// Ties a stored struct with one field, or one for each place of a tuple, to a domain value that has no field names.
+macro_rules! named {
+    ($($name:ident { $($(#[$meta:meta])* $field:ident: $form:ty),* } = $domain:ty as $pattern:pat => $value:expr;)*) => {$(
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct $name {
+            $($(#[$meta])* $field: $form,)*
+        }
+
+        impl Form<$domain> for $name {
+            fn write($pattern: &$domain, texts: &mut Outgoing) -> Self {
+                $name { $($field: Form::write($field, texts),)* }
+            }
+
+            fn read(self, texts: &mut Incoming) -> Result<$domain, Damage> {
+                $(let $field = Form::read(self.$field, texts)?;)*
+                Ok($value)
+            }
+        }
+    )*};
+}
+
+named! {
+    Parent { run: String, call: String } = (RunId, CallId) as (run, call) => (run, call);
+    Missing { server: String, reason: String } = (String, String) as (server, reason) => (server, reason);
+    Behind { call: String } = CallId as call => call;
+    Happened { #[serde(default, skip_serializing_if = "absent")] result: Option<Text> }
+        = Option<Arc<str>> as result => result;
+    Deny { #[serde(default, skip_serializing_if = "absent")] text: Option<String> } = Option<String> as text => text;
+}
+
+/// See `journal::Posted`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Posted {
+    by: String,
+    at_ms: i64,
+    what: What,
+}
+
+impl Form<journal::Posted> for Posted {
+    fn write(value: &journal::Posted, texts: &mut Outgoing) -> Self {
+        Posted { by: value.by.clone(), at_ms: Form::write(&value.at, texts), what: Form::write(&value.what, texts) }
+    }
+
+    fn read(self, texts: &mut Incoming) -> Result<journal::Posted, Damage> {
+        Ok(journal::Posted { by: self.by, at: self.at_ms.read(texts)?, what: self.what.read(texts)? })
+    }
+}
+
+/// See `journal::What`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+enum What {
+    Prompt { parts: Vec<Part> },
+    Approval { call: String, decision: Decision, shown: Text },
+    Doubt { call: String, resolution: Resolution },
+    Cancel,
+    Limits { limits: Limits },
+}
+
+impl Form<journal::What> for What {
+    fn write(value: &journal::What, texts: &mut Outgoing) -> Self {
+        match value {
+            journal::What::Prompt { parts } => What::Prompt { parts: Form::write(parts, texts) },
+            journal::What::Approval { call, decision, shown } => What::Approval {
+                call: Form::write(call, texts),
+                decision: Form::write(decision, texts),
+                shown: Form::write(shown, texts),
+            },
+            journal::What::Doubt { call, resolution } => {
+                What::Doubt { call: Form::write(call, texts), resolution: Form::write(resolution, texts) }
+            }
+            journal::What::Cancel => What::Cancel,
+            journal::What::Limits { limits } => What::Limits { limits: Form::write(limits, texts) },
+        }
+    }
+
+    fn read(self, texts: &mut Incoming) -> Result<journal::What, Damage> {
+        Ok(match self {
+            What::Prompt { parts } => journal::What::Prompt { parts: parts.read(texts)? },
+            What::Approval { call, decision, shown } => journal::What::Approval {
+                call: call.read(texts)?,
+                decision: decision.read(texts)?,
+                shown: shown.read(texts)?,
+            },
+            What::Doubt { call, resolution } => {
+                journal::What::Doubt { call: call.read(texts)?, resolution: resolution.read(texts)? }
+            }
+            What::Cancel => journal::What::Cancel,
+            What::Limits { limits } => journal::What::Limits { limits: limits.read(texts)? },
+        })
+    }
+}
