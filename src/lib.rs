@@ -8,3 +8,4 @@ pub mod provider;
 pub mod repair;
 pub mod run;
 pub mod store;
+pub mod yaml;
