@@ -106,7 +106,7 @@ fn excerpt(text: &str, place: Place) -> String {
     let line = masked(text[start..end].trim_start_matches('\u{feff}'));
 
     // A long line is shown around the place.
-    let skipped = if before > EXCERPT_CHARS_MAX / 2 { before - EXCERPT_CHARS_MAX / 2 } else { 0 };
+    let skipped = before.saturating_sub(EXCERPT_CHARS_MAX / 2);
     let length = line.chars().count();
     let skipped = if length <= EXCERPT_CHARS_MAX { 0 } else { skipped };
     // Whatever could move the cursor is shown as a blank, one for one.
