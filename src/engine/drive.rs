@@ -37,6 +37,9 @@ const LAZY_COMMIT: Duration = Duration::from_millis(50);
 /// How often a server that must be gone is looked at again.
 const GONE_POLL: Duration = Duration::from_millis(100);
 
+/// How often a full disk is looked at again.
+const STORE_WAIT: Duration = Duration::from_secs(10);
+
 /// First and longest pause while no provider can be reached; doubled each time.
 const PROVIDER_WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
@@ -170,6 +173,9 @@ impl<'a> Drive<'a> {
                     continue;
                 }
                 if let Some(ask) = want.ask.filter(|_| self.asking.is_none()) {
+                    if self.wait_for_room()? {
+                        continue;
+                    }
                     self.start_ask(ask);
                 }
                 if want.is_idle() && self.cannot_help(&want.waiting) {
@@ -393,6 +399,18 @@ impl<'a> Drive<'a> {
     fn certainly_over(&self, sent: &Sent) -> bool {
         let gone = sent.guard.as_ref().is_some_and(|guard| self.world.host.gone(&GuardId(guard.clone())));
         gone || sent.deadline <= self.world.clock.now()
+    }
+
+    /// A full disk is met here, before new work begins, and not when its results are to be kept.
+    fn wait_for_room(&mut self) -> Result<bool, Error> {
+        let Err(full) = self.journal.store().room() else { return Ok(false) };
+        self.push(Event::Waiting(Waiting {
+            kind: WaitKind::Store,
+            until: Some(self.world.clock.now().after(STORE_WAIT)),
+            message: full.to_string(),
+            code: "disk_full".to_owned(),
+        }))?;
+        Ok(true)
     }
 
     fn start_ask(&mut self, ask: Ask) {
