@@ -34,11 +34,11 @@ use crate::{
         CallRecord, CallState, Claimed, Decision, Entry, Event, InputGiven, Limits, LimitsChanged, Misfit, Resolution,
         Run, RunId, Started, Status, Wait,
     },
-    store::{self, Columns, Head, InboxId, Memory, Sled, Store},
+    store::{self, Head, InboxId, Memory, Store, sled::{self, Sled}},
 };
 
 pub use report::Report;
-use settings::{Dialect, Settings};
+use settings::Settings;
 
 /// What all runs of a process share.
 pub struct Daemon {
@@ -170,7 +170,7 @@ impl Daemon {
             settings::Store::Memory => Arc::new(Memory::new()),
             settings::Store::Sled { path } => {
                 let path = path.clone().unwrap_or_else(|| home.join("journal").join("00"));
-                Arc::new(Sled::open(&path, store::sled::Options::default())?)
+                Arc::new(Sled::open(&path, sled::Options::default())?)
             }
         };
         Ok(Daemon {
@@ -188,7 +188,7 @@ impl Daemon {
         let agent = parse(&new.file, &new.definition)?;
         let instructions = agent.instructions(new.input.as_ref()).map_err(|problem| Error::File(problem.to_string()))?;
         let model = new.model.clone().unwrap_or_else(|| agent.model.name.clone());
-        let world = self.world(&new.file, agent, &new.dir, &model)?;
+        let world = self.world(agent, &new.dir, &model)?;
         let (prompt, agent) = (first_words(&new)?, &world.agent);
         let started = Started {
             agent: agent.name.clone(),
@@ -223,7 +223,7 @@ impl Daemon {
         }
         let started = run.started().ok_or_else(|| Error::NotFound(format!("run {id} never started")))?;
         let agent = parse(&started.file, &started.definition)?;
-        let world = self.world(&started.file, agent, Path::new(&started.dir), &started.model)?;
+        let world = self.world(agent, Path::new(&started.dir), &started.model)?;
         let mut driven = self.claim(id, world).await?;
         let limits = resume.limits.over(driven.run.limits());
         if limits != *driven.run.limits() {
@@ -318,17 +318,16 @@ impl Daemon {
         }
     }
 
-    /// The tool servers of an agent, not yet started.
-    fn host(&self, file: &str, agent: &Agent, dir: &Path) -> Result<Host, Error> {
+    /// What a run of this agent needs of the world. Its servers are not started yet.
+    fn world(&self, agent: Agent, dir: &Path, model: &str) -> Result<World, Error> {
+        let endpoint = self.router.resolve(model)?;
         let env = |name: &str| std::env::var(name).ok();
         let servers = agent.expand(dir, &env).map_err(|problems| Error::File(problems.to_string()))?;
-        let _ = file;
-        Ok(Host::new(mcp::host::Config { servers, home: Some(self.home.clone()), guard: self.guard.clone() }))
-    }
-
-    fn world(&self, file: &str, agent: Agent, dir: &Path, model: &str) -> Result<World, Error> {
-        let endpoint = self.router.resolve(model)?;
-        let host: Arc<dyn ToolHost> = Arc::new(self.host(file, &agent, dir)?);
+        let host: Arc<dyn ToolHost> = Arc::new(Host::new(mcp::host::Config {
+            servers: servers.ready.iter().map(tool_server).collect(),
+            home: Some(self.home.clone()),
+            guard: self.guard.clone(),
+        }));
         Ok(World { agent: Arc::new(agent), host, router: self.router.clone(), endpoint, clock: self.clock.clone() })
     }
 
@@ -413,8 +412,60 @@ impl Driven {
 /// Heads read at once when listing runs.
 const PAGE: usize = 1000;
 
+/// The providers that the settings name.
+fn providers(settings: &Settings) -> Result<BTreeMap<String, Arc<dyn Provider>>, Error> {
+    let mut providers: BTreeMap<String, Arc<dyn Provider>> = BTreeMap::new();
+    for (name, provider) in &settings.providers {
+        let provider: Arc<dyn Provider> = match provider {
+            settings::Provider::OpenAiChat { base_url, key, timeouts } => {
+                let mut client = openai::Client::builder(base_url).name(name).timeouts(*timeouts);
+                if let Some(key) = key {
+                    client = client.key(key.clone());
+                }
+                Arc::new(client.build().map_err(|error| Error::File(format!("provider {name}: {error}")))?)
+            }
+            settings::Provider::Scripted { script } => {
+                let text = std::fs::read_to_string(script)
+                    .map_err(|source| Error::Io { what: format!("cannot read {}", script.display()), source })?;
+                let script = scripted::Script::parse(&script.display().to_string(), &text)
+                    .map_err(|problems| Error::File(problems.to_string()))?;
+                Arc::new(scripted::Scripted::new(name, script))
+            }
+        };
+        providers.insert(name.clone(), provider);
+    }
+    Ok(providers)
+}
+
 fn parse(file: &str, definition: &str) -> Result<Agent, Error> {
     Agent::parse(file, definition).map_err(|problems| Error::File(problems.to_string()))
+}
+
+/// A server of an agent file as the host takes it.
+fn tool_server(ready: &agent::Ready) -> mcp::Server {
+    let agent::Server { name, required, trust, effect, start_timeout, tools, .. } = &ready.server;
+    let mut server = match &ready.launch {
+        agent::Launch::Files { root } => mcp::Server::files(name, root),
+        agent::Launch::Command { command, args, env, cwd } => env.iter().fold(
+            mcp::Server::stdio(name, command.to_string_lossy()).args(args.iter().map(|arg| arg.expose())).cwd(cwd),
+            |server, (name, value)| server.env(name, value.expose()),
+        ),
+    };
+    server = server.trust(match trust {
+        agent::Trust::Hints => mcp::Trust::Hints,
+        agent::Trust::None => mcp::Trust::None,
+    });
+    if !required {
+        server = server.optional();
+    }
+    if let Some(effect) = effect {
+        server = server.effect(*effect);
+    }
+    if let Some(timeout) = start_timeout {
+        server = server.start_timeout(*timeout);
+    }
+    server = tools.allow.iter().fold(server, mcp::Server::allow);
+    tools.deny.iter().fold(server, mcp::Server::deny)
 }
 
 /// What the agent is told first: the prompt, the typed input, or both.

@@ -16,7 +16,7 @@ use tokio::{
 use super::{Error, Left, Options, Seen, Stop, World, inbox, judge};
 use crate::{
     chaos,
-    chat::{Answer, CallId, Choice, Effect, OutputFormat, Part, Request, ToolDef},
+    chat::{Answer, CallId, Choice, Effect, EffectSource, OutputFormat, Part, Request, ToolDef},
     journal::Journal,
     mcp::{self, GuardId, Outcome, Prepared},
     provider::{Class, Delta, Failure},
@@ -293,13 +293,18 @@ impl<'a> Drive<'a> {
                 return Err(error.into());
             }
         };
+        let mut tools = listing.tools;
         let mut hash = blake3::Hasher::new();
-        listing.tools.iter().for_each(|tool| {
+        for tool in &mut tools {
             hash.update(tool.hash.as_bytes());
-        });
+            if let Some(effect) = self.world.agent.policy_for(&tool.origin).effect {
+                (tool.effect, tool.effect_source) = (effect, EffectSource::Agent);
+                tool.repeatable = matches!(effect, Effect::Read | Effect::Idempotent);
+            }
+        }
         self.push(Event::ToolsListed(ToolsListed {
             hash: hash.finalize().to_hex().to_string(),
-            tools: listing.tools.into(),
+            tools: tools.into(),
             warnings: listing.warnings,
             missing: listing.missing,
         }))?;

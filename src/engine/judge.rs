@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    agent::{Agent, Approval},
+    agent::{self, Agent, Approval},
     chat::{Answer, AnswerPart, Effect, EffectSource, Finish, OfferedName, ToolDef, ToolName, WrittenCall},
     repair::{self, Class, Diagnosis, Outcome, Schema, ToolSet},
     run::{
@@ -205,7 +205,7 @@ fn on_doubt(agent: &Agent, effect: Effect) -> OnDoubt {
 
 /// The word on a tool: what was set while the run goes on, then the agent file, then its default. Deny beats all.
 fn approval(rules: &Rules<'_>, run: &Run, tool: &ToolDef, policy: Option<Approval>) -> Approval {
-    let given = run.policies().iter().rev().find(|given| repair::glob(&given.pattern, &tool.origin.to_string()));
+    let given = run.policies().iter().rev().find(|given| agent::glob(&given.pattern, &tool.origin.to_string()));
     let by_file = policy.unwrap_or(rules.agent.approvals.default);
     let word = match (by_file, given) {
         (Approval::Deny, _) => Approval::Deny,
