@@ -1,5 +1,6 @@
 //! agentd
 
+pub mod agent;
 pub mod chaos;
 pub mod chat;
 pub mod journal;

@@ -47,6 +47,8 @@ pub enum Style {
     Folded,
     /// Text that came out of a variable; never shown.
     Expanded,
+    /// Stands for something that was refused: what else is wrong with it is not worth telling.
+    Refused,
 }
 
 /// The key of a member of a map.
@@ -255,7 +257,7 @@ impl<'f> Builder<'f> {
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 self.faults.add(at, "aliases are not allowed; write the value out");
-                self.value(Node { place: at, content: Content::Scalar(String::new(), Style::Quoted) });
+                self.value(Node { place: at, content: Content::Scalar(String::new(), Style::Refused) });
             }
             Event::Anchor(..) => self.faults.add(at, "anchors are not allowed; write the value out where it is wanted"),
             Event::SequenceStart(..) => self.push(Open::List(at, Vec::new()), at)?,
@@ -336,6 +338,9 @@ fn describe(text: &str, at: usize, error: &ScanError) -> String {
         }
         ErrorKind::MappingValueNotAllowed => {
             "a colon cannot stand here; put text that holds \": \" in quotes".to_owned()
+        }
+        ErrorKind::ExpectedBlockMappingKey => {
+            "a key was expected here; does this line start in line with those it belongs to?".to_owned()
         }
         ErrorKind::DirectiveDisallowed => "directives (%) are not allowed".to_owned(),
         ErrorKind::UnclosedFlowCollection { open } => format!("this {open} is never closed"),

@@ -56,6 +56,12 @@ impl Problems {
     /// Most problems that are kept of one file.
     pub(super) const MAX: usize = SHOWN_MAX;
 
+    /// These problems, in this order; `None` when there are none.
+    pub fn collect(problems: Vec<Problem>) -> Option<Self> {
+        let mut problems = problems.into_iter();
+        Some(Problems::new(problems.next()?, problems, 0))
+    }
+
     /// The problems, one by one.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.list.iter()

@@ -31,18 +31,19 @@ struct Fault {
 #[derive(Debug)]
 pub struct Fields<'n> {
     place: Place,
-    members: &'n [(Key, Node)],
+    /// `None` when it is no map at all.
+    members: Option<&'n [(Key, Node)]>,
 }
 
 impl<'n> Fields<'n> {
     /// The value of a key; `None` when it is not there.
     pub fn get(&self, key: &str) -> Option<&'n Node> {
-        self.members.iter().find(|(found, _)| found.text == key).map(|(_, node)| node)
+        self.entry(key).map(|(_, node)| node)
     }
 
     /// The key itself and its value; `None` when it is not there.
     pub fn entry(&self, key: &str) -> Option<&'n (Key, Node)> {
-        self.members.iter().find(|(found, _)| found.text == key)
+        self.members?.iter().find(|(found, _)| found.text == key)
     }
 
     /// Where the map starts.
@@ -64,6 +65,9 @@ impl Faults {
 
     /// Notes a fault of a value; the path of the value will stand before the message.
     pub fn of(&mut self, node: &Node, message: impl Into<String>) {
+        if matches!(node.content, Content::Scalar(_, Style::Refused)) {
+            return;
+        }
         self.push(Fault { place: node.place, message: message.into(), of_value: true });
     }
 
@@ -76,8 +80,10 @@ impl Faults {
 
     /// A map that may hold these keys and no others.
     pub fn fields<'n>(&mut self, node: &'n Node, known: &[&str]) -> Fields<'n> {
-        let members = self.members(node).unwrap_or_default();
-        for (key, _) in members.iter().filter(|(key, _)| !known.contains(&key.text.as_str())).take(KEPT_MAX) {
+        let members = self.members(node);
+        for (key, _) in
+            members.unwrap_or_default().iter().filter(|(key, _)| !known.contains(&key.text.as_str())).take(KEPT_MAX)
+        {
             let hint = match nearest(&key.text, known.iter().copied()) {
                 Some(meant) => format!("did you mean {meant:?}?"),
                 None => format!("the keys here are {}", known.join(", ")),
@@ -90,7 +96,7 @@ impl Faults {
     /// The value of a key that must be there.
     pub fn required<'n>(&mut self, fields: &Fields<'n>, key: &str) -> Option<&'n Node> {
         let found = fields.get(key);
-        if found.is_none() {
+        if found.is_none() && fields.members.is_some() {
             // The whole map as place would underline nothing useful.
             let place = Place { end: fields.place.start, ..fields.place };
             self.push(Fault { place, message: format!("the key {key:?} is missing"), of_value: true });

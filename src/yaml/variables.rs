@@ -45,18 +45,23 @@ impl Written {
         self.place
     }
 
-    /// Looks the variables up. The error names the first that is unset.
+    /// Looks the variables up. The error names those that are not set.
     pub fn expand(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Expanded, String> {
-        let mut value = String::new();
+        let (mut value, mut unset) = (String::new(), Vec::new());
         for piece in pieces(&self.text) {
             match piece? {
                 Piece::Text(text) => value.push_str(text),
-                Piece::Variable(name) => {
-                    value.push_str(&env(name).ok_or_else(|| format!("the variable {name} is not set"))?);
-                }
+                Piece::Variable(name) => match env(name) {
+                    Some(found) => value.push_str(&found),
+                    None => unset.push(name),
+                },
             }
         }
-        Ok(Expanded { written: self.text.clone(), value: value.into() })
+        match unset.as_slice() {
+            [] => Ok(Expanded { written: self.text.clone(), value: value.into() }),
+            [name] => Err(format!("the variable {name} is not set")),
+            names => Err(format!("the variables {} are not set", names.join(", "))),
+        }
     }
 }
 

@@ -1,0 +1,229 @@
+//! An agent: the YAML file that says which model, instructions, tools and limits a run has.
+//!
+//! [`Agent::parse`] reads and checks the file; whoever runs it reads the fields, asks for the [`Policy`] of a tool, and
+//! renders the [`instructions`](Agent::instructions). [`Agent::expand`] looks up `${VAR}` and makes paths absolute when
+//! servers are to be started, and no earlier: what is kept of a definition never holds a secret. Always true:
+//! - Whatever is wrong with a file is told at once, each fault with its place; a key that does nothing is a fault.
+//! - Nothing here touches disk, clock or environment.
+//! - A server's command comes from the file and from nowhere else, and is never put through a shell.
+//!
+//! Left out on purpose: whether a provider has the model (`router`), whether a command exists (starting it tells).
+
+mod glob;
+mod instructions;
+mod parse;
+mod servers;
+
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use crate::{
+    chat::{Effect, ToolName},
+    repair::Schema,
+    run::{Limits, OnDoubt},
+    yaml::{Place, Problem},
+};
+
+pub use glob::glob;
+pub use servers::{Launch, Ready, Server, Servers, Start, ToolFilter, Trust};
+
+use instructions::Instructions;
+
+/// A checked definition.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// Its name, `[a-z0-9][a-z0-9_-]{0,63}`.
+    pub name: String,
+    /// What it is for; `None` when the file does not say.
+    pub description: Option<String>,
+    /// Which model answers.
+    pub model: Model,
+    /// The JSON Schema of the typed input; `None` when it takes none.
+    pub input: Option<Arc<Value>>,
+    /// The JSON Schema of the final answer, an object; `None` for free text.
+    pub output: Option<Arc<Value>>,
+    /// Its tool servers, in the order of the file.
+    pub servers: Vec<Server>,
+    /// What holds for single tools, in the order of the file. [`Agent::policy_for`] reads it.
+    pub rules: Vec<Rule>,
+    /// What a run may use.
+    pub limits: Limits,
+    /// When a person is asked.
+    pub approvals: Approvals,
+    /// What is done about calls of unknown outcome.
+    pub on_doubt: OnDoubts,
+    /// How often an answer without a valid call is asked again. Default 2.
+    pub ask_again: u32,
+    /// Most bytes of one tool result that a model gets to see. Default 64 KiB.
+    pub tool_result_bytes_max: u64,
+    instructions: Option<Instructions>,
+    /// `input`, compiled.
+    input_schema: Option<Schema>,
+    /// Where `input` stands.
+    input_place: Place,
+    source: Source,
+}
+
+/// Which model answers, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// `provider/model`; the provider is what stands before the first slash.
+    pub name: String,
+    /// Sampling temperature, 0 to 2; `None` leaves it to the provider.
+    pub temperature: Option<f64>,
+    /// Most tokens of one answer; `None` leaves it to the provider.
+    pub output_tokens: Option<u32>,
+}
+
+/// What the file says of the tools that a pattern matches; `None` where it says nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// A glob over `server.tool`.
+    pub pattern: String,
+    /// What calling them may do.
+    pub effect: Option<Effect>,
+    /// Whether they run.
+    pub approve: Option<Approval>,
+    /// Longest silence of the server during a call.
+    pub timeout: Option<Duration>,
+    /// Hard cap on a call.
+    pub total_timeout: Option<Duration>,
+    /// What is done about a call of unknown outcome.
+    pub on_doubt: Option<OnDoubt>,
+    /// Whether calls may run beside their neighbours although they are no reads.
+    pub parallel: Option<bool>,
+}
+
+/// What holds for one tool.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Policy {
+    /// What calling it may do; `None` leaves it to the server's hints.
+    pub effect: Option<Effect>,
+    /// Whether it runs; `None` leaves it to [`Approvals::default`].
+    pub approve: Option<Approval>,
+    /// Longest silence of the server during a call. Default 60 s.
+    pub timeout: Duration,
+    /// Hard cap on a call. Default ten times `timeout`.
+    pub total_timeout: Duration,
+    /// What is done about a call of unknown outcome; `None` leaves it to [`Agent::on_doubt`].
+    pub on_doubt: Option<OnDoubt>,
+    /// Whether a call may run beside its neighbours although it is no read.
+    pub parallel: bool,
+}
+
+/// Whether a call runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Approval {
+    /// It runs.
+    Allow,
+    /// A person is asked first.
+    Ask,
+    /// It is refused.
+    Deny,
+    /// Reads run, for all else a person is asked. Only as [`Approvals::default`].
+    AskOnWrite,
+}
+
+/// When a person is asked, and what silence means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Approvals {
+    /// What holds for tools that no rule speaks of. Default [`Approval::AskOnWrite`].
+    pub default: Approval,
+    /// How long a question stands; `None`, the default, for ever.
+    pub expire: Option<Duration>,
+    /// What silence means then: `true` allows. Default `false`.
+    pub on_expire_allow: bool,
+}
+
+/// What is done about calls of unknown outcome, by effect. Reads and idempotent calls are always repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnDoubts {
+    /// For writes. Default [`OnDoubt::Tell`].
+    pub write: OnDoubt,
+    /// For destructive calls. Default [`OnDoubt::Ask`].
+    pub destructive: OnDoubt,
+}
+
+/// Longest silence of a server during a call, when the file does not say: as long as MCP's own TypeScript SDK waits (1.x).
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many times the longest silence a call may take in all, when the file does not say.
+const TOTAL_FACTOR: u32 = 10;
+
+impl Agent {
+    /// What holds for a tool: of all rules that match it, each setting from the most specific one that has it, and else
+    /// from its server. The more characters of a pattern are not wildcards, the more specific it is; of two alike, the
+    /// later one wins. A `deny` beats all.
+    pub fn policy_for(&self, tool: &ToolName) -> Policy {
+        let name = tool.to_string();
+        let mut rules: Vec<&Rule> = self.rules.iter().filter(|rule| glob(&rule.pattern, &name)).collect();
+        rules.sort_by_key(|rule| std::cmp::Reverse(glob::specificity(&rule.pattern)));
+        let server = self.servers.iter().find(|server| server.name == tool.server);
+        let denied = rules.iter().any(|rule| rule.approve == Some(Approval::Deny));
+        let timeout = rules.iter().find_map(|rule| rule.timeout);
+        let total_timeout = rules.iter().find_map(|rule| rule.total_timeout);
+        let by_server = server.filter(|_| timeout.is_none()).map(|server| server.total_timeout);
+        let timeout = timeout.or(server.map(|server| server.timeout)).unwrap_or(TIMEOUT);
+        let total_timeout = total_timeout.or(by_server).unwrap_or(timeout.saturating_mul(TOTAL_FACTOR));
+        Policy {
+            effect: rules.iter().find_map(|rule| rule.effect).or(server.and_then(|server| server.effect)),
+            approve: if denied { Some(Approval::Deny) } else { rules.iter().find_map(|rule| rule.approve) },
+            timeout,
+            total_timeout: total_timeout.max(timeout),
+            on_doubt: rules.iter().find_map(|rule| rule.on_doubt),
+            parallel: rules.iter().find_map(|rule| rule.parallel).unwrap_or(false),
+        }
+    }
+
+    /// What the file is called in messages.
+    pub fn file(&self) -> &str {
+        &self.source.file
+    }
+
+    /// The file as written.
+    pub fn definition(&self) -> &Arc<str> {
+        &self.source.text
+    }
+}
+
+impl Model {
+    /// The provider's name.
+    pub fn provider(&self) -> &str {
+        self.name.split_once('/').map_or(&self.name, |(provider, _)| provider)
+    }
+}
+
+impl Default for Approvals {
+    fn default() -> Self {
+        Approvals { default: Approval::AskOnWrite, expire: None, on_expire_allow: false }
+    }
+}
+
+impl Default for OnDoubts {
+    fn default() -> Self {
+        OnDoubts { write: OnDoubt::Tell, destructive: OnDoubt::Ask }
+    }
+}
+
+/// The text that an agent was read from, for problems that show up later.
+#[derive(Clone)]
+struct Source {
+    file: Arc<str>,
+    text: Arc<str>,
+}
+
+impl Source {
+    fn problem(&self, place: Place, message: impl Into<String>) -> Problem {
+        Problem::new(&self.file, &self.text, place, message)
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(&self.file, f)
+    }
+}

@@ -1,0 +1,441 @@
+//! From the text of an agent file to an [`Agent`].
+//!
+//! Where something is wrong, reading goes on with a stand-in, so that one look tells all faults; an agent with a
+//! stand-in never leaves this file, because the fault was noted.
+
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    Agent, Approval, Approvals, Model, OnDoubts, Rule, Server, Source, Start, TIMEOUT, TOTAL_FACTOR, ToolFilter, Trust,
+    instructions::Instructions,
+};
+use crate::{
+    chat::Effect,
+    repair::Schema,
+    run::{Limits, OnDoubt},
+    yaml::{Content, Document, Faults, Fields, Key, Node, Place, Problems, Written, nearest},
+};
+
+const KEYS: &[&str] = &[
+    "version",
+    "name",
+    "description",
+    "model",
+    "instructions",
+    "input",
+    "output",
+    "servers",
+    "policy",
+    "limits",
+    "approvals",
+    "context",
+    "repair",
+    "on_doubt",
+];
+
+const EFFECTS: &[(&str, Effect)] = &[
+    ("read", Effect::Read),
+    ("idempotent", Effect::Idempotent),
+    ("write", Effect::Write),
+    ("destructive", Effect::Destructive),
+];
+
+const ON_DOUBT: &[(&str, OnDoubt)] = &[("tell", OnDoubt::Tell), ("ask", OnDoubt::Ask), ("retry", OnDoubt::Retry)];
+
+/// Numbers that count something and have no natural end.
+const COUNT: RangeInclusive<u64> = 1..=u64::MAX;
+
+/// What a model may get to see of one result. Less would be hidden by the note that something was cut; more is beyond
+/// what a journal entry holds.
+const TOOL_RESULT: RangeInclusive<u64> = 1 << 10..=8 << 20;
+
+/// A declared input.
+pub(super) struct Input {
+    schema: Schema,
+}
+
+impl Input {
+    /// The keys that it has; `None` when it may have others.
+    pub(super) fn keys(&self) -> Option<Vec<&str>> {
+        let schema = self.schema.value();
+        let open = schema.get("additionalProperties").is_some_and(|others| *others != Value::Bool(false));
+        let elsewhere = ["patternProperties", "$ref", "allOf", "anyOf", "oneOf"];
+        if open || elsewhere.iter().any(|key| schema.get(key).is_some()) {
+            return None;
+        }
+        Some(schema.get("properties")?.as_object()?.keys().map(String::as_str).collect())
+    }
+}
+
+impl Agent {
+    /// Reads and checks an agent file. `file` is what to call it in problems.
+    pub fn parse(file: &str, text: &str) -> Result<Agent, Problems> {
+        let (document, faults) = Document::parse(file, text)?;
+        let mut reader = Reader { faults, file: text, servers: Vec::new() };
+        let agent = reader.agent(document.root(), Source { file: file.into(), text: text.into() });
+        document.finish(Some(agent), reader.faults)
+    }
+}
+
+struct Reader<'t> {
+    faults: Faults,
+    /// The text of the file, for the lines of a template.
+    file: &'t str,
+    /// The names of all servers, those with faults too.
+    servers: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn agent(&mut self, root: &Node, source: Source) -> Agent {
+        let fields = self.faults.fields(root, KEYS);
+        self.version(&fields);
+        let input_node = fields.get("input");
+        let input = input_node.and_then(|node| self.schema(node)).map(|schema| Input { schema });
+        let servers = fields.get("servers").map(|node| self.servers(node)).unwrap_or_default();
+        let instructions = fields.get("instructions").and_then(|node| {
+            // With an input that cannot be read, there is nothing to check a template against.
+            let broken = input_node.is_some() && input.is_none();
+            if broken { None } else { Instructions::read(node, input.as_ref(), self.file, &mut self.faults) }
+        });
+        let context = fields.get("context").map(|node| self.faults.fields(node, &["tool_result"]));
+        let repair = fields.get("repair").map(|node| self.faults.fields(node, &["ask_again"]));
+        let top = Place { line: 1, col: 1, start: 0, end: 0 };
+        Agent {
+            name: self.agent_name(&fields),
+            description: fields.get("description").and_then(|node| self.faults.text(node)).map(str::to_owned),
+            model: self.model(&fields),
+            output: fields.get("output").and_then(|node| self.schema(node)).map(|schema| schema.value().clone()),
+            rules: fields.get("policy").map(|node| self.rules(node)).unwrap_or_default(),
+            limits: self.limits(fields.get("limits")),
+            approvals: self.approvals(fields.get("approvals")),
+            on_doubt: self.on_doubt(fields.get("on_doubt")),
+            ask_again: repair
+                .and_then(|repair| repair.get("ask_again"))
+                .and_then(|node| self.faults.whole(node, 0..=10))
+                .and_then(|times| u32::try_from(times).ok())
+                .unwrap_or(2),
+            tool_result_bytes_max: context
+                .and_then(|context| context.get("tool_result"))
+                .and_then(|node| self.faults.bytes(node, TOOL_RESULT))
+                .unwrap_or(64 << 10),
+            instructions,
+            input: input.as_ref().map(|input| input.schema.value().clone()),
+            input_place: fields.entry("input").map_or(top, |(key, _)| key.place),
+            input_schema: input.map(|input| input.schema),
+            servers,
+            source,
+        }
+    }
+
+    fn version(&mut self, fields: &Fields<'_>) {
+        let Some(node) = self.faults.required(fields, "version") else { return };
+        if !matches!(&node.content, Content::Scalar(text, _) if text == "1") {
+            self.faults.of(node, "this agentd reads version 1");
+        }
+    }
+
+    fn agent_name(&mut self, fields: &Fields<'_>) -> String {
+        let Some(node) = self.faults.required(fields, "name") else { return String::new() };
+        let Some(name) = self.faults.text(node) else { return String::new() };
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+        if name.len() > 64
+            || !name.chars().all(inner)
+            || !name.starts_with(|c: char| inner(c) && !matches!(c, '_' | '-'))
+        {
+            self.faults.of(node, "a name has up to 64 of a-z, 0-9, _ and -, and begins with a letter or digit");
+        }
+        name.to_owned()
+    }
+
+    fn model(&mut self, fields: &Fields<'_>) -> Model {
+        let mut model = Model { name: String::new(), temperature: None, output_tokens: None };
+        let Some(node) = self.faults.required(fields, "model") else { return model };
+        let name = match &node.content {
+            Content::Map(_) => {
+                let fields = self.faults.fields(node, &["name", "temperature", "output_tokens"]);
+                model.temperature = fields.get("temperature").and_then(|node| self.faults.number(node, 0.0..=2.0));
+                let most = u64::from(u32::MAX);
+                model.output_tokens = fields
+                    .get("output_tokens")
+                    .and_then(|node| self.faults.whole(node, 1..=most))
+                    .and_then(|tokens| u32::try_from(tokens).ok());
+                self.faults.required(&fields, "name")
+            }
+            _ => Some(node),
+        };
+        let Some(node) = name else { return model };
+        let Some(name) = self.faults.text(node) else { return model };
+        let fault = match name.split_once('/') {
+            _ if name.contains("${") => Some("variables are looked up for servers only"),
+            _ if name.contains(char::is_whitespace) => Some("a model has no spaces in its name"),
+            Some((provider, model)) if !provider.is_empty() && !model.is_empty() => None,
+            _ => Some("write provider/model, such as openai/gpt-5"),
+        };
+        if let Some(fault) = fault {
+            self.faults.of(node, fault);
+        }
+        Model { name: name.to_owned(), ..model }
+    }
+
+    /// A JSON Schema of an object.
+    fn schema(&mut self, node: &Node) -> Option<Schema> {
+        self.faults.members(node)?;
+        let value = Arc::new(self.faults.json(node)?);
+        let schema = match Schema::compile(&value) {
+            Ok(schema) => schema,
+            Err(error) => {
+                let place = find(node, &error.path).unwrap_or(node);
+                self.faults.of(place, format!("this is no valid JSON Schema: {error}"));
+                return None;
+            }
+        };
+        if value.get("type") != Some(&Value::from("object")) {
+            self.faults.of(node, "this must describe an object; add type: object");
+            return None;
+        }
+        Some(schema)
+    }
+
+    fn servers(&mut self, node: &Node) -> Vec<Server> {
+        let members = self.faults.members(node).unwrap_or_default();
+        self.servers = members.iter().map(|(key, _)| key.text.clone()).collect();
+        members.iter().filter_map(|(key, node)| self.server(key, node)).collect()
+    }
+
+    fn server(&mut self, key: &Key, node: &Node) -> Option<Server> {
+        let name = &key.text;
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.len() > 32 || !name.chars().all(inner) || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+            let rule = "a server's name has up to 32 of a-z, 0-9 and -, and begins with a letter";
+            self.faults.add(key.place, format!("{rule}; this is {name:?}"));
+        }
+        if name == "agentd" {
+            self.faults.add(key.place, "the name agentd is taken: its tools are agentd's own");
+        }
+        const ALL: &[&str] = &["required", "trust", "effect", "timeout", "total_timeout", "start_timeout", "tools"];
+        let has = |wanted: &str| matches!(&node.content, Content::Map(members) if members.iter().any(|(key, _)| key.text == wanted));
+        let own: &[&str] = match (has("builtin"), has("command")) {
+            (true, true) => {
+                self.faults.of(node, "a server has either builtin or command");
+                return None;
+            }
+            (true, false) => &["builtin", "root"],
+            (false, true) => &["command", "args", "env", "cwd"],
+            (false, false) => {
+                self.faults.members(node)?;
+                // What else stands there may be the key that was meant.
+                let known = [&["builtin", "root", "command", "args", "env", "cwd"], ALL].concat();
+                self.faults.fields(node, &known);
+                self.faults.of(node, "a server needs a command, or builtin: files");
+                return None;
+            }
+        };
+        let fields = self.faults.fields(node, &[own, ALL].concat());
+        let start = if has("builtin") { self.files(&fields) } else { self.command(&fields) };
+        let timeout = fields.get("timeout").and_then(|node| self.faults.duration(node)).unwrap_or(TIMEOUT);
+        let start = start?;
+        Some(Server {
+            name: name.clone(),
+            start,
+            required: fields.get("required").and_then(|node| self.faults.flag(node)).unwrap_or(true),
+            trust: fields
+                .get("trust")
+                .and_then(|node| self.faults.choice(node, &[("hints", Trust::Hints), ("none", Trust::None)]))
+                .unwrap_or(Trust::Hints),
+            effect: fields.get("effect").and_then(|node| self.faults.choice(node, EFFECTS)),
+            timeout,
+            total_timeout: self.total(&fields, timeout).unwrap_or(timeout.saturating_mul(TOTAL_FACTOR)),
+            start_timeout: fields.get("start_timeout").and_then(|node| self.faults.duration(node)),
+            tools: fields.get("tools").map(|node| self.tools(node)).unwrap_or_default(),
+        })
+    }
+
+    fn files(&mut self, fields: &Fields<'_>) -> Option<Start> {
+        fields.get("builtin").and_then(|node| self.faults.choice(node, &[("files", ())]));
+        let root = self.faults.required(fields, "root")?;
+        Some(Start::Files { root: self.path(root)? })
+    }
+
+    fn command(&mut self, fields: &Fields<'_>) -> Option<Start> {
+        let command = fields.get("command").and_then(|node| self.path(node));
+        if let Some(command) = &command
+            && command.as_str().contains(' ')
+            && fields.get("args").is_none()
+        {
+            self.faults.add(
+                command.place(),
+                "a command is one program and nothing goes through a shell; put its arguments into args",
+            );
+        }
+        let args = fields.get("args").and_then(|node| self.faults.list(node)).unwrap_or_default();
+        let args = args.iter().filter_map(|node| self.written(node)).collect();
+        let env = fields.get("env").and_then(|node| self.faults.members(node)).unwrap_or_default();
+        let env = env.iter().filter_map(|(key, node)| {
+            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if !key.text.chars().all(word) || key.text.starts_with(|c: char| c.is_ascii_digit()) {
+                self.faults.add(key.place, "the name of a variable has letters, digits and underscores");
+            }
+            Some((key.text.clone(), self.written(node)?))
+        });
+        let env = env.collect();
+        let cwd = fields.get("cwd").and_then(|node| self.path(node));
+        Some(Start::Command { command: command?, args, env, cwd })
+    }
+
+    fn path(&mut self, node: &Node) -> Option<Written> {
+        let written = self.written(node)?;
+        match written.as_str() {
+            "" => self.faults.of(node, "this must not be empty"),
+            path if path == "~" || path.starts_with("~/") => {
+                self.faults.of(node, "~ means nothing here; write ${HOME}");
+            }
+            _ => {}
+        }
+        Some(written)
+    }
+
+    fn written(&mut self, node: &Node) -> Option<Written> {
+        let text = self.faults.text(node)?;
+        if text.contains('\0') {
+            self.faults.of(node, "this must not hold a NUL");
+            return None;
+        }
+        Written::new(text, node.place, &mut self.faults)
+    }
+
+    /// `total_timeout`, which is no shorter than `timeout`.
+    fn total(&mut self, fields: &Fields<'_>, timeout: Duration) -> Option<Duration> {
+        let node = fields.get("total_timeout")?;
+        let total = self.faults.duration(node)?;
+        if total < timeout {
+            self.faults.of(node, "this is the cap on a whole call and must not be shorter than timeout");
+        }
+        Some(total)
+    }
+
+    fn tools(&mut self, node: &Node) -> ToolFilter {
+        let fields = self.faults.fields(node, &["allow", "deny"]);
+        ToolFilter { allow: self.globs(fields.get("allow")), deny: self.globs(fields.get("deny")) }
+    }
+
+    fn globs(&mut self, node: Option<&Node>) -> Vec<String> {
+        let list = node.and_then(|node| self.faults.list(node)).unwrap_or_default();
+        let mut globs = Vec::new();
+        for node in list {
+            let Some(glob) = self.faults.text(node) else { continue };
+            self.glob(glob, node.place);
+            globs.push(glob.to_owned());
+        }
+        globs
+    }
+
+    /// Refuses what other globs have and ours have not.
+    fn glob(&mut self, glob: &str, place: Place) {
+        if glob.is_empty() || glob.contains(['[', ']', '{', '}', '!', ' ']) {
+            self.faults.add(place, "a pattern is a name in which * stands for anything and ? for one character");
+        }
+    }
+
+    fn rules(&mut self, node: &Node) -> Vec<Rule> {
+        let members = self.faults.members(node).unwrap_or_default();
+        members.iter().map(|(key, node)| self.rule(key, node)).collect()
+    }
+
+    fn rule(&mut self, key: &Key, node: &Node) -> Rule {
+        let pattern = &key.text;
+        self.glob(pattern, key.place);
+        let wild = |text: &str| text.contains(['*', '?']);
+        match pattern.split_once('.') {
+            Some((server, _)) if !wild(server) && !self.servers.iter().any(|name| name == server) => {
+                let hint = nearest(server, self.servers.iter().map(String::as_str));
+                let hint = hint.map_or(String::new(), |meant| format!("; did you mean {meant:?}?"));
+                self.faults.add(key.place, format!("unknown server {server:?}{hint}"));
+            }
+            None if !wild(pattern) => {
+                self.faults.add(key.place, "write server.tool, such as files.write or files.*");
+            }
+            _ => {}
+        }
+        let keys = ["effect", "approve", "timeout", "total_timeout", "on_doubt", "parallel"];
+        let fields = self.faults.fields(node, &keys);
+        let timeout = fields.get("timeout").and_then(|node| self.faults.duration(node));
+        let approve = [("allow", Approval::Allow), ("ask", Approval::Ask), ("deny", Approval::Deny)];
+        Rule {
+            pattern: pattern.clone(),
+            effect: fields.get("effect").and_then(|node| self.faults.choice(node, EFFECTS)),
+            approve: fields.get("approve").and_then(|node| self.faults.choice(node, &approve)),
+            timeout,
+            total_timeout: self.total(&fields, timeout.unwrap_or_default()),
+            on_doubt: fields.get("on_doubt").and_then(|node| self.faults.choice(node, ON_DOUBT)),
+            parallel: fields.get("parallel").and_then(|node| self.faults.flag(node)),
+        }
+    }
+
+    fn limits(&mut self, node: Option<&Node>) -> Limits {
+        let mut limits = Limits {
+            turns: Some(50),
+            tool_calls: Some(500),
+            tokens: None,
+            cost: None,
+            active: Some(Duration::from_secs(60 * 60)),
+        };
+        let Some(node) = node else { return limits };
+        let fields = self.faults.fields(node, &["turns", "tool_calls", "tokens", "cost", "active"]);
+        let mut count = |key: &str| fields.get(key).and_then(|node| self.faults.whole(node, COUNT));
+        limits.turns = count("turns").or(limits.turns);
+        limits.tool_calls = count("tool_calls").or(limits.tool_calls);
+        limits.tokens = count("tokens").or(limits.tokens);
+        limits.cost = fields.get("cost").and_then(|node| self.faults.money(node)).or(limits.cost);
+        limits.active = fields.get("active").and_then(|node| self.faults.duration(node)).or(limits.active);
+        limits
+    }
+
+    fn approvals(&mut self, node: Option<&Node>) -> Approvals {
+        let mut approvals = Approvals::default();
+        let Some(node) = node else { return approvals };
+        let fields = self.faults.fields(node, &["default", "expire", "on_expire"]);
+        let words = [
+            ("ask_on_write", Approval::AskOnWrite),
+            ("allow", Approval::Allow),
+            ("ask", Approval::Ask),
+            ("deny", Approval::Deny),
+        ];
+        if let Some(word) = fields.get("default").and_then(|node| self.faults.choice(node, &words)) {
+            approvals.default = word;
+        }
+        approvals.expire = fields.get("expire").and_then(|node| self.faults.duration(node));
+        if let Some((key, node)) = fields.entry("on_expire") {
+            approvals.on_expire_allow = self.faults.choice(node, &[("deny", false), ("allow", true)]).unwrap_or(false);
+            if fields.get("expire").is_none() {
+                self.faults.add(key.place, "questions stand for ever unless expire says how long");
+            }
+        }
+        approvals
+    }
+
+    fn on_doubt(&mut self, node: Option<&Node>) -> OnDoubts {
+        let mut doubts = OnDoubts::default();
+        let Some(node) = node else { return doubts };
+        let fields = self.faults.fields(node, &["write", "destructive"]);
+        let mut choice = |key: &str| fields.get(key).and_then(|node| self.faults.choice(node, ON_DOUBT));
+        doubts.write = choice("write").unwrap_or(doubts.write);
+        doubts.destructive = choice("destructive").unwrap_or(doubts.destructive);
+        doubts
+    }
+}
+
+/// The node that a JSON pointer leads to, or as far as it leads.
+fn find<'n>(root: &'n Node, pointer: &str) -> Option<&'n Node> {
+    let mut node = root;
+    for step in pointer.split('/').skip(1) {
+        let step = step.replace("~1", "/").replace("~0", "~");
+        node = match &node.content {
+            Content::Map(members) => &members.iter().find(|(key, _)| key.text == step)?.1,
+            Content::List(list) => list.get(step.parse::<usize>().ok()?)?,
+            Content::Scalar(..) => return Some(node),
+        };
+    }
+    Some(node)
+}

@@ -1,0 +1,321 @@
+use std::path::Path;
+
+use serde_json::json;
+
+use super::*;
+
+const HEAD: &str = "version: 1\nname: a\nmodel: demo/any\n";
+
+fn good(text: &str) -> Agent {
+    Agent::parse("a.yaml", text).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn tool(name: &str) -> ToolName {
+    let (server, tool) = name.split_once('.').unwrap();
+    ToolName { server: server.to_owned(), tool: tool.to_owned() }
+}
+
+#[test]
+fn the_smallest_agent_has_all_defaults() {
+    insta::assert_debug_snapshot!(good(HEAD));
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = r#"
+# yaml-language-server: $schema=agent.json
+version: 1
+name: triage-2
+description: Sorts incoming tickets
+model: {name: local/meta/llama-3, temperature: 0.2, output_tokens: 4_000}
+instructions: |
+  You sort tickets of {{ input.product }}.
+input:  {type: object, properties: {product: {type: string, maxLength: 20}}, required: [product]}
+output: {type: object, properties: {severity: {enum: [low, high]}}, required: [severity]}
+servers:
+  files:  {builtin: files, root: ./tickets}
+  github:
+    command: npx
+    args: [-y, "@modelcontextprotocol/server-github@2025.4.8", 1.10]
+    env: {GITHUB_TOKEN: "${GITHUB_TOKEN}", NO: no}
+    cwd: ${HOME}
+    required: false
+    trust: none
+    effect: read
+    timeout: 90s
+    total_timeout: 1h
+    start_timeout: 10s
+    tools: {allow: ["issue_*", search], deny: ["*delete*"]}
+policy:
+  "github.issue_create": {effect: write, approve: ask, timeout: 30s, total_timeout: 2m, on_doubt: ask, parallel: true}
+  "files.*": {approve: allow}
+limits: {turns: 40, tool_calls: 200, tokens: 2_000_000, cost: $1.50, active: 30m}
+approvals: {default: ask, expire: 24h, on_expire: allow}
+context: {tool_result: 128KiB}
+repair: {ask_again: 0}
+on_doubt: {write: ask, destructive: tell}
+"#;
+    insta::assert_debug_snapshot!(good(text));
+}
+
+/// Bad files by what is wrong with them; each text follows the smallest agent unless it starts anew.
+const BAD: &[(&str, &str)] = &[
+    ("empty", "=\n"),
+    ("a list", "=- version: 1\n"),
+    ("text", "=an agent\n"),
+    ("nothing that is needed", "=description: x\n"),
+    ("two documents", "---\nversion: 1\n"),
+    ("unknown keys", "instruction: x\nmodle: y\nsystem_prompt: z\n"),
+    ("duplicate keys", "limits: {turns: 1, turns: 2}\nname: b\n"),
+    ("aliases and merge keys", "limits: &l {turns: 1}\napprovals: *l\ncontext: {<<: *l}\n"),
+    ("another version", "=version: 2\nname: a\nmodel: demo/any\n"),
+    ("a version in quotes that is no number", "=version: latest\nname: a\nmodel: demo/any\n"),
+    ("bad names", "=version: 1\nname: My Agent\nmodel: demo/any\n"),
+    (
+        "a long name",
+        "=version: 1\nname: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\nmodel: demo/any\n",
+    ),
+    ("a model without provider", "=version: 1\nname: a\nmodel: gpt-5\n"),
+    ("a model from the environment", "=version: 1\nname: a\nmodel: ${MODEL}\n"),
+    ("a model as map", "=version: 1\nname: a\nmodel: {temperature: hot, output_tokens: 0, top_p: 1}\n"),
+    ("a wrong indent", "limits:\n  turns: 1\n tool_calls: 2\n"),
+    ("a tab", "limits:\n\tturns: 1\n"),
+    ("colons in text", "description: Sorts: tickets\n"),
+    (
+        "yes and no",
+        "servers:\n  a: {command: x, required: yes}\n  b: {command: x, required: 1}\npolicy: {\"a.*\": {parallel: on}}\n",
+    ),
+    ("numbers", "limits: {turns: 0, tool_calls: 1e3, tokens: 010, cost: 1.50, active: 30}\nrepair: {ask_again: 11}\n"),
+    ("numbers of other kinds", "limits: {turns: '5', tool_calls: -1, tokens: many, cost: $, active: 5 years}\n"),
+    ("sizes", "context: {tool_result: 10}\n"),
+    ("sizes that are none", "context: {tool_result: large, compact_at: 0.8}\n"),
+    ("a schema with a wrong type", "output:\n  type: object\n  properties:\n    severity: {type: strin}\n"),
+    ("a schema that is no object", "input: {type: string}\noutput: [a, b]\n"),
+    (
+        "a schema that refers elsewhere",
+        "output:\n  type: object\n  properties:\n    a: {$ref: \"https://example.com/a.json\"}\n",
+    ),
+    ("a schema with odd numbers", "input: {type: object, properties: {a: {maximum: 010, minimum: 1_0}}}\n"),
+    ("a required list that is none", "input:\n  type: object\n  required: product\n"),
+    (
+        "a template that does not parse",
+        "input: {type: object}\ninstructions: |\n  Sort tickets.\n\n  Product: {{ input.product\n",
+    ),
+    (
+        "a template with unknown names",
+        "input: {type: object, properties: {product: {type: string}}}\ninstructions: |\n  You sort {{ product }}\n  of {{ input.prodct }}, {{ user.name }}.\n",
+    ),
+    ("a template on one line", "input: {type: object}\ninstructions: \"{% if %}\"\n"),
+    ("servers that are a list", "servers:\n  - {command: x}\n"),
+    ("bad server names", "servers: {My_Server: {command: x}, 1a: {command: x}, agentd: {command: x}}\n"),
+    (
+        "servers that start nothing",
+        "servers:\n  a: {}\n  b: {comand: x}\n  c: {url: \"https://example.com\"}\n  d:\n  e: {command: x, builtin: files}\n",
+    ),
+    (
+        "bundled servers",
+        "servers:\n  a: {builtin: fils, root: .}\n  b: {builtin: files}\n  c: {builtin: files, root: '', args: [x]}\n  d: {builtin: files, root: ~/notes}\n",
+    ),
+    (
+        "commands",
+        "servers:\n  a: {command: npx -y server}\n  b: {command: x, args: -y, env: [A]}\n  c: {command: x, args: [[y]], env: {1A: x, B: }}\n  d: {command: x, root: y}\n",
+    ),
+    ("variables", "servers:\n  a: {command: \"${A\", args: [\"${A:-b}\", \"${}\"], env: {A: \"${A-B}\"}}\n"),
+    ("variables within braces", "servers:\n  a: {command: x, env: {A: ${A}}}\n"),
+    (
+        "server settings",
+        "servers:\n  a:\n    command: x\n    trust: full\n    effect: reads\n    timeout: 0s\n    total_timeout: soon\n    tools: {allow: \"*\", deny: [\"[ab]\", ''], only: x}\n",
+    ),
+    ("a cap below the patience", "servers: {a: {command: x, timeout: 5m, total_timeout: 1m}}\n"),
+    (
+        "policies",
+        "servers: {github: {command: x}}\npolicy:\n  gihub.issue: {approve: allow}\n  issue: {approve: allow}\n  github.*: allow\n  \"github.{a,b}\": {aprove: allow, effect: wirte, approve: yes, verify: {}}\n",
+    ),
+    ("a policy for a server with a fault", "servers: {github: {comand: x}}\npolicy: {github.*: {on_doubt: tell me}}\n"),
+    ("approvals", "approvals: {default: ask-on-write, on_expire: allow}\n"),
+    ("doubts", "on_doubt: {write: tell, destructive: never, read: retry}\n"),
+    ("what later versions have", "agents: {summarise: ./summarise.yaml}\n"),
+];
+
+#[test]
+fn bad_files_are_told_all_that_is_wrong_with_them() {
+    let shown: Vec<String> = BAD
+        .iter()
+        .map(|(what, text)| {
+            let text = match text.strip_prefix('=') {
+                Some(text) => text.to_owned(),
+                None => format!("{HEAD}{text}"),
+            };
+            match Agent::parse("a.yaml", &text) {
+                Ok(agent) => panic!("{what} is accepted: {agent:#?}"),
+                Err(problems) => format!("# {what}\n{problems}\n"),
+            }
+        })
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn the_most_specific_rule_wins_setting_by_setting() {
+    let agent = good(&format!(
+        "{HEAD}{}",
+        r#"
+servers:
+  github: {command: x, effect: read, timeout: 20s}
+  files: {builtin: files, root: .}
+policy:
+  "*": {on_doubt: ask}
+  "github.*": {approve: allow, timeout: 30s}
+  "github.issue_*": {approve: ask, effect: write, parallel: true}
+  "github.issue_create": {total_timeout: 2m}
+  "github.i????_create": {parallel: false, effect: idempotent}
+  "*delete*": {approve: deny}
+  "github.repo_delete": {approve: allow}
+"#
+    ));
+    let policies: Vec<_> = ["github.search", "github.issue_create", "github.repo_delete", "files.read", "other.x"]
+        .iter()
+        .map(|name| format!("{name}: {:?}", agent.policy_for(&tool(name))))
+        .collect();
+    insta::assert_snapshot!(policies.join("\n"));
+}
+
+#[test]
+fn globs_match_from_end_to_end() {
+    for (pattern, text) in [
+        ("*", ""),
+        ("*", "a.b"),
+        ("a.*", "a."),
+        ("a?c", "aüc"),
+        ("*_*_*", "a_b_c"),
+        ("**b", "ab"),
+        ("", ""),
+        ("a*b*c", "abbcbc"),
+    ] {
+        assert!(glob(pattern, text), "{pattern} {text}");
+    }
+    for (pattern, text) in [("a", "ab"), ("a.*", "a"), ("?", ""), ("*b", "abc"), ("A", "a"), ("[ab]", "a"), ("", "a")] {
+        assert!(!glob(pattern, text), "{pattern} {text}");
+    }
+    assert!(!glob(&"*a".repeat(1000), &"a".repeat(900)));
+}
+
+#[test]
+fn tools_are_offered_by_filter() {
+    let filter = |allow: &[&str], deny: &[&str]| ToolFilter {
+        allow: allow.iter().map(|glob| glob.to_string()).collect(),
+        deny: deny.iter().map(|glob| glob.to_string()).collect(),
+    };
+    assert!(filter(&[], &[]).offers("x"));
+    assert!(filter(&["issue_*"], &["*delete*"]).offers("issue_create"));
+    assert!(!filter(&["issue_*"], &["*delete*"]).offers("issue_delete"));
+    assert!(!filter(&["issue_*"], &[]).offers("search"));
+}
+
+#[test]
+fn instructions_are_rendered_from_a_checked_input() {
+    let plain = good(&format!("{HEAD}instructions: Say {{{{ hello }}}}.\n"));
+    assert_eq!(plain.instructions(None), Ok(Some("Say {{ hello }}.".to_owned())));
+    assert_eq!(good(HEAD).instructions(None), Ok(None));
+
+    let agent = good(&format!(
+        "{HEAD}{}",
+        "input:\n  type: object\n  properties: {product: {type: string}, tags: {type: array}}\n  required: [product]\n\
+         instructions: |\n  You sort {{ input.product | upper }} <b>.\n  {% for tag in input.tags %}- {{ tag }}\n  {% endfor %}\n"
+    ));
+    assert_eq!(
+        agent.instructions(Some(&json!({"product": "a & b", "tags": ["x", 1]}))),
+        Ok(Some("You sort A & B <b>.\n- x\n- 1\n".to_owned()))
+    );
+    let wrong = [
+        plain.instructions(Some(&json!({}))),
+        agent.instructions(None),
+        agent.instructions(Some(&json!({"product": 5}))),
+        agent.instructions(Some(&json!("x"))),
+        // Allowed by the schema, and missing where the template wants it.
+        agent.instructions(Some(&json!({"product": "x"}))),
+    ];
+    let told: Vec<_> = wrong
+        .into_iter()
+        .map(|result| {
+            let problem = result.unwrap_err();
+            format!("{problem}\n{}", problem.excerpt)
+        })
+        .collect();
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+const SERVERS: &str = r#"
+servers:
+  notes: {builtin: files, root: ./a/./notes}
+  there: {builtin: files, root: "${ROOT}/x"}
+  github:
+    command: npx
+    args: [-y, "--token=${TOKEN}", "$${TOKEN}"]
+    env: {GITHUB_TOKEN: "${TOKEN}", PLAIN: x}
+  own: {command: ./bin/server, cwd: ../work}
+  maybe: {command: x, args: ["${UNSET}"], required: false}
+"#;
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "TOKEN" => Some("hunter2".to_owned()),
+        "ROOT" => Some("/srv".to_owned()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
+#[test]
+fn servers_are_made_ready() {
+    let servers = good(&format!("{HEAD}{SERVERS}")).expand(Path::new("/home/a"), &env).unwrap();
+    let show = |ready: &Ready| match &ready.launch {
+        Launch::Files { root } => format!("{}: files in {}", ready.server.name, root.display()),
+        Launch::Command { command, args, env, cwd } => {
+            let args: Vec<_> = args.iter().map(|arg| arg.expose()).collect();
+            let env: Vec<_> = env.iter().map(|(name, value)| format!("{name}={}", value.expose())).collect();
+            let (name, command, cwd) = (&ready.server.name, command.display(), cwd.display());
+            format!("{name}: {command} {} with {} in {cwd}", args.join(" "), env.join(" "))
+        }
+    };
+    let shown: Vec<_> = servers.ready.iter().map(show).collect();
+    let left_out: Vec<_> = servers.left_out.iter().map(|(name, why)| format!("{name} left out: {why}")).collect();
+    insta::assert_snapshot!([shown, left_out].concat().join("\n"));
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let servers = good(&format!("{HEAD}{SERVERS}")).expand(Path::new("/home/a"), &env).unwrap();
+    let shown = format!("{servers:?} {servers:#?}");
+    assert!(shown.contains("${TOKEN}") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn unset_variables_are_told_with_their_place() {
+    let text = format!(
+        "{HEAD}{}",
+        r#"servers:
+  a:
+    command: ${A}
+    args:
+      - --x
+      - "${B} and ${C}"
+    env: {KEY: "${D}"}
+    cwd: ${EMPTY}
+  b: {builtin: files, root: "${E}"}
+"#
+    );
+    let problems = good(&text).expand(Path::new("/"), &env).unwrap_err();
+    insta::assert_snapshot!(problems.to_string());
+}
+
+/// The agents that come with us are good.
+#[test]
+fn bundled_agents_are_accepted() {
+    for (file, text) in [
+        ("agents/tidy.yaml", include_str!("../../agents/tidy.yaml")),
+        ("agents/changelog.yaml", include_str!("../../agents/changelog.yaml")),
+    ] {
+        Agent::parse(file, text).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+}
