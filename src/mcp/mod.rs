@@ -4,13 +4,27 @@
 //! [`ToolHost`]. Always true:
 //! - Whoever got [`Outcome::NeverSent`] can be sure that the server has not seen the call; whoever got
 //!   [`Outcome::Lost`] cannot be sure of anything.
+//! - A server that lost a call is not called again: its process is ended as soon as its other calls are over, so that
+//!   [`ToolHost::gone`] turns true, and `prepare` starts a new one.
 //! - No server outlives us (`guard`), and none sees more of our environment than it was given.
 //! - One bad tool costs that tool, one bad server that server.
 //!
 //! Left out on purpose: policy, approval, journaling (`engine`), and any retry of a call.
 
+mod call;
+mod connection;
+mod era;
 pub mod guard;
+mod hints;
 pub mod host;
+mod listing;
+mod locks;
+mod names;
+mod process;
+mod result;
+pub mod server;
+mod session;
+mod wire;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -19,6 +33,7 @@ use serde_json::Value;
 use crate::chat::{Part, ToolDef, ToolName};
 
 pub use host::Host;
+pub use server::{Server, Trust};
 
 /// A future tied to what it borrows.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -8,6 +8,10 @@
 //!
 //! Left out on purpose: retries and the choice of another endpoint (`router`), validation of calls (`repair`).
 
+mod body;
+mod failure;
+mod http;
+mod json;
 pub mod openai;
 pub mod scripted;
 

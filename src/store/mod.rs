@@ -12,6 +12,12 @@
 
 mod memory;
 pub mod sled;
+mod wake;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod model;
 
 use std::{fmt, future::Future, pin::Pin, str::FromStr, sync::Arc};
 
@@ -28,7 +34,8 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 pub trait Store: Send + Sync {
     /// Extends journals, each part only if its run still has the epoch and length that it expects. Answers per part,
     /// in order. The parts take their place when this is called, not when the future is polled; a dropped future
-    /// withdraws nothing.
+    /// withdraws nothing. What is refused with an error other than [`Error::Poisoned`] is refused as a whole: nothing of
+    /// the call was written.
     fn append(&self, parts: Vec<Part>) -> BoxFuture<Result<Vec<Appended>, Error>>;
 
     /// Takes the right to extend a run: raises its epoch by one, makes that durable and returns the new head. Creates
@@ -58,8 +65,13 @@ pub trait Store: Send + Sync {
     /// One blob of a run; `None` when the run has no such blob.
     fn get_blob(&self, run: RunId, hash: BlobHash) -> BoxFuture<Result<Option<Bytes>, Error>>;
 
-    /// Removes a run whole: frames, blobs, inbox, head. Removing what is not there is fine.
+    /// Removes a run whole: frames, blobs, inbox, head; a damaged one too, as far as it can be read. Removing what is not
+    /// there is fine.
     fn delete(&self, run: RunId) -> BoxFuture<Result<(), Error>>;
+
+    /// Whether new work may begin: `Error::Full` when the disk is down to its reserve. Does not wait. What is already
+    /// under way may still be appended for a while, so that its results are not lost; so ask before work is admitted.
+    fn room(&self) -> Result<(), Error>;
 }
 
 /// One atomic extension of one journal.
@@ -73,7 +85,8 @@ pub struct Part {
     pub expected_length: u64,
     /// The frames, oldest first; each at most 16 MiB.
     pub frames: Vec<Bytes>,
-    /// The chain value behind the last of `frames`: what the store's witness remembers of the run.
+    /// The chain value behind the last of `frames`: what the store's witness remembers of the run. Without frames it says
+    /// nothing, and the run keeps the one that it has.
     pub chain: Chain,
     /// Blobs that the frames name; writing one that the run already has changes nothing.
     pub blobs: Vec<(BlobHash, Bytes)>,
@@ -112,7 +125,7 @@ pub struct Head {
     /// The chain value behind the last frame; zeros while there is none.
     pub chain: Chain,
     /// Why the run's frames cannot be trusted, found when the store was opened; `None` for a sound run. Appending to,
-    /// reading and claiming such a run is refused with [`Error::Damaged`].
+    /// posting to, reading and claiming such a run is refused with [`Error::Damaged`]; removing it is not.
     pub damage: Option<Arc<str>>,
     /// What listings show.
     pub columns: Columns,
@@ -121,9 +134,9 @@ pub struct Head {
 /// The columns of a head, for listings. The store carries them and decides nothing by them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Columns {
-    /// The run's status, in the words of the journal.
+    /// The run's status, in the words of the journal; at most 255 bytes are kept.
     pub status: String,
-    /// The agent's name.
+    /// The agent's name; at most 255 bytes are kept.
     pub agent: String,
     /// When the run started.
     pub created: Time,

@@ -1,0 +1,301 @@
+//! Lists a server's tools, page by page and tool by tool: one bad tool costs that tool and nothing else.
+//!
+//! Nothing of what a server writes here is trusted: pages that go round in circles, lists without end, tools without a name or
+//! a schema, two tools of one name, texts with characters that nobody sees. What is left out is told in a warning.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use rmcp::{
+    model::{ClientRequest, ErrorCode, ListToolsRequest, PaginatedRequestParams},
+    service::{Peer, PeerRequestOptions, RoleClient, ServiceError},
+};
+use serde_json::{Map, Value};
+
+use super::{hints::Hints, result};
+
+/// Longest wait for a page, if the server may take that long to start.
+const PAGE: Duration = Duration::from_secs(30);
+
+/// Most pages of one list; a server with one tool a page may have many.
+const PAGES_MAX: usize = 1_000;
+
+/// Most tools of one server. The largest real ones have hundreds.
+const TOOLS_MAX: usize = 2_000;
+
+/// Most bytes of a description. The longest real ones have some ten thousand.
+const DESCRIPTION_BYTES_MAX: usize = 32 * 1024;
+
+/// A tool as its server lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Listed {
+    pub name: String,
+    pub description: Arc<str>,
+    pub schema: Arc<Value>,
+    pub hints: Hints,
+    pub hash: Arc<str>,
+}
+
+/// The tools of one server, in its order.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub tools: Vec<Listed>,
+    pub warnings: Vec<String>,
+}
+
+/// Lists the tools of `server`, each page within `patience`; the error says why that is impossible.
+pub(super) async fn list(peer: &Peer<RoleClient>, server: &str, patience: Duration) -> Result<Listing, String> {
+    let patience = patience.min(PAGE);
+    let mut items = Vec::new();
+    let mut warnings = Vec::new();
+    let mut cursors = HashSet::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut page = page(peer, cursor, patience).await?;
+        match page.get_mut("tools").map(Value::take) {
+            Some(Value::Array(tools)) => items.extend(tools),
+            _ => return Err(format!("its list of tools is none: {}", start(&Value::Object(page)))),
+        }
+        cursor = page.get("nextCursor").and_then(Value::as_str).map(str::to_owned);
+        let Some(next) = &cursor else { break };
+        if !cursors.insert(next.clone()) {
+            warnings.push("its list of tools goes round in circles; it was cut where it repeats".to_owned());
+            break;
+        }
+        if items.len() > TOOLS_MAX || cursors.len() >= PAGES_MAX {
+            break;
+        }
+    }
+    if items.len() > TOOLS_MAX || cursor.is_some() && cursors.len() >= PAGES_MAX {
+        items.truncate(TOOLS_MAX);
+        warnings
+            .push(format!("it offers more than {TOOLS_MAX} tools or {PAGES_MAX} pages of them; the rest is left out"));
+    }
+    Ok(read(server, items, warnings))
+}
+
+async fn page(
+    peer: &Peer<RoleClient>,
+    cursor: Option<String>,
+    patience: Duration,
+) -> Result<Map<String, Value>, String> {
+    let params = cursor.map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
+    let mut request = ListToolsRequest::default();
+    request.params = params;
+    let options = PeerRequestOptions::with_timeout(patience);
+    let answer = match peer.send_request_with_option(ClientRequest::ListToolsRequest(request), options).await {
+        Ok(handle) => handle.await_response().await,
+        Err(error) => Err(error),
+    };
+    match answer.map(result::raw) {
+        Ok(Value::Object(page)) => Ok(page),
+        Ok(other) => Err(format!("its list of tools is none: {}", start(&other))),
+        // A server without tools need not know the method.
+        Err(ServiceError::McpError(error)) if error.code == ErrorCode::METHOD_NOT_FOUND => {
+            Ok(Map::from_iter([("tools".to_owned(), Value::Array(Vec::new()))]))
+        }
+        Err(ServiceError::McpError(error)) => {
+            Err(format!("it does not list its tools: {} ({})", error.message, error.code.0))
+        }
+        Err(ServiceError::Timeout { .. }) => Err(format!("it did not list its tools within {patience:?}")),
+        Err(ServiceError::TransportClosed) => Err("it ended before it listed its tools".to_owned()),
+        Err(error) => Err(format!("it did not list its tools: {error}")),
+    }
+}
+
+fn read(server: &str, items: Vec<Value>, mut warnings: Vec<String>) -> Listing {
+    let mut tools: Vec<Listed> = Vec::new();
+    let mut first: HashMap<String, usize> = HashMap::new();
+    let mut twice = HashSet::new();
+    for (index, item) in items.into_iter().enumerate() {
+        let name = item.get("name").and_then(Value::as_str).map(str::to_owned);
+        match tool(server, item, &mut warnings) {
+            Ok(tool) => match first.get(&tool.name) {
+                None => {
+                    first.insert(tool.name.clone(), tools.len());
+                    tools.push(tool);
+                }
+                Some(&earlier) if tools[earlier] == tool => {}
+                Some(_) => {
+                    twice.insert(tool.name);
+                }
+            },
+            Err(why) => {
+                let name = name.map_or_else(|| format!("number {}", index + 1), |name| format!("{name:?}"));
+                warnings.push(format!("its tool {name} is left out: {why}"));
+            }
+        }
+    }
+    for name in &twice {
+        warnings.push(format!("its tool {name:?} is left out: it lists several, and a call could mean any of them"));
+    }
+    tools.retain(|tool| !twice.contains(&tool.name));
+    Listing { tools, warnings }
+}
+
+fn tool(server: &str, mut item: Value, warnings: &mut Vec<String>) -> Result<Listed, String> {
+    let name =
+        item.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()).ok_or("it has no name")?.to_owned();
+    let schema = item.get_mut("inputSchema").map(Value::take).unwrap_or_default();
+    match schema.get("type") {
+        _ if !schema.is_object() => return Err(format!("its input schema is no object but {}", start(&schema))),
+        Some(Value::Array(kinds)) if kinds.iter().any(|kind| kind == "object") => {}
+        Some(kind) if kind != "object" => {
+            return Err(format!("its input schema is for {}, not for objects", start(kind)));
+        }
+        _ => {}
+    }
+    let description = item.get("description").and_then(Value::as_str).unwrap_or_default();
+    let annotations = item.get("annotations").unwrap_or(&Value::Null);
+    let hash = hash([&Value::from(server), &Value::from(&*name), &Value::from(description), &schema, annotations]);
+    let clean = visible(description);
+    if clean.len() != description.len() {
+        warnings.push(format!("the description of its tool {name:?} was longer than {DESCRIPTION_BYTES_MAX} bytes or held invisible characters; they are left out"));
+    }
+    Ok(Listed { name, description: clean.into(), hints: Hints::read(annotations), schema: Arc::new(schema), hash })
+}
+
+/// A text without the characters that hide instructions from people: control characters, zero-width and direction marks, and
+/// tags (Unicode, general category Cf and Cc); cut where it is too long.
+fn visible(text: &str) -> String {
+    let hidden = |char: char| {
+        char.is_control() && !matches!(char, '\n' | '\t' | '\r')
+            || matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    };
+    let mut clean: String = text.chars().filter(|&char| !hidden(char)).collect();
+    clean.truncate(clean.floor_char_boundary(DESCRIPTION_BYTES_MAX));
+    clean
+}
+
+/// BLAKE3 over values in one form: members sorted by name, no white space.
+fn hash<'a>(values: impl IntoIterator<Item = &'a Value>) -> Arc<str> {
+    let mut text = String::new();
+    for value in values {
+        canonical(value, &mut text);
+        text.push('\n');
+    }
+    blake3::hash(text.as_bytes()).to_hex().as_str().into()
+}
+
+/// Writes a value with sorted members. As deep as the value: what was read from JSON has at most 128 levels.
+fn canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
+            text.push('{');
+            for (name, value) in members {
+                text.push_str(&Value::from(&**name).to_string());
+                text.push(':');
+                canonical(value, text);
+                text.push(',');
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for item in items {
+                canonical(item, text);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        other => text.push_str(&other.to_string()),
+    }
+}
+
+/// The start of a value, for a message.
+fn start(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn names(listing: &Listing) -> Vec<&str> {
+        listing.tools.iter().map(|tool| tool.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_bad_tool_costs_that_tool_and_says_why() {
+        let schema = json!({"type": "object"});
+        let listing = read(
+            "s",
+            vec![
+                json!({"name": "good", "inputSchema": schema}),
+                json!({"name": "no schema"}),
+                json!({"name": "true schema", "inputSchema": true}),
+                json!({"name": "array", "inputSchema": {"type": "array"}}),
+                json!({"inputSchema": schema}),
+                json!("tool"),
+                json!({"name": "", "inputSchema": schema}),
+                json!({"name": "untyped", "description": 5, "inputSchema": {"properties": {}}, "annotations": "none"}),
+            ],
+            Vec::new(),
+        );
+        assert_eq!(names(&listing), ["good", "untyped"]);
+        insta::assert_snapshot!(listing.warnings.join("\n"), @r#"
+        its tool "no schema" is left out: its input schema is no object but null
+        its tool "true schema" is left out: its input schema is no object but true
+        its tool "array" is left out: its input schema is for "array", not for objects
+        its tool number 5 is left out: it has no name
+        its tool number 6 is left out: it has no name
+        its tool "" is left out: it has no name
+        "#);
+    }
+
+    #[test]
+    fn of_two_different_tools_with_one_name_neither_is_offered() {
+        let tool = |name: &str, what: &str| json!({"name": name, "description": what, "inputSchema": {}});
+        let listing =
+            read("s", vec![tool("a", "1"), tool("b", "1"), tool("a", "2"), tool("b", "1"), tool("a", "1")], Vec::new());
+        assert_eq!(names(&listing), ["b"], "b was only repeated");
+        assert_eq!(listing.warnings.len(), 1);
+    }
+
+    #[test]
+    fn the_hash_depends_on_everything_but_the_order_of_members() {
+        let item = json!({"name": "n", "description": "d", "inputSchema": {"type": "object", "title": "t"}, "annotations": {"readOnlyHint": true}});
+        let hash = |server: &str, item: &Value| read(server, vec![item.clone()], Vec::new()).tools[0].hash.clone();
+        let one = hash("s", &item);
+        let mut same = item.clone();
+        same["inputSchema"] = json!({"title": "t", "type": "object"});
+        same["_meta"] = json!({"listed": 5});
+        assert_eq!(one, hash("s", &same));
+        for (part, value) in [
+            ("name", json!("m")),
+            ("description", json!("e")),
+            ("inputSchema", json!({"title": "t"})),
+            ("annotations", json!({})),
+        ] {
+            let mut other = item.clone();
+            other[part] = value;
+            assert_ne!(one, hash("s", &other), "{part}");
+        }
+        assert_ne!(one, hash("other", &item));
+    }
+
+    #[test]
+    fn what_nobody_sees_is_left_out_of_a_description_and_counts_in_its_hash() {
+        let tool =
+            |what: &str| read("s", vec![json!({"name": "n", "description": what, "inputSchema": {}})], Vec::new());
+        let (plain, poisoned) = (tool("adds\n\tnumbers"), tool("adds\n\tnumb\u{200b}ers\u{e0041}\u{1b}"));
+        assert_eq!(plain.warnings, Vec::<String>::new());
+        assert_eq!(poisoned.warnings.len(), 1);
+        assert_eq!(plain.tools[0].description, poisoned.tools[0].description);
+        assert_ne!(plain.tools[0].hash, poisoned.tools[0].hash);
+        let long = tool(&"é".repeat(DESCRIPTION_BYTES_MAX));
+        assert_eq!((long.tools[0].description.len(), long.warnings.len()), (DESCRIPTION_BYTES_MAX, 1));
+    }
+}

@@ -1,0 +1,164 @@
+//! The life of one server: started when first needed, started again when it died, ended once.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Error,
+    connection::{Connection, Surroundings},
+    listing::{Listed, Listing},
+    server::{Filter, Server},
+};
+use crate::chat::ToolDef;
+
+/// Attempts to bring a server back for one call.
+const ATTEMPTS: usize = 3;
+
+/// Pause before the second attempt; it doubles from then on, with jitter.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A server that dies more often than this within [`DEATHS_WITHIN`] is left dead until some of that time has passed.
+const DEATHS_MAX: usize = 5;
+
+/// See [`DEATHS_MAX`].
+const DEATHS_WITHIN: Duration = Duration::from_secs(60);
+
+/// One server of a host.
+pub(super) struct Session {
+    pub server: Server,
+    surroundings: Arc<Surroundings>,
+    closing: CancellationToken,
+    life: Mutex<Life>,
+}
+
+#[derive(Default)]
+struct Life {
+    connection: Option<Arc<Connection>>,
+    /// When it died lately, by itself.
+    deaths: VecDeque<Instant>,
+    /// What it said when it died last.
+    last_words: String,
+}
+
+impl Session {
+    pub fn new(server: Server, surroundings: Arc<Surroundings>, closing: CancellationToken) -> Self {
+        Session { server, surroundings, closing, life: Mutex::default() }
+    }
+
+    /// Starts the server if it is not running, and lists the tools that are offered, with what is to be told about them.
+    pub async fn list(&self) -> Result<(Vec<Listed>, Vec<String>), Error> {
+        let filter = self.filter()?;
+        let connection = self.connection(1).await?;
+        let listing = match connection.listing(&self.server).await {
+            Ok(listing) => listing,
+            Err(detail) => {
+                connection.spend(false);
+                return Err(self.not_started(detail));
+            }
+        };
+        let tools = listing.tools.iter().filter(|tool| filter.passes(&tool.name)).cloned().collect();
+        let warnings = listing.warnings.iter().map(|warning| format!("server {:?}: {warning}", self.server.name));
+        Ok((tools, warnings.collect()))
+    }
+
+    /// A live connection to a server that offers this very tool.
+    pub async fn offering(&self, tool: &ToolDef) -> Result<Arc<Connection>, Error> {
+        let filter = self.filter()?;
+        let mut failed = String::new();
+        // A server that no longer lists its tools gets one fresh start.
+        for _ in 0..2 {
+            let connection = self.connection(ATTEMPTS).await?;
+            match connection.listing(&self.server).await {
+                Ok(listing) => return check(tool, &listing, &filter).map(|()| connection),
+                Err(detail) => failed = detail,
+            }
+            connection.spend(false);
+        }
+        Err(self.not_started(failed))
+    }
+
+    /// Ends the server, whatever it is doing.
+    pub async fn close(&self) {
+        if let Some(connection) = self.life.lock().await.connection.take() {
+            connection.end().await;
+        }
+    }
+
+    /// The connection, if need be a new one, for which `attempts` are made.
+    async fn connection(&self, attempts: usize) -> Result<Arc<Connection>, Error> {
+        let closed = || self.not_started("the host is closed".to_owned());
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => Err(closed()),
+            connection = self.connect(attempts) => connection,
+        }
+    }
+
+    async fn connect(&self, attempts: usize) -> Result<Arc<Connection>, Error> {
+        // Held while starting: whoever else needs the server waits for the same start.
+        let mut life = self.life.lock().await;
+        if let Some(connection) = &life.connection {
+            if connection.is_usable() {
+                return Ok(Arc::clone(connection));
+            }
+            if connection.died() {
+                life.deaths.push_back(Instant::now());
+            }
+        }
+        // The old one first, in full: two of a kind could get in each other's way.
+        if let Some(old) = life.connection.clone() {
+            old.finish().await;
+            life.last_words = old.last_words().await;
+            life.connection = None;
+        }
+        while life.deaths.front().is_some_and(|death| death.elapsed() > DEATHS_WITHIN) {
+            life.deaths.pop_front();
+        }
+        if life.deaths.len() > DEATHS_MAX {
+            let within = DEATHS_WITHIN.as_secs();
+            let (times, words) = (life.deaths.len(), &life.last_words);
+            return Err(self.not_started(format!("it died {times} times within {within} s{words}")));
+        }
+
+        let pauses = ExponentialBuilder::default().with_min_delay(PAUSE).with_max_times(attempts - 1).with_jitter();
+        let mut pauses = pauses.build();
+        loop {
+            let detail = match Connection::open(&self.server, &self.surroundings).await {
+                Ok(connection) => {
+                    life.connection = Some(Arc::clone(&connection));
+                    return Ok(connection);
+                }
+                Err(detail) => detail,
+            };
+            let Some(pause) = pauses.next() else { return Err(self.not_started(detail)) };
+            tracing::debug!(server = self.server.name, detail, ?pause, "the server does not start; it is tried again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn filter(&self) -> Result<Filter, Error> {
+        self.server.filter().map_err(|error| self.not_started(format!("its tools cannot be chosen: {error}")))
+    }
+
+    fn not_started(&self, detail: String) -> Error {
+        Error::NotStarted { server: self.server.name.clone(), detail }
+    }
+}
+
+/// Whether the tool is still what it was.
+fn check(tool: &ToolDef, listing: &Listing, filter: &Filter) -> Result<(), Error> {
+    let listed = listing.tools.iter().find(|listed| listed.name == tool.origin.tool && filter.passes(&listed.name));
+    let change = match listed {
+        Some(listed) if listed.hash == tool.hash => return Ok(()),
+        Some(_) => "changed",
+        None => "went away",
+    };
+    Err(Error::Changed { tool: tool.origin.clone(), change })
+}

@@ -1,0 +1,562 @@
+//! Finds out what an error of a provider means: from the status, and from what the body says in whichever form.
+//!
+//! A pure function of status and body to a [`Failure`]. The words looked for are those of the providers' own
+//! documentation and of the error bodies collected from issue threads (2026-11); what no word tells, the status tells.
+//! Messages are for people: one line, bounded, without control characters and without anything that looks like a key.
+
+use std::{borrow::Cow, time::Duration};
+
+use serde_json::Value;
+
+use super::{Class, Failure, json};
+
+/// Longest message, in bytes: an error with its reason fits, a page of HTML does not.
+const MESSAGE_BYTES_MAX: usize = 600;
+
+/// Most bytes kept of the text of an answer that is thrown away.
+const DISCARDED_BYTES_MAX: usize = 2048;
+
+/// The failure that an HTTP response with an error status reports.
+pub(super) fn of_response(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Failure {
+    let report = Report::read(body);
+    let class = report.class(Some(status), retry_after.is_some());
+    let message =
+        if report.message.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {}", report.message) };
+    Failure { status: Some(status), retry_after, ..failure(class, &message) }
+}
+
+/// The failure that an answer with a good status reports in its body, or in the midst of its stream.
+pub(super) fn of_value(value: &Value) -> Failure {
+    let report = Report::of_value(value);
+    // OpenRouter and vLLM put the status into the body (their error documentation, 2026-11).
+    let status = report.status;
+    let class = report.class(status, false);
+    let message = if report.message.is_empty() { "the server reports an error" } else { &report.message };
+    Failure { status: status.or(Some(200)), ..failure(class, message) }
+}
+
+/// Whether a JSON value that should be a piece of an answer reports an error instead.
+pub(super) fn is_error(value: &Value) -> bool {
+    let said = |key| match value.get(key) {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Object(members)) => !members.is_empty(),
+        Some(_) => true,
+    };
+    let is_answer = value.get("choices").is_some_and(|choices| !choices.is_null());
+    said("error")
+        || said("errors")
+        || json::text(value, "type") == Some("error")
+        || (!is_answer
+            && (json::text(value, "object") == Some("error")
+                || said("detail")
+                || said("message") && (said("code") || said("type") || said("status"))))
+}
+
+/// A failure of this class, its message cleaned and bounded.
+pub(super) fn failure(class: Class, message: &str) -> Failure {
+    Failure {
+        class,
+        message: clean(message, MESSAGE_BYTES_MAX),
+        status: None,
+        retry_after: None,
+        discarded: String::new(),
+    }
+}
+
+impl Failure {
+    /// The same, with the text that had arrived and is thrown away.
+    pub(super) fn discarding(mut self, text: &str) -> Self {
+        self.discarded = clip(text, DISCARDED_BYTES_MAX).into_owned();
+        self
+    }
+
+    /// The same without `secret`, wherever a server has repeated it.
+    pub(super) fn without(mut self, secret: &str) -> Self {
+        if !secret.is_empty() {
+            for text in [&mut self.message, &mut self.discarded] {
+                if text.contains(secret) {
+                    *text = text.replace(secret, "[key]");
+                }
+            }
+        }
+        self
+    }
+}
+
+/// What an error body says.
+#[derive(Debug, Default)]
+struct Report {
+    message: String,
+    /// Codes, types and statuses, as the provider words them.
+    codes: String,
+    status: Option<u16>,
+}
+
+impl Report {
+    fn read(body: &[u8]) -> Self {
+        if let Ok(value) = serde_json::from_slice::<Value>(body) {
+            return Report::of_value(&value);
+        }
+        let text = String::from_utf8_lossy(body);
+        Report { message: page_title(&text).unwrap_or_else(|| text.trim().to_owned()), ..Report::default() }
+    }
+
+    /// `{"error": {..}}`, `{"error": "text"}`, `{"detail": ..}`, flat, or in an array.
+    fn of_value(value: &Value) -> Self {
+        let value = match value {
+            Value::Array(values) => values.first().unwrap_or(&Value::Null),
+            value => value,
+        };
+        let mut report = Report::default();
+        report.take(value);
+        for key in ["error", "errors", "detail", "response"] {
+            match value.get(key) {
+                Some(Value::Array(values)) => values.iter().take(4).for_each(|value| report.take(value)),
+                Some(value) => report.take(value),
+                None => {}
+            }
+        }
+        // What a gateway hands on of the provider behind it (OpenRouter).
+        if let Some(raw) = value.pointer("/error/metadata/raw") {
+            report.take(raw);
+        }
+        report
+    }
+
+    fn take(&mut self, value: &Value) {
+        if let Value::String(text) = value {
+            return self.say(text);
+        }
+        for key in ["message", "msg", "Message", "error_message", "error_description", "title"] {
+            match value.get(key) {
+                Some(Value::String(text)) => self.say(text),
+                Some(Value::Object(inner)) => {
+                    inner.get("message").and_then(Value::as_str).into_iter().for_each(|text| self.say(text))
+                }
+                _ => {}
+            }
+        }
+        for key in ["code", "type", "status", "__type", "error_type"] {
+            if let Some(code) = json::text(value, key) {
+                self.codes.push_str(&code.to_lowercase());
+                self.codes.push(' ');
+            }
+        }
+        for key in ["code", "status", "status_code"] {
+            let status = json::count(value, key).and_then(|status| u16::try_from(status).ok());
+            self.status = self.status.or(status.filter(|status| (400..600).contains(status)));
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        let text = text.trim();
+        if !text.is_empty() && !self.message.contains(text) {
+            if !self.message.is_empty() {
+                self.message.push_str("; ");
+            }
+            self.message.push_str(&clip(text, MESSAGE_BYTES_MAX));
+        }
+    }
+
+    fn class(&self, status: Option<u16>, has_retry_after: bool) -> Class {
+        let words = format!("{}{}", self.codes, self.message.to_lowercase());
+        let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
+        // A quota that comes back by itself is a rate limit: Gemini words its limits per minute as quota.
+        let passes = has_retry_after || says(&["resource_exhausted", "per minute", "retry in"]);
+        let status_class = status.map(of_status);
+        match status_class {
+            Some(Class::Transient) => return if says(CONTEXT) { Class::ContextTooLong } else { Class::Transient },
+            Some(Class::Quota) => return Class::Quota,
+            _ => {}
+        }
+        if status != Some(401) && says(REGION) {
+            return Class::Region;
+        }
+        if status != Some(401) && says(QUOTA) && !passes {
+            return Class::Quota;
+        }
+        if status == Some(401) || says(CREDENTIAL) {
+            return Class::Credential;
+        }
+        if says(CONTEXT) {
+            return Class::ContextTooLong;
+        }
+        if says(REFUSED) {
+            return Class::ContentRefused;
+        }
+        if says(MODEL_GONE) {
+            return Class::ModelGone;
+        }
+        if status != Some(403) && says(RATE) {
+            return Class::RateLimited;
+        }
+        match status_class {
+            Some(class) => class,
+            None if says(CALLER) => Class::CallerFault,
+            // An error in the midst of an answer that tells nothing about itself is trouble of the server.
+            None => Class::Transient,
+        }
+    }
+}
+
+fn of_status(status: u16) -> Class {
+    match status {
+        401 | 403 => Class::Credential,
+        402 => Class::Quota,
+        404 | 410 => Class::ModelGone,
+        408 | 409 | 425 | 499 => Class::Transient,
+        413 => Class::ContextTooLong,
+        429 => Class::RateLimited,
+        451 => Class::Region,
+        501 => Class::CallerFault,
+        500.. => Class::Transient,
+        // Redirects, which are never followed, and anything that is neither answer nor error.
+        ..=399 => Class::MalformedAnswer,
+        _ => Class::CallerFault,
+    }
+}
+
+const REGION: &[&str] = &[
+    "unsupported_country",
+    "country, region, or territory",
+    "location is not supported",
+    "not available in your region",
+    "not available in your country",
+    "region is not supported",
+];
+
+const QUOTA: &[&str] = &[
+    "insufficient_quota",
+    "insufficient quota",
+    "insufficient balance",
+    "insufficient_balance",
+    "insufficient credits",
+    "insufficient funds",
+    "credit balance",
+    "billing_hard_limit",
+    "billing_not_active",
+    "exceeded your current quota",
+    "quota_exceeded",
+    "key limit exceeded",
+    "spending limit",
+    "out of credits",
+    "account is in arrears",
+];
+
+const CREDENTIAL: &[&str] = &[
+    "invalid_api_key",
+    "api key not valid",
+    "api_key_invalid",
+    "incorrect api key",
+    "invalid api key",
+    "no api key",
+    "authentication_error",
+    "invalid_authentication",
+];
+
+const CONTEXT: &[&str] = &[
+    "context_length_exceeded",
+    "exceed_context_size",
+    "context length",
+    "context window",
+    "context size",
+    "maximum context",
+    "prompt is too long",
+    "prompt too long",
+    "input is too long",
+    "input length",
+    "too many input tokens",
+    "reduce the length of",
+    "exceeds the maximum number of tokens",
+    "request too large",
+    "request_too_large",
+    "max_prompt_tokens",
+];
+
+const REFUSED: &[&str] = &[
+    "content_filter",
+    "content_policy",
+    "content policy",
+    "content management policy",
+    "responsibleaipolicy",
+    "moderation",
+    "flagged",
+    "data_inspection_failed",
+    "content exists risk",
+    "prohibited_content",
+    "safety system",
+    "usage policies",
+];
+
+const MODEL_GONE: &[&str] = &[
+    "model_not_found",
+    "model not found",
+    "model_decommissioned",
+    "decommissioned",
+    "deploymentnotfound",
+    "unknown model",
+    "invalid model",
+    "not a valid model",
+    "no endpoints found",
+    "does not have access to model",
+    "model does not exist",
+    "model is not available",
+    "try pulling it first",
+];
+
+const RATE: &[&str] = &[
+    "rate_limit",
+    "rate limit",
+    "ratelimit",
+    "too many requests",
+    "throttling",
+    "throttled",
+    "resource_exhausted",
+    "requests per minute",
+    "tokens per min",
+];
+
+const CALLER: &[&str] =
+    &["invalid_request", "bad_request", "badrequest", "invalid_argument", "validation", "not_supported"];
+
+/// The title of an HTML page, or what can be said of it.
+fn page_title(text: &str) -> Option<String> {
+    if !text.trim_start().starts_with('<') {
+        return None;
+    }
+    let lower = text.to_ascii_lowercase();
+    let title = lower.find("<title>").map(|start| start + "<title>".len()).and_then(|start| {
+        let end = start + lower[start..].find("</title>")?;
+        Some(text[start..end].trim())
+    });
+    Some(match title {
+        Some(title) if !title.is_empty() => format!("an HTML page, {title:?}"),
+        _ => "an HTML page".to_owned(),
+    })
+}
+
+/// One line of at most `bytes`, without control characters and without what looks like a key.
+fn clean(text: &str, bytes: usize) -> String {
+    let mut line = String::with_capacity(text.len().min(bytes));
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+        if line.len() > bytes {
+            break;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&hide_key(word));
+    }
+    clip(&line, bytes).into_owned()
+}
+
+/// How the keys of the usual providers begin (their documentation, 2026-11).
+const KEY_PREFIXES: [&str; 6] = ["sk-", "sk_", "gsk_", "xai-", "AIza", "csk-"];
+
+fn hide_key(word: &str) -> Cow<'_, str> {
+    let start = KEY_PREFIXES.iter().filter_map(|prefix| word.find(prefix)).min();
+    match start {
+        Some(start)
+            if (start == 0 || !word.as_bytes()[start - 1].is_ascii_alphanumeric()) && word.len() - start >= 12 =>
+        {
+            Cow::Owned(format!("{}[key]", &word[..start]))
+        }
+        _ => Cow::Borrowed(word),
+    }
+}
+
+/// The beginning of a text, at most `bytes` long with the mark that says so.
+pub(super) fn clip(text: &str, bytes: usize) -> Cow<'_, str> {
+    if text.len() <= bytes {
+        return Cow::Borrowed(text);
+    }
+    let mut end = bytes.saturating_sub('…'.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Cow::Owned(format!("{}…", &text[..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bodies as providers send them, shortened.
+    #[test]
+    fn errors_are_told_apart() {
+        let table: &[(u16, &str, Class)] = &[
+            (
+                400,
+                r#"{"error":{"message":"This model's maximum context length is 8192 tokens.","type":"invalid_request_error","code":"context_length_exceeded"}}"#,
+                Class::ContextTooLong,
+            ),
+            (
+                400,
+                r#"{"error":{"code":400,"message":"request (9000 tokens) exceeds the available context size (4096 tokens)","type":"exceed_context_size_error"}}"#,
+                Class::ContextTooLong,
+            ),
+            (
+                413,
+                r#"{"error":{"message":"Request too large for model `x` on tokens per minute (TPM)","type":"tokens","code":"rate_limit_exceeded"}}"#,
+                Class::ContextTooLong,
+            ),
+            (413, "", Class::ContextTooLong),
+            (
+                500,
+                r#"{"error":{"message":"the prompt is too long: 9000 tokens, context window 4096"}}"#,
+                Class::ContextTooLong,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Invalid 'messages[1].role'","type":"invalid_request_error"}}"#,
+                Class::CallerFault,
+            ),
+            (
+                422,
+                r#"{"detail":[{"loc":["body","messages"],"msg":"field required","type":"value_error.missing"}]}"#,
+                Class::CallerFault,
+            ),
+            (
+                400,
+                r#"{"object":"error","message":"[{'type': 'missing'}]","type":"BadRequestError","param":null,"code":400}"#,
+                Class::CallerFault,
+            ),
+            (
+                400,
+                r#"{"error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the API."}}"#,
+                Class::Quota,
+            ),
+            (
+                429,
+                r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","code":"insufficient_quota"}}"#,
+                Class::Quota,
+            ),
+            (
+                429,
+                r#"[{"error":{"code":429,"message":"You exceeded your current quota. Please retry in 7s.","status":"RESOURCE_EXHAUSTED"}}]"#,
+                Class::RateLimited,
+            ),
+            (402, r#"{"error":{"message":"Insufficient credits","code":402}}"#, Class::Quota),
+            (403, r#"{"error":{"message":"Key limit exceeded (total limit)","code":403}}"#, Class::Quota),
+            (429, r#"{"error":"too many requests"}"#, Class::RateLimited),
+            (429, "slow down", Class::RateLimited),
+            (
+                400,
+                r#"{"error":{"message":"Request was throttled.","code":"Throttling.RateQuota"}}"#,
+                Class::RateLimited,
+            ),
+            (
+                401,
+                r#"{"error":{"message":"Incorrect API key provided: sk-abc*******xyz","code":"invalid_api_key"}}"#,
+                Class::Credential,
+            ),
+            (
+                400,
+                r#"[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}]"#,
+                Class::Credential,
+            ),
+            (403, r#"{"detail":"Forbidden"}"#, Class::Credential),
+            (
+                403,
+                r#"{"error":{"code":"unsupported_country_region_territory","message":"Country, region, or territory not supported","type":"request_forbidden"}}"#,
+                Class::Region,
+            ),
+            (400, r#"{"error":{"message":"User location is not supported for the API use."}}"#, Class::Region),
+            (451, "", Class::Region),
+            (
+                403,
+                r#"{"error":{"message":"Your input was flagged","code":403,"metadata":{"reasons":["violence"]}}}"#,
+                Class::ContentRefused,
+            ),
+            (
+                400,
+                r#"{"error":{"code":"content_filter","message":"The response was filtered due to the prompt triggering Azure OpenAI's content management policy."}}"#,
+                Class::ContentRefused,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Content Exists Risk","type":"invalid_request_error"}}"#,
+                Class::ContentRefused,
+            ),
+            (
+                404,
+                r#"{"error":{"message":"The model `gpt-9` does not exist","code":"model_not_found"}}"#,
+                Class::ModelGone,
+            ),
+            (404, r#"{"error":"model \"x\" not found, try pulling it first"}"#, Class::ModelGone),
+            (
+                400,
+                r#"{"error":{"message":"The model `x` has been decommissioned","code":"model_decommissioned"}}"#,
+                Class::ModelGone,
+            ),
+            (400, r#"{"error":{"message":"x is not a valid model ID","code":400}}"#, Class::ModelGone),
+            (410, "", Class::ModelGone),
+            (500, r#"{"error":{"message":"The server had an error","type":"server_error"}}"#, Class::Transient),
+            (502, "<html><head><title>502 Bad Gateway</title></head></html>", Class::Transient),
+            (503, r#"{"error":{"message":"rate limit of the upstream"}}"#, Class::Transient),
+            (529, r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, Class::Transient),
+            (408, "", Class::Transient),
+            (409, "", Class::Transient),
+            (425, "", Class::Transient),
+            (405, r#"{"detail":"Method Not Allowed"}"#, Class::CallerFault),
+            (501, "", Class::CallerFault),
+            (307, "", Class::MalformedAnswer),
+        ];
+        for (status, body, class) in table {
+            let failure = of_response(*status, None, body.as_bytes());
+            assert_eq!((failure.class, failure.status), (*class, Some(*status)), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn errors_inside_an_answer_are_told_apart() {
+        let table: &[(&str, Class, u16)] = &[
+            (r#"{"error":{"code":502,"message":"Provider disconnected"},"choices":[]}"#, Class::Transient, 502),
+            (r#"{"error":{"code":429,"message":"slow"}}"#, Class::RateLimited, 429),
+            (r#"{"error":{"code":"429","message":"slow"}}"#, Class::RateLimited, 429),
+            (r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, Class::Transient, 200),
+            (r#"{"error":{"type":"invalid_request_error","message":"bad"}}"#, Class::CallerFault, 200),
+            (r#"{"error":"out of memory"}"#, Class::Transient, 200),
+            (r#"{"detail":"not here"}"#, Class::Transient, 200),
+            (r#"{"object":"error","message":"x is not a valid model","code":404}"#, Class::ModelGone, 404),
+            (r#"{"message":"Too Many Requests","status":429}"#, Class::RateLimited, 429),
+            (r#"{"error":{"message":"x","metadata":{"raw":"context length exceeded"}}}"#, Class::ContextTooLong, 200),
+        ];
+        for (body, class, status) in table {
+            let value = serde_json::from_str(body).unwrap();
+            assert!(is_error(&value), "{body}");
+            let failure = of_value(&value);
+            assert_eq!((failure.class, failure.status), (*class, Some(*status)), "{body}");
+        }
+        for body in [
+            r#"{"choices":[],"error":null}"#,
+            r#"{"choices":[],"error":""}"#,
+            r#"{"choices":[],"error":{}}"#,
+            r#"{"choices":[],"message":"x","code":"y"}"#,
+            r#"{"type":"ping"}"#,
+            r#"{"id":"x","usage":{}}"#,
+        ] {
+            assert!(!is_error(&serde_json::from_str(body).unwrap()), "{body}");
+        }
+    }
+
+    #[test]
+    fn messages_are_one_bounded_line_without_keys() {
+        let message = |body: &str| of_response(401, None, body.as_bytes()).message;
+        assert_eq!(message(""), "HTTP 401");
+        assert_eq!(
+            message(r#"{"error":{"message":"bad key: sk-abcdefghijklmnop,\n\u001b[31mred"}}"#),
+            "HTTP 401: bad key: [key] [31mred"
+        );
+        assert_eq!(message("<HTML><Title>Login</title>"), r#"HTTP 401: an HTML page, "Login""#);
+        assert_eq!(
+            message(r#"{"error":{"message":"a task-oriented ask-me-anything"}}"#),
+            "HTTP 401: a task-oriented ask-me-anything"
+        );
+        let long = message(&format!("{{\"error\":\"{}\"}}", "ä".repeat(5000)));
+        assert!(long.len() <= MESSAGE_BYTES_MAX && long.ends_with('…'), "{long}");
+        let failure = failure(Class::Transient, "key s3cret refused").discarding("s3cret").without("s3cret");
+        assert_eq!((failure.message.as_str(), failure.discarded.as_str()), ("key [key] refused", "[key]"));
+    }
+}

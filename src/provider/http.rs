@@ -1,0 +1,232 @@
+//! One request over HTTP and its answer as chunks of bytes: the deadlines, the error statuses and the headers that tell
+//! how long to wait.
+//!
+//! Always true:
+//! - An [`Incoming`] has a good status; any other became a [`Failure`], of whose body at most [`ERROR_BYTES_MAX`] were read.
+//! - Every wait ends, by a deadline that the failure names.
+//! - Redirects are not followed: they would take the key to wherever a server says.
+
+use std::{
+    error::Error as _,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use jiff::{Timestamp, fmt::rfc2822};
+use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Class, Failure, Timeouts, failure};
+
+/// Most bytes read of the body of an error.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+
+/// Longest wait that we take from a provider; what asks for more is wrong or means "never".
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// How long to wait for what may follow a finished answer (tokens used, the end of the stream): long enough for a slow
+/// link, short beside the idle timeout.
+const TAIL: Duration = Duration::from_secs(5);
+
+/// How long to wait for the end of the body behind the end mark, so that the connection can be used again.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// An HTTP client for providers, unless the caller brings one. `local` is for addresses on this machine: no proxy and
+/// no certificates, so that it is built at once and works where no certificates are installed.
+///
+/// # Errors
+/// When the certificates of the system cannot be loaded.
+pub(super) fn client(connect: Duration, local: bool) -> Result<reqwest::Client, reqwest::Error> {
+    // An error says that the process has chosen one already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("agentd/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .tcp_nodelay(true)
+        .connect_timeout(connect);
+    if local { builder.no_proxy().tls_certs_only([]) } else { builder }.build()
+}
+
+/// An answer with a good status, its body on the way.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    response: reqwest::Response,
+    timeouts: Timeouts,
+    started: Instant,
+    /// When the last sign of life came.
+    alive: Instant,
+}
+
+/// What is being waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The first piece of the answer.
+    FirstToken,
+    /// The next piece.
+    Next,
+    /// What may follow when the answer is complete.
+    Tail,
+}
+
+/// Sends a request and waits for the head of the answer.
+pub(super) async fn send(request: reqwest::RequestBuilder, timeouts: Timeouts) -> Result<Incoming, Failure> {
+    let started = Instant::now();
+    let first = started + timeouts.first_token.min(timeouts.total);
+    let response = match timeout_at(first, request.send()).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => return Err(not_sent(&error, timeouts.connect)),
+        Err(_) => return Err(late(Phase::FirstToken, &timeouts, started)),
+    };
+    let incoming = Incoming { response, timeouts, started, alive: Instant::now() };
+    if incoming.response.status().is_success() { Ok(incoming) } else { Err(incoming.refusal().await) }
+}
+
+impl Incoming {
+    /// The next bytes; `None` at the end of the body.
+    ///
+    /// # Errors
+    /// When the deadline of `phase` or the total one passes (transient), or the body breaks off (malformed answer).
+    pub(super) async fn chunk(&mut self, phase: Phase) -> Result<Option<Bytes>, Failure> {
+        let deadline = match phase {
+            Phase::FirstToken => self.started + self.timeouts.first_token,
+            Phase::Next => self.alive + self.timeouts.idle,
+            Phase::Tail => self.alive + self.timeouts.idle.min(TAIL),
+        };
+        match timeout_at(deadline.min(self.started + self.timeouts.total), self.response.chunk()).await {
+            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Err(error)) => {
+                Err(failure::failure(Class::MalformedAnswer, &format!("the answer broke off: {}", cause(&error))))
+            }
+            Err(_) => Err(late(phase, &self.timeouts, self.started)),
+        }
+    }
+
+    /// Takes note of a sign of life: the idle timeout starts anew.
+    pub(super) fn is_alive(&mut self) {
+        self.alive = Instant::now();
+    }
+
+    /// The status.
+    pub(super) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// Waits a moment for the end of the body, so that the connection goes back to the pool.
+    pub(super) async fn linger(mut self) {
+        let deadline = Instant::now() + LINGER;
+        while let Ok(Ok(Some(_))) = timeout_at(deadline, self.response.chunk()).await {}
+    }
+
+    /// What the error status and its body mean.
+    async fn refusal(mut self) -> Failure {
+        let status = self.status();
+        let headers = self.response.headers();
+        let retry_after = retry_after(headers, SystemTime::now());
+        if let (300..400, Some(location)) = (status, headers.get(LOCATION)) {
+            let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
+            let message = format!(
+                "HTTP {status}: redirected to {location:?}, which is not followed; the base URL must name the real place"
+            );
+            return Failure { status: Some(status), ..failure::failure(Class::MalformedAnswer, &message) };
+        }
+        let mut body = Vec::new();
+        // The status is known and tells most: a body that breaks off or never comes is used as far as it got.
+        while body.len() < ERROR_BYTES_MAX {
+            match self.chunk(Phase::Tail).await {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        body.truncate(ERROR_BYTES_MAX);
+        failure::of_response(status, retry_after, &body)
+    }
+}
+
+fn late(phase: Phase, timeouts: &Timeouts, started: Instant) -> Failure {
+    let message = if started.elapsed() >= timeouts.total {
+        format!("no complete answer within {:?} (total timeout)", timeouts.total)
+    } else if phase == Phase::FirstToken {
+        format!("nothing of an answer within {:?} (first-token timeout)", timeouts.first_token)
+    } else {
+        format!("the answer stalled for {:?} (idle timeout)", timeouts.idle)
+    };
+    failure::failure(Class::Transient, &message)
+}
+
+fn not_sent(error: &reqwest::Error, connect: Duration) -> Failure {
+    let message = match (error.is_connect(), error.is_timeout()) {
+        (true, true) => format!("no connection within {connect:?} (connect timeout)"),
+        (true, false) => format!("cannot connect: {}", cause(error)),
+        _ => format!("no answer: {}", cause(error)),
+    };
+    failure::failure(Class::Transient, &message)
+}
+
+/// The innermost causes, which tell more than "error sending request" and hold no URL.
+fn cause(error: &reqwest::Error) -> String {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let text = error.to_string();
+        if causes.last() != Some(&text) {
+            causes.push(text);
+        }
+        next = error.source();
+    }
+    match causes.as_slice() {
+        [] => "the request failed".to_owned(),
+        [.., outer, inner] if !outer.contains(inner.as_str()) => format!("{outer}: {inner}"),
+        [.., outer, _] => outer.clone(),
+        [only] => only.clone(),
+    }
+}
+
+/// How long the provider asks us to wait: `retry-after-ms`, or `retry-after` in seconds or as an HTTP date, which is
+/// taken against the provider's own clock where it tells it. `None` for anything else, in the past included.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let date = |text: &str| rfc2822::DateTimeParser::new().parse_timestamp(text).ok();
+    let milliseconds = text("retry-after-ms").and_then(|text| text.parse::<f64>().ok()).map(|ms| ms / 1000.0);
+    let seconds = || {
+        let text = text(RETRY_AFTER.as_str())?;
+        text.parse::<f64>().ok().or_else(|| {
+            let told = headers.get(DATE).and_then(|value| date(value.to_str().ok()?));
+            let now = told.or_else(|| Timestamp::try_from(now).ok())?;
+            Some(date(text)?.duration_since(now).as_secs_f64())
+        })
+    };
+    let wait = milliseconds.or_else(seconds).filter(|seconds| *seconds > 0.0)?;
+    Some(Duration::try_from_secs_f64(wait).unwrap_or(RETRY_AFTER_MAX).min(RETRY_AFTER_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_in_every_form() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_420); // Wed, 21 Oct 2015 07:27:00 GMT
+        let table: &[(&[(&str, &str)], Option<Duration>)] = &[
+            (&[], None),
+            (&[("retry-after", "7")], Some(Duration::from_secs(7))),
+            (&[("retry-after", " 0.5 ")], Some(Duration::from_millis(500))),
+            (&[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")], Some(Duration::from_secs(60))),
+            (
+                &[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"), ("date", "Wed, 21 Oct 2015 07:27:50 GMT")],
+                Some(Duration::from_secs(10)),
+            ),
+            (&[("retry-after", "9"), ("retry-after-ms", "250")], Some(Duration::from_millis(250))),
+            (&[("retry-after", "Wed, 21 Oct 2015 07:26:00 GMT")], None),
+            (&[("retry-after", "-5")], None),
+            (&[("retry-after", "0")], None),
+            (&[("retry-after", "NaN")], None),
+            (&[("retry-after", "soon")], None),
+            (&[("retry-after", "1000000000")], Some(RETRY_AFTER_MAX)),
+            (&[("retry-after", "inf")], Some(RETRY_AFTER_MAX)),
+        ];
+        for (headers, expected) in table {
+            let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            assert_eq!(retry_after(&headers, now), *expected, "{headers:?}");
+        }
+    }
+}

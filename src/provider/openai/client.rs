@@ -1,0 +1,217 @@
+//! Sends requests to one server of the OpenAI chat format and reads its answers as they come.
+
+use reqwest::{
+    Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{convert, wire::Reading};
+use crate::{
+    chat::{Answer, Request},
+    provider::{
+        BoxFuture, Class, Delta, Failure, Provider, Timeouts,
+        failure::failure,
+        http::{self, Phase},
+    },
+};
+
+/// One server of the OpenAI chat format. Cheap to clone; clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    name: String,
+    url: Url,
+    has_completion_tokens: bool,
+    /// Marked as sensitive, so that `Debug` does not show it.
+    authorization: Option<HeaderValue>,
+    key: Option<SecretString>,
+    http: reqwest::Client,
+    timeouts: Timeouts,
+}
+
+impl Client {
+    /// Begins a client for the server at `base_url`, such as `https://api.openai.com/v1` or `http://127.0.0.1:8000/v1`;
+    /// `/chat/completions` is added unless it is there. A query (`?api-version=…`) is kept.
+    pub fn builder(base_url: impl Into<String>) -> Builder {
+        Builder { base_url: base_url.into(), name: None, key: None, timeouts: Timeouts::default(), http: None }
+    }
+
+    async fn answer(
+        &self,
+        model: &str,
+        request: &Request,
+        seen: &mut (dyn FnMut(Delta<'_>) + Send),
+    ) -> Result<Answer, Failure> {
+        let target = convert::Target { issuer: &self.name, model, has_completion_tokens: self.has_completion_tokens };
+        let body = convert::body(request, target)
+            .map_err(|error| failure(Class::CallerFault, &format!("the request cannot be written as JSON: {error}")))?;
+        let mut post = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
+        if let Some(authorization) = &self.authorization {
+            post = post.header(AUTHORIZATION, authorization);
+        }
+        let mut incoming = http::send(post, self.timeouts).await?;
+        let mut reading = Reading::default();
+        let read = async {
+            while !reading.is_ended() {
+                let phase = match (reading.is_finished(), reading.has_begun()) {
+                    (true, _) => Phase::Tail,
+                    (false, true) => Phase::Next,
+                    (false, false) => Phase::FirstToken,
+                };
+                match incoming.chunk(phase).await {
+                    Ok(Some(bytes)) => {
+                        if reading.push(&bytes, seen)? {
+                            incoming.is_alive();
+                        }
+                    }
+                    Ok(None) => break,
+                    // Only what is dispensable is missing.
+                    Err(_) if reading.is_finished() => break,
+                    Err(failure) => return Err(failure),
+                }
+            }
+            reading.end(seen)
+        }
+        .await;
+        match read {
+            Ok(answer) => {
+                incoming.linger().await;
+                Ok(convert::answer(answer, target))
+            }
+            Err(failure) => {
+                let status = failure.status.or(Some(incoming.status()));
+                Err(Failure { status, ..failure }.discarding(&reading.text()))
+            }
+        }
+    }
+}
+
+impl Provider for Client {
+    fn ask<'a>(
+        &'a self,
+        model: &'a str,
+        request: &'a Request,
+        seen: &'a mut (dyn FnMut(Delta<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Answer, Failure>> {
+        Box::pin(async move {
+            let answer = self.answer(model, request, seen).await;
+            answer.map_err(|failure| match &self.key {
+                Some(key) => failure.without(key.expose_secret()),
+                None => failure,
+            })
+        })
+    }
+}
+
+/// The settings of a [`Client`].
+#[derive(Debug)]
+pub struct Builder {
+    base_url: String,
+    name: Option<String>,
+    key: Option<SecretString>,
+    timeouts: Timeouts,
+    http: Option<reqwest::Client>,
+}
+
+impl Builder {
+    /// The provider's name, under which its opaque parts are tagged. Default: the host of the base URL.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The key, sent as bearer token. Default: none, as local servers want it.
+    pub fn key(mut self, key: SecretString) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// How long requests may take. Default: [`Timeouts::default`].
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// A ready HTTP client, to share connections, a proxy or certificates. It must not follow redirects, and its own
+    /// connect timeout holds. Default: one of our own, which for addresses on this machine uses no proxy.
+    pub fn http(mut self, http: reqwest::Client) -> Self {
+        self.http = Some(http);
+        self
+    }
+
+    /// Builds the client. Connects to nothing.
+    ///
+    /// # Errors
+    /// When the URL or the key cannot be used, or the system's certificates cannot be loaded.
+    pub fn build(self) -> Result<Client, Error> {
+        let bad_url = |reason: String| Error::Url {
+            // The text of a URL with a password is not for messages.
+            url: if self.base_url.contains('@') { "(hidden)".to_owned() } else { self.base_url.clone() },
+            reason,
+        };
+        let mut url = Url::parse(&self.base_url).map_err(|error| bad_url(error.to_string()))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(bad_url("a key belongs into `key`, not into the URL".to_owned()));
+        }
+        let (true, Some(host)) = (matches!(url.scheme(), "http" | "https"), url.host_str().map(str::to_owned)) else {
+            return Err(bad_url("it must begin with http:// or https:// and name a host".to_owned()));
+        };
+        let path = url.path().trim_end_matches('/').to_owned();
+        if !path.ends_with("/chat/completions") {
+            url.set_path(&format!("{path}/chat/completions"));
+        }
+        let authorization = match &self.key {
+            None => None,
+            Some(key) => {
+                let mut value =
+                    HeaderValue::from_str(&format!("Bearer {}", key.expose_secret())).map_err(|_| Error::Key)?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        let http = match self.http {
+            Some(http) => http,
+            None => {
+                http::client(self.timeouts.connect, url.scheme() == "http" && is_local(&url)).map_err(Error::Http)?
+            }
+        };
+        Ok(Client {
+            name: self.name.unwrap_or_else(|| host.clone()),
+            has_completion_tokens: host == "api.openai.com" || host.ends_with(".openai.azure.com"),
+            url,
+            authorization,
+            key: self.key,
+            http,
+            timeouts: self.timeouts,
+        })
+    }
+}
+
+fn is_local(url: &Url) -> bool {
+    match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => {
+            host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        None => false,
+    }
+}
+
+/// Why a client cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The base URL is none.
+    #[error("base URL {url:?}: {reason}")]
+    Url {
+        /// The URL, unless it holds a password.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The key holds characters that no HTTP header takes, a line end for example.
+    #[error("the key holds characters that cannot be sent")]
+    Key,
+    /// The HTTP client cannot be built, for lack of certificates for example.
+    #[error("no HTTP client")]
+    Http(#[source] reqwest::Error),
+}

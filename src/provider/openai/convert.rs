@@ -1,0 +1,468 @@
+//! Between the neutral conversation and the OpenAI chat format, both ways; pure.
+//!
+//! What is sent is built from async-openai's types and holds for any server of the format. Always true:
+//! - Every message has content or calls, every call has an id of nine letters and digits, which is what all services
+//!   take (Mistral takes no other, docs.mistral.ai, 2026-11), and its result names the same id.
+//! - Reasoning and opaque parts go back only to the issuer and model that they came from.
+//! - Nothing is dropped without a word: what the format has no place for stands in the text.
+
+use std::{borrow::Cow, collections::HashMap, fmt::Write as _};
+
+use async_openai::types::chat::{
+    ChatCompletionMessageToolCall, ChatCompletionMessageToolCalls, ChatCompletionNamedToolChoice,
+    ChatCompletionRequestAssistantMessage, ChatCompletionRequestMessage, ChatCompletionRequestMessageContentPartAudio,
+    ChatCompletionRequestMessageContentPartImage, ChatCompletionRequestMessageContentPartText,
+    ChatCompletionRequestSystemMessage, ChatCompletionRequestToolMessage, ChatCompletionRequestUserMessage,
+    ChatCompletionRequestUserMessageContent, ChatCompletionRequestUserMessageContentPart, ChatCompletionStreamOptions,
+    ChatCompletionToolChoiceOption, FunctionCall, FunctionName, ImageUrl, InputAudio, InputAudioFormat, ResponseFormat,
+    ResponseFormatJsonSchema,
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::wire;
+use crate::chat::{
+    Answer, AnswerPart, CallId, Choice, Finish, Media, MediaSource, Message, Opaque, Part, Reasoning, Request,
+    ToolCall, ToolDef, ToolResult, Usage, WrittenCall,
+};
+
+/// For whom a request is rendered, and whose an answer is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// The provider's name.
+    pub(super) issuer: &'a str,
+    pub(super) model: &'a str,
+    /// Most tokens go by the newer name `max_completion_tokens`; OpenAI's reasoning models refuse the older one
+    /// (platform.openai.com, 2026-11), and most other servers do not know the newer.
+    pub(super) has_completion_tokens: bool,
+}
+
+/// The text of a request's body.
+///
+/// # Errors
+/// When it cannot be written as JSON, which nothing in a request can cause.
+pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
+    let tokens = request.output_tokens_max;
+    serde_json::to_vec(&Body {
+        model: target.model,
+        messages: messages(request, target)?,
+        tools: request.tools.iter().map(Tool::from).collect(),
+        tool_choice: match &request.choice {
+            Choice::Auto => None,
+            Choice::Tool(name) => Some(ChatCompletionToolChoiceOption::Function(ChatCompletionNamedToolChoice {
+                function: FunctionName { name: name.to_string() },
+            })),
+        },
+        response_format: request.output.as_ref().map(|output| ResponseFormat::JsonSchema {
+            json_schema: ResponseFormatJsonSchema {
+                name: output.name.clone(),
+                schema: Value::clone(&output.schema),
+                ..ResponseFormatJsonSchema::default()
+            },
+        }),
+        temperature: request.temperature,
+        max_tokens: tokens.filter(|_| !target.has_completion_tokens),
+        max_completion_tokens: tokens.filter(|_| target.has_completion_tokens),
+        stream: true,
+        stream_options: ChatCompletionStreamOptions { include_usage: Some(true), include_obfuscation: None },
+    })
+}
+
+/// The request without the forty members that we never send. Tools are borrowed: they are the same in every turn.
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: Vec<Rendered>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<ChatCompletionToolChoiceOption>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<ResponseFormat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+    stream: bool,
+    stream_options: ChatCompletionStreamOptions,
+}
+
+/// A message: by the book, or with members that the types do not know.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Rendered {
+    Plain(ChatCompletionRequestMessage),
+    Extended(Value),
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    r#type: &'static str,
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    description: &'a str,
+    parameters: Cow<'a, Value>,
+}
+
+impl<'a> From<&'a ToolDef> for Tool<'a> {
+    fn from(tool: &'a ToolDef) -> Self {
+        let function = Function {
+            name: tool.name.as_str(),
+            description: &tool.description,
+            parameters: parameters(&tool.input_schema),
+        };
+        Tool { r#type: "function", function }
+    }
+}
+
+/// The schema as the format wants it: an object that lists properties, be it none. Everything else stays as it is.
+fn parameters(schema: &Value) -> Cow<'_, Value> {
+    match schema {
+        Value::Object(members) if members.contains_key("properties") && members.contains_key("type") => {
+            Cow::Borrowed(schema)
+        }
+        Value::Object(members) => {
+            let mut members = members.clone();
+            members.entry("type").or_insert_with(|| "object".into());
+            members.entry("properties").or_insert_with(|| json!({}));
+            Cow::Owned(Value::Object(members))
+        }
+        // `true` and what is no schema at all: any object.
+        _ => Cow::Owned(json!({"type": "object", "properties": {}})),
+    }
+}
+
+fn messages(request: &Request, target: Target<'_>) -> Result<Vec<Rendered>, serde_json::Error> {
+    let mut rendered = Vec::with_capacity(request.messages.len() + 1);
+    if let Some(system) = request.system.as_deref().filter(|system| !system.trim().is_empty()) {
+        rendered.push(Rendered::Plain(ChatCompletionRequestMessage::System(ChatCompletionRequestSystemMessage {
+            content: system.into(),
+            name: None,
+        })));
+    }
+    // What has to be said by the user: neighbours become one message, as many chat templates want the roles in turns.
+    let mut user = Vec::new();
+    for message in &request.messages {
+        match &**message {
+            Message::User(parts) => {
+                let before = user.len();
+                user.extend(parts.iter().filter_map(user_part));
+                if user.len() == before {
+                    user.push(text_part("(empty)"));
+                }
+            }
+            Message::Assistant(parts) => {
+                if let Some(message) = assistant(parts, target)? {
+                    flush(&mut user, &mut rendered);
+                    rendered.push(message);
+                }
+            }
+            Message::Tool(result) => rendered.push(tool(result, &mut user)),
+        }
+    }
+    flush(&mut user, &mut rendered);
+    Ok(rendered)
+}
+
+fn flush(user: &mut Vec<ChatCompletionRequestUserMessageContentPart>, rendered: &mut Vec<Rendered>) {
+    use ChatCompletionRequestUserMessageContentPart::Text;
+    let mut parts = std::mem::take(user);
+    let content = match parts.as_mut_slice() {
+        [] => return,
+        [Text(only)] => ChatCompletionRequestUserMessageContent::Text(std::mem::take(&mut only.text)),
+        _ => ChatCompletionRequestUserMessageContent::Array(parts),
+    };
+    rendered.push(Rendered::Plain(ChatCompletionRequestMessage::User(ChatCompletionRequestUserMessage {
+        content,
+        name: None,
+    })));
+}
+
+fn user_part(part: &Part) -> Option<ChatCompletionRequestUserMessageContentPart> {
+    match part {
+        Part::Text(text) if !text.trim().is_empty() => Some(text_part(&**text)),
+        Part::Image(media) | Part::Audio(media) => Some(media_part(media)),
+        Part::Text(_) | Part::Reasoning(_) | Part::Call(_) | Part::Opaque(_) => None,
+    }
+}
+
+fn text_part(text: impl Into<String>) -> ChatCompletionRequestUserMessageContentPart {
+    ChatCompletionRequestUserMessageContentPart::Text(ChatCompletionRequestMessageContentPartText {
+        text: text.into(),
+        prompt_cache_breakpoint: None,
+    })
+}
+
+/// A picture, or a sound where the format takes its kind.
+fn media_part(media: &Media) -> ChatCompletionRequestUserMessageContentPart {
+    let format = match media.mime.as_str() {
+        "audio/wav" | "audio/x-wav" | "audio/wave" => Some(InputAudioFormat::Wav),
+        "audio/mpeg" | "audio/mp3" => Some(InputAudioFormat::Mp3),
+        _ => None,
+    };
+    match (&media.source, format) {
+        (MediaSource::Base64(data), Some(format)) => {
+            ChatCompletionRequestUserMessageContentPart::InputAudio(ChatCompletionRequestMessageContentPartAudio {
+                input_audio: InputAudio { data: data.to_string(), format },
+                prompt_cache_breakpoint: None,
+            })
+        }
+        (source, _) if media.mime.starts_with("image/") => {
+            let url = match source {
+                MediaSource::Base64(data) => format!("data:{};base64,{data}", media.mime),
+                MediaSource::Url(url) => url.clone(),
+            };
+            ChatCompletionRequestUserMessageContentPart::ImageUrl(ChatCompletionRequestMessageContentPartImage {
+                image_url: ImageUrl { url, detail: None },
+                prompt_cache_breakpoint: None,
+            })
+        }
+        (MediaSource::Url(url), _) => text_part(format!("[{} at {url}]", media.mime)),
+        (MediaSource::Base64(_), _) => {
+            text_part(format!("[{}: a kind of media that cannot be shown here]", media.mime))
+        }
+    }
+}
+
+/// A result. Its text goes where it belongs; pictures and sounds, which the format does not take there, go with a word
+/// of where they come from into the next message of the user.
+fn tool(result: &ToolResult, user: &mut Vec<ChatCompletionRequestUserMessageContentPart>) -> Rendered {
+    let id = rendered_id(result.call);
+    let mut text = String::new();
+    let mut media = 0;
+    for part in &result.content {
+        let line: Cow<'_, str> = match part {
+            Part::Text(text) => Cow::Borrowed(text),
+            Part::Image(content) | Part::Audio(content) => {
+                media += 1;
+                user.push(text_part(format!("[{} {media} of the result of {} ({id})]", content.mime, result.name)));
+                user.push(media_part(content));
+                Cow::Owned(format!("[{} {media}: in the next message of the user]", content.mime))
+            }
+            Part::Reasoning(_) | Part::Call(_) | Part::Opaque(_) => continue,
+        };
+        if !text.is_empty() && !line.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&line);
+    }
+    if text.trim().is_empty() {
+        "(no content)".clone_into(&mut text);
+    }
+    if result.is_error {
+        // The format has no member for it.
+        text.insert_str(0, "Error: ");
+    }
+    Rendered::Plain(ChatCompletionRequestMessage::Tool(ChatCompletionRequestToolMessage {
+        content: text.into(),
+        tool_call_id: id,
+    }))
+}
+
+/// What the model said; `None` when there is nothing in it that this target may see.
+fn assistant(parts: &[Part], target: Target<'_>) -> Result<Option<Rendered>, serde_json::Error> {
+    let mut text = String::new();
+    let mut calls = Vec::new();
+    let mut extras = Extras::default();
+    for part in parts {
+        match part {
+            Part::Text(more) => text.push_str(more),
+            Part::Call(call) => {
+                if let Some(opaque) = call.opaque.as_ref().filter(|opaque| is_mine(opaque, target)) {
+                    extras.of_calls.insert(calls.len(), (opaque.kind.clone(), value(opaque)));
+                }
+                calls.push(rendered_call(call));
+            }
+            Part::Reasoning(Reasoning { text, opaque: Some(opaque) }) if is_mine(opaque, target) => {
+                extras.reasoning(&opaque.kind, text);
+            }
+            Part::Opaque(opaque) if is_mine(opaque, target) => {
+                extras.opaque(&opaque.kind, value(opaque));
+            }
+            Part::Image(media) | Part::Audio(media) => {
+                let _ = write!(text, "[{}]", media.mime);
+            }
+            Part::Reasoning(_) | Part::Opaque(_) => {}
+        }
+    }
+    let has_text = !text.trim().is_empty();
+    if !has_text && calls.is_empty() && extras.content.is_empty() {
+        return Ok(None);
+    }
+    let has_calls = !calls.is_empty();
+    #[expect(deprecated, reason = "the struct has no other way to be built field by field")]
+    let message = ChatCompletionRequestMessage::Assistant(ChatCompletionRequestAssistantMessage {
+        content: has_text.then(|| text.into()),
+        refusal: None,
+        name: None,
+        audio: None,
+        tool_calls: has_calls.then_some(calls),
+        function_call: None,
+    });
+    extras.extend(message, has_calls).map(Some)
+}
+
+/// What an issuer wants back beside the message proper.
+#[derive(Default)]
+struct Extras {
+    /// By the place of the call: member and value.
+    of_calls: HashMap<usize, (String, Value)>,
+    /// Members of the message.
+    members: Map<String, Value>,
+    /// Content parts, before the text.
+    content: Vec<Value>,
+}
+
+impl Extras {
+    fn reasoning(&mut self, kind: &str, text: &str) {
+        if kind == wire::THINKING {
+            self.content.push(json!({"type": "thinking", "thinking": [{"type": "text", "text": text}]}));
+            return;
+        }
+        match self.members.get_mut(kind) {
+            Some(Value::String(so_far)) => so_far.push_str(text),
+            _ => {
+                self.members.insert(kind.to_owned(), text.into());
+            }
+        }
+    }
+
+    fn opaque(&mut self, kind: &str, value: Value) {
+        if kind.starts_with(CONTENT) {
+            self.content.push(value);
+        } else {
+            self.members.insert(kind.to_owned(), value);
+        }
+    }
+
+    fn extend(self, message: ChatCompletionRequestMessage, has_calls: bool) -> Result<Rendered, serde_json::Error> {
+        // Thinking is wanted back while its calls are being answered (DeepSeek, Moonshot; their documentation, 2026-11);
+        // beside a mere text, older models refuse it.
+        let members = if has_calls { self.members } else { Map::new() };
+        if members.is_empty() && self.of_calls.is_empty() && self.content.is_empty() {
+            return Ok(Rendered::Plain(message));
+        }
+        let mut message = serde_json::to_value(message)?;
+        for (at, (member, value)) in self.of_calls {
+            if let Some(call) = message.pointer_mut(&format!("/tool_calls/{at}")) {
+                call[member] = value;
+            }
+        }
+        if !self.content.is_empty() {
+            let text = message["content"].take();
+            let text = text.is_string().then(|| json!({"type": "text", "text": text}));
+            message["content"] = self.content.into_iter().chain(text).collect();
+        }
+        for (member, value) in members {
+            message[member] = value;
+        }
+        Ok(Rendered::Extended(message))
+    }
+}
+
+/// How the kinds of opaque content parts begin.
+const CONTENT: &str = "content.";
+
+fn is_mine(opaque: &Opaque, target: Target<'_>) -> bool {
+    opaque.issuer == target.issuer && opaque.model == target.model
+}
+
+/// What the issuer gave; as text if it is no JSON, which it was when we read it.
+fn value(opaque: &Opaque) -> Value {
+    serde_json::from_str(&opaque.data).unwrap_or_else(|_| Value::String(opaque.data.to_string()))
+}
+
+fn rendered_call(call: &ToolCall) -> ChatCompletionMessageToolCalls {
+    ChatCompletionMessageToolCalls::Function(ChatCompletionMessageToolCall {
+        id: rendered_id(call.id),
+        function: FunctionCall { name: call.name.to_string(), arguments: call.arguments.to_string() },
+    })
+}
+
+/// `t0003c001`: nine letters and digits up to turn 9999 and call 999.
+fn rendered_id(id: CallId) -> String {
+    format!("t{:04}c{:03}", id.turn, id.call)
+}
+
+/// The neutral form of an answer, which has ended properly, or it would not be one.
+pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Answer {
+    let opaque = |kind: String, data: String| Opaque {
+        issuer: target.issuer.to_owned(),
+        model: target.model.to_owned(),
+        kind,
+        data: data.into(),
+    };
+    let finish = if answer.refused { Finish::Refused } else { finish(answer.finish) };
+    let is_cut = matches!(finish, Finish::Length | Finish::Refused);
+    let last = answer.calls.len().saturating_sub(1);
+    let mut calls: Vec<_> = answer.calls.into_iter().map(Some).collect();
+    let mut call = |at: usize| {
+        let call = calls.get_mut(at)?.take().filter(|call| !call.name.is_empty() || !call.arguments.is_empty())?;
+        Some(AnswerPart::Call(WrittenCall {
+            complete: call.is_closed() && !(is_cut && at == last),
+            provider_id: Some(call.id).filter(|id| !id.is_empty()),
+            name: call.name,
+            arguments: call.arguments.into(),
+            opaque: call.extra.map(|extra| opaque("extra_content".to_owned(), extra)),
+        }))
+    };
+    let parts = answer.parts.into_iter().filter_map(|part| match part {
+        wire::Part::Text(text) => Some(AnswerPart::Text(text.into())),
+        wire::Part::Reasoning { member, text } => Some(AnswerPart::Reasoning(Reasoning {
+            text: text.into(),
+            // The text itself is what goes back, under this name.
+            opaque: Some(opaque(member.to_owned(), String::new())),
+        })),
+        wire::Part::Call(at) => call(at),
+        wire::Part::Content { kind, json } => Some(AnswerPart::Opaque(opaque(format!("{CONTENT}{kind}"), json))),
+        wire::Part::ReasoningDetails(details) => {
+            let details = Value::Array(details.into_iter().map(Value::Object).collect());
+            Some(AnswerPart::Opaque(opaque("reasoning_details".to_owned(), details.to_string())))
+        }
+    });
+    Answer { parts: parts.collect(), finish, usage: usage(&answer.usage), model: answer.model, id: answer.id }
+}
+
+/// The reasons of the format, and the words that other servers have for them.
+fn finish(reason: Option<String>) -> Finish {
+    let reason = reason.unwrap_or_default();
+    match reason.to_ascii_lowercase().replace('-', "_").as_str() {
+        "stop" | "eos" | "eos_token" | "end_turn" | "stop_sequence" | "complete" | "completed" => Finish::Stop,
+        "tool_calls" | "tool_call" | "tool_use" | "function_call" => Finish::ToolCalls,
+        "length"
+        | "max_tokens"
+        | "max_output_tokens"
+        | "max_completion_tokens"
+        | "model_length"
+        | "model_context_window_exceeded" => Finish::Length,
+        "content_filter" | "content_filtered" | "refusal" | "safety" | "sensitive" | "prohibited_content"
+        | "blocklist" | "recitation" | "spii" => Finish::Refused,
+        _ => Finish::Other(reason),
+    }
+}
+
+fn usage(counts: &wire::Counts) -> Option<Usage> {
+    let input = counts.input.or_else(|| counts.total?.checked_sub(counts.output?));
+    let output = counts.output.or_else(|| counts.total?.checked_sub(counts.input?));
+    let (input, written) = (input.unwrap_or(0), output.unwrap_or(0));
+    // Some count reasoning outside of the completion (xAI, Gemini): the total shows it.
+    let output = match counts.total.and_then(|total| total.checked_sub(input)) {
+        Some(rest) if rest > written => rest,
+        _ => written.max(counts.reasoning.unwrap_or(0)),
+    };
+    let usage = Usage {
+        input,
+        cached: counts.cached.unwrap_or(0).min(input),
+        cache_write: counts.cache_write.unwrap_or(0).min(input),
+        output,
+        reasoning: counts.reasoning.unwrap_or(0).min(output),
+    };
+    (usage.total() > 0).then_some(usage)
+}

@@ -1,0 +1,1195 @@
+//! What servers of the format really send, one deviation a row, and what we make of it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{convert, wire::Reading};
+use crate::{
+    chat::{
+        Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, OfferedName,
+        Opaque, OutputFormat, Part, Reasoning, Request, ToolCall, ToolDef, ToolName, ToolResult, Usage, WrittenCall,
+    },
+    provider::{Class, Delta, Failure},
+};
+
+const TARGET: convert::Target<'_> = convert::Target { issuer: "acme", model: "m1", has_completion_tokens: false };
+
+/// Reads a body that arrives in chunks of `step` bytes, as the client does.
+fn read(bytes: &[u8], step: usize, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
+    let mut reading = Reading::default();
+    let mut read = || {
+        for chunk in bytes.chunks(step) {
+            reading.push(chunk, seen)?;
+            if reading.is_ended() {
+                break;
+            }
+        }
+        reading.end(seen)
+    };
+    match read() {
+        Ok(answer) => Ok(convert::answer(answer, TARGET)),
+        Err(failure) => Err(failure.discarding(&reading.text())),
+    }
+}
+
+/// One deviation: what the server sends and what it comes to.
+struct Row(&'static str, Vec<u8>, Result<Answer, (Class, &'static str)>);
+
+fn good(name: &'static str, body: impl Into<Vec<u8>>, answer: Answer) -> Row {
+    Row(name, body.into(), Ok(answer))
+}
+
+/// The text must stand in the failure's message.
+fn bad(name: &'static str, body: impl Into<Vec<u8>>, class: Class, text: &'static str) -> Row {
+    Row(name, body.into(), Err((class, text)))
+}
+
+fn check(rows: Vec<Row>) {
+    for Row(name, bytes, expected) in rows {
+        for step in [bytes.len().max(1), 1, 2, 3, 17] {
+            match (read(&bytes, step, &mut |_| {}), &expected) {
+                (Ok(answer), Ok(expected)) => assert_eq!(answer, *expected, "{name}, by {step}"),
+                (Err(failure), Err((class, text))) => {
+                    assert_eq!(failure.class, *class, "{name}, by {step}: {failure}");
+                    assert!(failure.message.contains(text), "{name}, by {step}: {failure}");
+                }
+                (read, _) => panic!("{name}, by {step}: {read:?}"),
+            }
+        }
+    }
+}
+
+/// A stream of these events and the end mark.
+fn sse(events: &[Value]) -> String {
+    let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    events + "data: [DONE]\n\n"
+}
+
+/// A chunk with this delta.
+fn chunk(delta: Value) -> Value {
+    json!({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m1-2026", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
+}
+
+/// The chunk that gives the reason for stopping.
+fn stop(reason: &str) -> Value {
+    json!({"id": "c1", "model": "m1-2026", "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+}
+
+fn usage_chunk() -> Value {
+    json!({"id": "c1", "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}})
+}
+
+/// A chunk with this tool call in its delta.
+fn calling(call: Value) -> Value {
+    chunk(json!({"tool_calls": [call]}))
+}
+
+/// A whole answer with this message.
+fn whole(message: Value, finish: Value) -> Value {
+    json!({"id": "c1", "object": "chat.completion", "created": 1, "model": "m1-2026",
+           "choices": [{"index": 0, "message": message, "finish_reason": finish}]})
+}
+
+fn answer(parts: Vec<AnswerPart>, finish: Finish) -> Answer {
+    Answer { parts, finish, usage: None, model: Some("m1-2026".into()), id: Some("c1".into()) }
+}
+
+fn said(text: &str) -> AnswerPart {
+    AnswerPart::Text(text.into())
+}
+
+fn hello() -> Answer {
+    answer(vec![said("Hello")], Finish::Stop)
+}
+
+fn anonymous(answer: Answer) -> Answer {
+    Answer { id: None, model: None, ..answer }
+}
+
+fn call(id: &str, name: &str, arguments: &str) -> AnswerPart {
+    AnswerPart::Call(WrittenCall {
+        provider_id: Some(id.to_owned()).filter(|id| !id.is_empty()),
+        name: name.into(),
+        arguments: arguments.into(),
+        complete: true,
+        opaque: None,
+    })
+}
+
+fn cut(part: AnswerPart) -> AnswerPart {
+    match part {
+        AnswerPart::Call(call) => AnswerPart::Call(WrittenCall { complete: false, ..call }),
+        other => other,
+    }
+}
+
+fn calls(parts: Vec<AnswerPart>) -> Answer {
+    answer(parts, Finish::ToolCalls)
+}
+
+fn opaque(kind: &str, data: &str) -> Opaque {
+    Opaque { issuer: "acme".into(), model: "m1".into(), kind: kind.into(), data: data.into() }
+}
+
+fn thought(text: &str, member: &str) -> AnswerPart {
+    AnswerPart::Reasoning(Reasoning { text: text.into(), opaque: Some(opaque(member, "")) })
+}
+
+fn used(input: u64, output: u64) -> Usage {
+    Usage { input, output, ..Usage::default() }
+}
+
+#[test]
+fn framing() {
+    let hel = chunk(json!({"content": "Hel"}));
+    let lo = chunk(json!({"content": "lo"}));
+    let end = stop("stop");
+    let lines = |separator: &str| {
+        format!("data: {hel}{separator}data: {lo}{separator}data: {end}{separator}data: [DONE]{separator}")
+    };
+    check(vec![
+        good(
+            "by the book",
+            sse(&[chunk(json!({"role": "assistant", "content": ""})), hel.clone(), lo.clone(), end.clone()]),
+            hello(),
+        ),
+        good("carriage returns and line feeds", lines("\r\n\r\n"), hello()),
+        good("carriage returns only", lines("\r\r"), hello()),
+        good("one line end between events", lines("\n"), hello()),
+        good("no space behind the colon", lines("\n\n").replace("data: ", "data:"), hello()),
+        good("two spaces behind the colon", lines("\n\n").replace("data: ", "data:  "), hello()),
+        good("a byte order mark", format!("\u{feff}{}", lines("\n\n")), hello()),
+        good("blank lines first", format!("\n\n{}", lines("\n\n")), hello()),
+        good("comments", lines("\n\n").replace("data: ", ": PROCESSING\n\n:\ndata: "), hello()),
+        good("words to stay alive", lines("\n\n").replace("data: {", "data: ping\n\ndata: {"), hello()),
+        good(
+            "names, ids and retries",
+            lines("\n\n").replace("data: ", "event: message\nid: 7\nretry: 100\ndata: "),
+            hello(),
+        ),
+        good(
+            "unknown fields and lines without colon",
+            lines("\n\n").replace("data: ", "foo: bar\nnonsense\ndata: "),
+            hello(),
+        ),
+        good("the field name in capitals", lines("\n\n").replace("data: ", "Data: "), hello()),
+        good("the end mark with a space", lines("\n\n").replace("[DONE]", "[DONE] "), hello()),
+        good("the end mark quoted", lines("\n\n").replace("[DONE]", "\"[DONE]\""), hello()),
+        good("no end mark", lines("\n\n").replace("data: [DONE]\n\n", ""), hello()),
+        good("no blank line at the end", format!("data: {hel}\n\ndata: {lo}\n\ndata: {end}\n"), hello()),
+        good("no line end at the end", format!("data: {hel}\n\ndata: {lo}\n\ndata: {end}"), hello()),
+        good(
+            "an end mark and no finish reason",
+            sse(&[hel.clone(), lo.clone()]),
+            answer(vec![said("Hello")], Finish::Other(String::new())),
+        ),
+        good(
+            "a piece over several lines",
+            format!(
+                "data: {}\n\ndata: [DONE]\n\n",
+                serde_json::to_string_pretty(&whole(json!({"content": "Hello"}), json!("stop")))
+                    .unwrap()
+                    .replace('\n', "\ndata: ")
+            ),
+            hello(),
+        ),
+        good("two pieces in one event", format!("data: {hel}{lo}\n\ndata: {end}\n\n"), hello()),
+        good("pieces in an array", sse(&[json!([hel, lo]), end.clone()]), hello()),
+        good("what comes behind the end mark", lines("\n\n") + "data: {\"error\": \"late\"}\n\n", hello()),
+        good("JSON lines instead of events", format!("{hel}\n{lo}\n{end}\n"), hello()),
+        good(
+            "a document instead of events",
+            whole(json!({"role": "assistant", "content": "Hello"}), json!("stop")).to_string(),
+            hello(),
+        ),
+        good(
+            "a document, pretty, with a byte order mark",
+            format!(
+                "\u{feff}\n{}\n",
+                serde_json::to_string_pretty(&whole(json!({"content": "Hello"}), json!("stop"))).unwrap()
+            ),
+            hello(),
+        ),
+        good(
+            "a document in an event",
+            format!("data: {}\n\n", whole(json!({"content": "Hello"}), json!("stop"))),
+            hello(),
+        ),
+        good(
+            "tokens counted in a cut last event",
+            format!("data: {hel}\n\ndata: {lo}\n\ndata: {end}\n\ndata: {{\"usage\": {{\"prom"),
+            hello(),
+        ),
+        bad("cut between events", format!("data: {hel}\n\n"), Class::MalformedAnswer, "broke off"),
+        bad(
+            "cut within an event",
+            format!("data: {hel}\n\ndata: {{\"choices\": [{{\"del"),
+            Class::MalformedAnswer,
+            "broke off",
+        ),
+        bad(
+            "a document that is cut",
+            &whole(json!({"content": "Hello"}), json!("stop")).to_string()[..60],
+            Class::MalformedAnswer,
+            "broke off",
+        ),
+        bad("nothing at all", "", Class::MalformedAnswer, "without an answer"),
+        bad("blank lines only", "\n\n", Class::MalformedAnswer, "without an answer"),
+        bad("comments only", ": PROCESSING\n\n: PROCESSING\n\n", Class::MalformedAnswer, "without an answer"),
+        bad("the end mark only", "data: [DONE]\n\n", Class::MalformedAnswer, "without an answer"),
+        bad("plain text", "upstream connect error", Class::MalformedAnswer, "upstream connect error"),
+        bad("a page", "<!doctype html><html><title>Login</title></html>", Class::MalformedAnswer, "HTML"),
+        bad(
+            "a document of something else",
+            r#"{"data": [], "object": "list"}"#,
+            Class::MalformedAnswer,
+            "without an answer",
+        ),
+        bad("a list of nothing", "[]", Class::MalformedAnswer, "without an answer"),
+        bad(
+            "garbage in the midst",
+            format!("data: {hel}\n\ndata: {{]}}\n\ndata: {end}\n\n"),
+            Class::MalformedAnswer,
+            "no JSON",
+        ),
+        bad(
+            "nested without end",
+            format!("data: {{\"choices\": {}\n\n", "[".repeat(100_000)),
+            Class::MalformedAnswer,
+            "no JSON",
+        ),
+        bad(
+            "nested without end, a document",
+            format!("{{\"choices\": {}", "[".repeat(100_000)),
+            Class::MalformedAnswer,
+            "no JSON",
+        ),
+        bad(
+            "a number beyond all numbers",
+            r#"data: {"choices": [], "created": 1e400}"#,
+            Class::MalformedAnswer,
+            "no JSON",
+        ),
+    ]);
+}
+
+#[test]
+fn envelopes() {
+    let bare = |members: Value| {
+        let mut choice = json!({"delta": {"content": "Hello"}});
+        choice.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        sse(&[json!({"id": "c1", "model": "m1-2026", "choices": [choice]}), stop("stop")])
+    };
+    let message = |message: Value| whole(message, json!("stop")).to_string();
+    check(vec![
+        good("neither id nor model nor anything else", sse(&[json!({"choices": [{"delta": {"content": "Hello"}, "finish_reason": "stop"}]})]), anonymous(hello())),
+        good("members empty, null and of other types", sse(&[
+            json!({"id": "", "object": 7, "created": 1.5e12, "model": "", "service_tier": "on_demand", "system_fingerprint": null, "choices": [{"index": null, "delta": {"role": "", "content": "Hello", "tool_calls": [], "function_call": null, "refusal": null}, "finish_reason": "", "logprobs": {}}]}),
+            json!({"choices": [{"delta": null, "finish_reason": "stop"}]}),
+        ]), anonymous(hello())),
+        good("an id that is a number", sse(&[json!({"id": 17, "model": "m1-2026", "choices": [{"delta": {"content": "Hello"}, "finish_reason": "stop"}]})]), Answer { id: Some("17".into()), ..hello() }),
+        good("chunks without choices", sse(&[json!({"type": "ping"}), json!({"id": "c1", "choices": []}), json!({"prompt_filter_results": [], "choices": null}), chunk(json!({"content": "Hello"})), stop("stop")]), hello()),
+        good("choices that are null", sse(&[json!({"choices": [null]}), chunk(json!({"content": "Hello"})), stop("stop")]), hello()),
+        good("one choice without its list", sse(&[json!({"id": "c1", "model": "m1-2026", "choices": {"delta": {"content": "Hello"}, "finish_reason": "stop"}})]), hello()),
+        good("a second choice", sse(&[chunk(json!({"content": "Hello"})), json!({"choices": [{"index": 1, "delta": {"content": "Bye"}}]}), stop("stop")]), hello()),
+        good("an index that is a text", bare(json!({"index": "0"})), hello()),
+        good("an index that is a float", bare(json!({"index": 0.0})), hello()),
+        good("an empty error", sse(&[json!({"error": null, "choices": []}), chunk(json!({"content": "Hello"})), json!({"error": {}, "choices": [{"delta": {}, "finish_reason": "stop"}]})]), hello()),
+        good("messages instead of deltas", sse(&[
+            json!({"id": "c1", "model": "m1-2026", "choices": [{"message": {"content": "Hel"}}]}),
+            json!({"choices": [{"message": {"content": "lo"}, "finish_reason": "stop"}]}),
+        ]), hello()),
+        good("messages that grow", sse(&[
+            json!({"id": "c1", "model": "m1-2026", "choices": [{"message": {"content": "Hel"}}]}),
+            json!({"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}),
+        ]), hello()),
+        good("the whole message once more at the end", sse(&[
+            chunk(json!({"content": "Hel"})), chunk(json!({"content": "lo"})), calling(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}})),
+            json!({"choices": [{"delta": {}, "message": {"content": "Hello", "tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}]}, "finish_reason": "tool_calls"}]}),
+        ]), calls(vec![said("Hello"), call("a", "f", "{}")])),
+        good("the text beside the index, as in old completions", sse(&[json!({"id": "c1", "model": "m1-2026", "choices": [{"index": 0, "text": "Hello", "finish_reason": "stop"}]})]), hello()),
+        good("a document without finish reason", whole(json!({"content": "Hello"}), Value::Null).to_string(), answer(vec![said("Hello")], Finish::Other(String::new()))),
+        good("content that is an array", message(json!({"content": [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]})), hello()),
+        good("content that is an array of texts", message(json!({"content": ["Hel", "lo"]})), hello()),
+        good("content that is one part", message(json!({"content": {"type": "text", "text": "Hello"}})), hello()),
+        good("content that is null", message(json!({"content": null})), answer(vec![], Finish::Stop)),
+        good("content that is absent", message(json!({"role": "assistant"})), answer(vec![], Finish::Stop)),
+        good("a content part of an unknown kind", message(json!({"content": [{"type": "text", "text": "Hello"}, {"type": "hologram", "n": 1.0}]})), answer(vec![said("Hello"), AnswerPart::Opaque(opaque("content.hologram", r#"{"type":"hologram","n":1.0}"#))], Finish::Stop)),
+        good("a refusal", message(json!({"content": null, "refusal": "I won't."})), answer(vec![said("I won't.")], Finish::Refused)),
+        good("half a surrogate pair in text", r#"data: {"id": "c1", "model": "m1-2026", "choices": [{"delta": {"content": "a\ud83d \\ud83d \ud83d\ude00 b\udc00"}, "finish_reason": "stop"}]}"#, answer(vec![said("a\u{fffd} \\ud83d 😀 b\u{fffd}")], Finish::Stop)),
+        good("bytes that are no text", b"data: {\"id\": \"c1\", \"model\": \"m1-2026\", \"choices\": [{\"delta\": {\"content\": \"a\xff\"}, \"finish_reason\": \"stop\"}]}\n\n", answer(vec![said("a\u{fffd}")], Finish::Stop)),
+        good("a zero character", r#"data: {"id": "c1", "model": "m1-2026", "choices": [{"delta": {"content": "a\u0000b"}, "finish_reason": "stop"}]}"#, answer(vec![said("a\0b")], Finish::Stop)),
+        good("letters of several bytes", sse(&[chunk(json!({"content": "Grüße 😀"})), stop("stop")]), answer(vec![said("Grüße 😀")], Finish::Stop)),
+        good("duplicate members", r#"data: {"id": "c0", "id": "c1", "model": "m1-2026", "choices": [{"delta": {"content": "Hello"}, "finish_reason": "stop"}]}"#, hello()),
+        good("an empty answer", sse(&[chunk(json!({"role": "assistant", "content": ""})), stop("stop")]), answer(vec![], Finish::Stop)),
+    ]);
+}
+
+#[test]
+fn finish_reasons() {
+    let reasons = [
+        ("stop", Finish::Stop),
+        ("STOP", Finish::Stop),
+        ("eos", Finish::Stop),
+        ("end_turn", Finish::Stop),
+        ("tool_calls", Finish::ToolCalls),
+        ("tool-calls", Finish::ToolCalls),
+        ("function_call", Finish::ToolCalls),
+        ("length", Finish::Length),
+        ("MAX_TOKENS", Finish::Length),
+        ("model_length", Finish::Length),
+        ("content_filter", Finish::Refused),
+        ("SAFETY", Finish::Refused),
+        ("network_hiccup", Finish::Other("network_hiccup".into())),
+    ];
+    let mut rows: Vec<_> = reasons
+        .into_iter()
+        .map(|(reason, finish)| {
+            good(reason, sse(&[chunk(json!({"content": "Hello"})), stop(reason)]), answer(vec![said("Hello")], finish))
+        })
+        .collect();
+    rows.extend([
+        good("stop with calls", sse(&[calling(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}})), stop("stop")]), answer(vec![call("a", "f", "{}")], Finish::Stop)),
+        good("tool_calls without calls", sse(&[chunk(json!({"content": "Hello"})), stop("tool_calls")]), answer(vec![said("Hello")], Finish::ToolCalls)),
+        good("a reason with every piece, and the end mark", sse(&[
+            json!({"id": "c1", "model": "m1-2026", "choices": [{"delta": {"content": "Hel"}, "finish_reason": "stop"}]}),
+            json!({"choices": [{"delta": {"content": "lo"}, "finish_reason": "stop"}]}),
+        ]), hello()),
+        bad("a reason with every piece, cut", sse(&[
+            json!({"choices": [{"delta": {"content": "Hel"}, "finish_reason": "stop"}]}),
+            json!({"choices": [{"delta": {"content": "lo"}, "finish_reason": "stop"}]}),
+        ]).replace("data: [DONE]\n\n", ""), Class::MalformedAnswer, "broke off"),
+        bad("an error as the reason", sse(&[chunk(json!({"content": "Hel"})), stop("error")]), Class::MalformedAnswer, "error"),
+    ]);
+    check(rows);
+}
+
+#[test]
+fn calls_on_the_wire() {
+    let one = |call: Value| sse(&[calling(call), stop("tool_calls")]);
+    let f = |arguments: Value| json!({"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}});
+    let whole_call =
+        |call: Value| whole(json!({"content": null, "tool_calls": [call]}), json!("tool_calls")).to_string();
+    check(vec![
+        good(
+            "by the book",
+            sse(&[
+                chunk(
+                    json!({"role": "assistant", "content": null, "tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]}),
+                ),
+                calling(json!({"index": 0, "function": {"arguments": "{\"x\""}})),
+                calling(json!({"index": 0, "function": {"arguments": ": 1}"}})),
+                stop("tool_calls"),
+                usage_chunk(),
+            ]),
+            Answer { usage: Some(used(9, 3)), ..calls(vec![call("a", "f", "{\"x\": 1}")]) },
+        ),
+        good(
+            "text, then parallel calls in one chunk",
+            sse(&[
+                chunk(json!({"content": "Let me see."})),
+                chunk(
+                    json!({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}, {"index": 1, "id": "b", "function": {"name": "g", "arguments": "{}"}}]}),
+                ),
+                stop("tool_calls"),
+            ]),
+            calls(vec![said("Let me see."), call("a", "f", "{}"), call("b", "g", "{}")]),
+        ),
+        good(
+            "interleaved",
+            sse(&[
+                chunk(
+                    json!({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": ""}}, {"index": 1, "id": "b", "function": {"name": "g", "arguments": ""}}]}),
+                ),
+                chunk(
+                    json!({"tool_calls": [{"index": 1, "function": {"arguments": "{\"y\":"}}, {"index": 0, "function": {"arguments": "{\"x\":"}}]}),
+                ),
+                chunk(
+                    json!({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}, {"index": 1, "function": {"arguments": "2}"}}]}),
+                ),
+                stop("tool_calls"),
+            ]),
+            calls(vec![call("a", "f", "{\"x\":1}"), call("b", "g", "{\"y\":2}")]),
+        ),
+        good(
+            "without index, as Gemini's endpoint",
+            sse(&[
+                calling(json!({"id": "a", "function": {"name": "f", "arguments": "{\"x\":1}"}})),
+                calling(json!({"id": "b", "function": {"name": "f", "arguments": "{\"x\":2}"}})),
+                stop("stop"),
+            ]),
+            answer(vec![call("a", "f", "{\"x\":1}"), call("b", "f", "{\"x\":2}")], Finish::Stop),
+        ),
+        good(
+            "index 0 for all",
+            sse(&[
+                calling(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}})),
+                calling(json!({"index": 0, "id": "b", "function": {"name": "g", "arguments": "{}"}})),
+                stop("tool_calls"),
+            ]),
+            calls(vec![call("a", "f", "{}"), call("b", "g", "{}")]),
+        ),
+        good(
+            "neither index nor id",
+            sse(&[
+                calling(json!({"function": {"name": "f", "arguments": "{}"}})),
+                calling(json!({"function": {"name": "g", "arguments": "{}"}})),
+                stop("tool_calls"),
+            ]),
+            calls(vec![call("", "f", "{}"), call("", "g", "{}")]),
+        ),
+        good(
+            "index as text and as float",
+            sse(&[
+                calling(json!({"index": "0", "id": "a", "function": {"name": "f", "arguments": "{"}})),
+                calling(json!({"index": 0.0, "function": {"arguments": "}"}})),
+                stop("tool_calls"),
+            ]),
+            calls(vec![call("a", "f", "{}")]),
+        ),
+        good(
+            "empty texts for absent ones",
+            sse(&[
+                calling(json!({"index": 0, "id": "a", "type": "", "function": {"name": "f", "arguments": ""}})),
+                calling(json!({"index": 0, "id": "", "type": "", "function": {"name": "", "arguments": "{}"}})),
+                stop("tool_calls"),
+            ]),
+            calls(vec![call("a", "f", "{}")]),
+        ),
+        good(
+            "nulls for absent ones",
+            sse(&[
+                calling(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": null}})),
+                calling(json!({"index": 0, "id": null, "type": null, "function": {"name": null, "arguments": "{}"}})),
+                stop("tool_calls"),
+            ]),
+            calls(vec![call("a", "f", "{}")]),
+        ),
+        good(
+            "the name in pieces",
+            sse(&[
+                calling(json!({"index": 0, "id": "a", "function": {"name": "files_"}})),
+                calling(json!({"index": 0, "function": {"name": "_read"}})),
+                calling(json!({"index": 0, "function": {"arguments": "{}"}})),
+                stop("tool_calls"),
+            ]),
+            calls(vec![call("a", "files__read", "{}")]),
+        ),
+        good(
+            "the whole call sent twice",
+            sse(&[calling(f(json!("{\"x\":1}"))), calling(f(json!("{\"x\":1}"))), stop("tool_calls")]),
+            calls(vec![call("a", "f", "{\"x\":1}")]),
+        ),
+        good(
+            "the arguments once more in the last chunk",
+            sse(&[
+                calling(f(json!("{\"x\""))),
+                calling(json!({"index": 0, "function": {"arguments": ":1}"}})),
+                calling(json!({"index": 0, "function": {"arguments": "{\"x\":1}"}})),
+                stop("tool_calls"),
+            ]),
+            calls(vec![call("a", "f", "{\"x\":1}")]),
+        ),
+        good(
+            "an id that is a number",
+            one(json!({"id": 7, "function": {"name": "f", "arguments": "{}"}})),
+            calls(vec![call("7", "f", "{}")]),
+        ),
+        good(
+            "arguments that are an object, in a document",
+            whole_call(f(json!({"x": 1}))),
+            calls(vec![call("a", "f", "{\"x\":1}")]),
+        ),
+        good(
+            "arguments that are an object, as written",
+            r#"data: {"id": "c1", "model": "m1-2026", "choices": [{"delta": {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": {"n": 12345678901234567890123, "f": 1.0, "n": 2}}}]}, "finish_reason": "tool_calls"}]}"#,
+            calls(vec![call("a", "f", r#"{"n": 12345678901234567890123, "f": 1.0, "n": 2}"#)]),
+        ),
+        good("arguments that are null", one(f(Value::Null)), calls(vec![call("a", "f", "")])),
+        good(
+            "arguments that are absent",
+            one(json!({"index": 0, "id": "a", "function": {"name": "f"}})),
+            calls(vec![call("a", "f", "")]),
+        ),
+        good("arguments that are an empty text", one(f(json!(""))), calls(vec![call("a", "f", "")])),
+        good("arguments that are an array", one(f(json!([1]))), calls(vec![call("a", "f", "[1]")])),
+        good(
+            "arguments encoded twice",
+            one(f(json!("\"{\\\"x\\\":1}\""))),
+            calls(vec![call("a", "f", "\"{\\\"x\\\":1}\"")]),
+        ),
+        good("arguments that are no JSON", one(f(json!("{'x': 1,}"))), calls(vec![call("a", "f", "{'x': 1,}")])),
+        good(
+            "parameters instead of arguments",
+            one(json!({"index": 0, "id": "a", "function": {"name": "f", "parameters": {"x": 1}}})),
+            calls(vec![call("a", "f", "{\"x\":1}")]),
+        ),
+        good(
+            "no level in between",
+            one(json!({"index": 0, "id": "a", "name": "f", "arguments": "{}"})),
+            calls(vec![call("a", "f", "{}")]),
+        ),
+        good(
+            "no level in between, an object",
+            one(json!({"index": 0, "id": "a", "name": "f", "arguments": {"x": 1}})),
+            calls(vec![call("a", "f", "{\"x\":1}")]),
+        ),
+        good(
+            "one call without its list",
+            sse(&[
+                chunk(json!({"tool_calls": {"id": "a", "function": {"name": "f", "arguments": {"x": 1}}}})),
+                stop("tool_calls"),
+            ]),
+            calls(vec![call("a", "f", "{\"x\":1}")]),
+        ),
+        good(
+            "the older function call, in pieces",
+            sse(&[
+                chunk(json!({"function_call": {"name": "f", "arguments": ""}})),
+                chunk(json!({"function_call": {"arguments": "{\"x\""}})),
+                chunk(json!({"function_call": {"arguments": ":1}"}})),
+                stop("function_call"),
+            ]),
+            calls(vec![call("", "f", "{\"x\":1}")]),
+        ),
+        good(
+            "a call without a name",
+            one(json!({"index": 0, "id": "a", "function": {"arguments": "{}"}})),
+            calls(vec![call("a", "", "{}")]),
+        ),
+        good(
+            "a call without anything",
+            sse(&[calling(json!({"index": 0})), chunk(json!({"content": "Hello"})), stop("stop")]),
+            hello(),
+        ),
+        good(
+            "calls that are null",
+            sse(&[chunk(json!({"tool_calls": [null]})), chunk(json!({"content": "Hello"})), stop("stop")]),
+            hello(),
+        ),
+        good(
+            "two hundred calls",
+            sse(&[
+                chunk(
+                    json!({"tool_calls": (0..200).map(|n| json!({"index": n, "id": format!("i{n}"), "function": {"name": "f", "arguments": format!("{{\"n\":{n}}}")}})).collect::<Vec<_>>()}),
+                ),
+                stop("tool_calls"),
+            ]),
+            calls((0..200).map(|n| call(&format!("i{n}"), "f", &format!("{{\"n\":{n}}}"))).collect()),
+        ),
+        good(
+            "one id for two calls",
+            sse(&[
+                chunk(
+                    json!({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}, {"index": 1, "id": "a", "function": {"name": "f", "arguments": "{}"}}]}),
+                ),
+                stop("tool_calls"),
+            ]),
+            calls(vec![call("a", "f", "{}"), call("a", "f", "{}")]),
+        ),
+        good(
+            "text behind a call",
+            sse(&[calling(f(json!("{}"))), chunk(json!({"content": "Done"})), stop("tool_calls")]),
+            calls(vec![call("a", "f", "{}"), said("Done")]),
+        ),
+        good(
+            "a signature beside the call",
+            one(
+                json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}, "extra_content": {"google": {"thought_signature": "c2ln"}}}),
+            ),
+            calls(vec![AnswerPart::Call(WrittenCall {
+                provider_id: Some("a".into()),
+                name: "f".into(),
+                arguments: "{}".into(),
+                complete: true,
+                opaque: Some(opaque("extra_content", r#"{"google":{"thought_signature":"c2ln"}}"#)),
+            })]),
+        ),
+        bad(
+            "a call that holds bytes which are no text",
+            [sse(&[
+                calling(json!({"index": 0, "function": {"name": "f", "arguments": "{\"x\":\"#\"}"}})),
+                stop("tool_calls"),
+            ])
+            .into_bytes()]
+            .concat()
+            .into_iter()
+            .map(|byte| if byte == b'#' { 0xff } else { byte })
+            .collect::<Vec<_>>(),
+            Class::MalformedAnswer,
+            "no text",
+        ),
+        bad(
+            "a call that holds half a surrogate pair",
+            sse(&[calling(json!({"index": 0, "function": {"name": "f", "arguments": "#"}})), stop("tool_calls")])
+                .replace('#', "\\ud83d"),
+            Class::MalformedAnswer,
+            "no text",
+        ),
+        bad(
+            "too many calls",
+            sse(&[chunk(
+                json!({"tool_calls": (0..1100).map(|n| json!({"index": n, "function": {"name": "f"}})).collect::<Vec<_>>()}),
+            )]),
+            Class::MalformedAnswer,
+            "1024",
+        ),
+    ]);
+}
+
+#[test]
+fn cut_calls_are_never_complete() {
+    let f =
+        |arguments: &str| calling(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": arguments}}));
+    let cut_at = |name, arguments: &str, reason: &str| {
+        let finish = if reason == "length" { Finish::Length } else { Finish::ToolCalls };
+        good(name, sse(&[f(arguments), stop(reason)]), answer(vec![cut(call("a", "f", arguments))], finish))
+    };
+    check(vec![
+        cut_at("within a text, with a lying reason", "{\"c\": \"half a fi", "tool_calls"),
+        cut_at("within a key", "{\"a\": 1, \"b", "tool_calls"),
+        cut_at("behind a colon", "{\"a\":", "tool_calls"),
+        cut_at("between members", "{\"a\": 1,", "tool_calls"),
+        cut_at("within a number", "{\"a\": 12", "tool_calls"),
+        cut_at("a bare number", "12", "tool_calls"),
+        cut_at("within an escape", "{\"a\": \"x\\", "tool_calls"),
+        cut_at("within a nested object", "{\"a\": {\"b\": 1}", "tool_calls"),
+        cut_at("closed, but the limit of tokens was reached", "{\"a\": 1}", "length"),
+        cut_at("nothing yet, and the limit of tokens was reached", "", "length"),
+        good(
+            "of several, only the last is cut by the limit",
+            sse(&[
+                f("{}"),
+                calling(json!({"index": 1, "id": "b", "function": {"name": "g", "arguments": "{}"}})),
+                stop("length"),
+            ]),
+            answer(vec![call("a", "f", "{}"), cut(call("b", "g", "{}"))], Finish::Length),
+        ),
+        good(
+            "a filter cut the last",
+            sse(&[f("{}"), stop("content_filter")]),
+            answer(vec![cut(call("a", "f", "{}"))], Finish::Refused),
+        ),
+        good(
+            "an open one before a whole one",
+            sse(&[
+                f("{\"a\": \"x"),
+                calling(json!({"index": 1, "id": "b", "function": {"name": "g", "arguments": "{}"}})),
+                stop("tool_calls"),
+            ]),
+            calls(vec![cut(call("a", "f", "{\"a\": \"x")), call("b", "g", "{}")]),
+        ),
+        bad("a lost stream", sse(&[f("{}")]).replace("data: [DONE]\n\n", ""), Class::MalformedAnswer, "broke off"),
+    ]);
+}
+
+#[test]
+fn reasoning() {
+    let text = |delta: Value| sse(&[chunk(delta), chunk(json!({"content": "Hello"})), stop("stop")]);
+    check(vec![
+        good(
+            "reasoning_content, in pieces",
+            sse(&[
+                chunk(json!({"reasoning_content": "Hm", "content": null})),
+                chunk(json!({"reasoning_content": "m."})),
+                chunk(json!({"reasoning_content": null, "content": "Hello"})),
+                stop("stop"),
+            ]),
+            answer(vec![thought("Hmm.", "reasoning_content"), said("Hello")], Finish::Stop),
+        ),
+        good(
+            "reasoning",
+            text(json!({"reasoning": "Hmm."})),
+            answer(vec![thought("Hmm.", "reasoning"), said("Hello")], Finish::Stop),
+        ),
+        good(
+            "the same in two members",
+            text(json!({"reasoning_content": "Hmm.", "reasoning": "Hmm."})),
+            answer(vec![thought("Hmm.", "reasoning_content"), said("Hello")], Finish::Stop),
+        ),
+        good(
+            "thinking as content parts, as Mistral's",
+            sse(&[
+                chunk(json!({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}]})),
+                chunk(json!({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "m."}]}]})),
+                chunk(json!({"content": "Hello"})),
+                stop("stop"),
+            ]),
+            answer(vec![thought("Hmm.", "content.thinking"), said("Hello")], Finish::Stop),
+        ),
+        good(
+            "details that go back unchanged, as OpenRouter's",
+            sse(&[
+                chunk(
+                    json!({"reasoning_details": [{"type": "reasoning.text", "text": "Hm", "index": 0, "format": "x"}]}),
+                ),
+                chunk(
+                    json!({"reasoning_details": [{"type": "reasoning.text", "text": "m.", "index": 0, "signature": "c2ln"}]}),
+                ),
+                chunk(json!({"reasoning_details": [{"type": "reasoning.encrypted", "data": "ZGF0", "index": 1}]})),
+                chunk(json!({"content": "Hello"})),
+                stop("stop"),
+            ]),
+            answer(
+                vec![
+                    AnswerPart::Opaque(opaque(
+                        "reasoning_details",
+                        r#"[{"type":"reasoning.text","text":"Hmm.","index":0,"format":"x","signature":"c2ln"},{"type":"reasoning.encrypted","data":"ZGF0","index":1}]"#,
+                    )),
+                    said("Hello"),
+                ],
+                Finish::Stop,
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn tokens_used() {
+    let with = |name, usage: Value, expected: Option<Usage>| {
+        good(
+            name,
+            sse(&[chunk(json!({"content": "Hello"})), stop("stop"), json!({"choices": [], "usage": usage})]),
+            Answer { usage: expected, ..hello() },
+        )
+    };
+    check(vec![
+        with(
+            "by the book",
+            json!({"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 10}, "completion_tokens_details": {"reasoning_tokens": 5}}),
+            Some(Usage { input: 100, cached: 60, cache_write: 10, output: 20, reasoning: 5 }),
+        ),
+        with("floats and texts", json!({"prompt_tokens": 100.0, "completion_tokens": "20"}), Some(used(100, 20))),
+        with("empty", json!({}), None),
+        with("null", Value::Null, None),
+        with("only zeros", json!({"prompt_tokens": 0, "completion_tokens": 0}), None),
+        with("partial", json!({"prompt_tokens": 7}), Some(used(7, 0))),
+        with("only the total and one of them", json!({"total_tokens": 9, "prompt_tokens": 7}), Some(used(7, 2))),
+        with("negative", json!({"prompt_tokens": -7, "completion_tokens": 3}), Some(used(0, 3))),
+        with("huge", json!({"prompt_tokens": 7, "completion_tokens": 1e300}), Some(used(7, 0))),
+        with("the names of Responses", json!({"input_tokens": 7, "output_tokens": 3}), Some(used(7, 3))),
+        with(
+            "a cache as DeepSeek counts it",
+            json!({"prompt_tokens": 10, "completion_tokens": 1, "prompt_cache_hit_tokens": 8, "prompt_cache_miss_tokens": 2}),
+            Some(Usage { input: 10, cached: 8, output: 1, ..Usage::default() }),
+        ),
+        with(
+            "reasoning outside of the completion",
+            json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 35, "completion_tokens_details": {"reasoning_tokens": 20}}),
+            Some(Usage { input: 10, output: 25, reasoning: 20, ..Usage::default() }),
+        ),
+        good(
+            "with every chunk, growing",
+            sse(&[
+                json!({"id": "c1", "model": "m1-2026", "choices": [{"delta": {"content": "Hello"}}], "usage": {"prompt_tokens": 5, "completion_tokens": 1}}),
+                json!({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}),
+            ]),
+            Answer { usage: Some(used(5, 2)), ..hello() },
+        ),
+        good(
+            "inside the choice, as Moonshot's",
+            sse(&[
+                chunk(json!({"content": "Hello"})),
+                json!({"choices": [{"delta": {}, "finish_reason": "stop", "usage": {"prompt_tokens": 5, "completion_tokens": 2}}]}),
+            ]),
+            Answer { usage: Some(used(5, 2)), ..hello() },
+        ),
+        good(
+            "as an extra, as Groq's",
+            sse(&[
+                chunk(json!({"content": "Hello"})),
+                json!({"x_groq": {"usage": {"prompt_tokens": 5, "completion_tokens": 2}}, "choices": [{"delta": {}, "finish_reason": "stop"}]}),
+            ]),
+            Answer { usage: Some(used(5, 2)), ..hello() },
+        ),
+    ]);
+}
+
+#[test]
+fn errors_with_a_good_status() {
+    let hel = chunk(json!({"content": "Hel"}));
+    check(vec![
+        bad(
+            "a document",
+            r#"{"error": {"message": "This model's maximum context length is 8192 tokens", "code": "context_length_exceeded"}}"#,
+            Class::ContextTooLong,
+            "maximum context",
+        ),
+        bad(
+            "a document with a text",
+            r#"{"error": "model \"x\" not found, try pulling it first"}"#,
+            Class::ModelGone,
+            "not found",
+        ),
+        bad("a document, FastAPI's", r#"{"detail": "Rate limit exceeded"}"#, Class::RateLimited, "Rate limit"),
+        bad(
+            "a document, flat",
+            r#"{"object": "error", "message": "broken", "type": "InternalServerError", "code": 500}"#,
+            Class::Transient,
+            "broken",
+        ),
+        bad(
+            "a document, in an array",
+            r#"[{"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}]"#,
+            Class::Transient,
+            "overloaded",
+        ),
+        bad(
+            "an event in the midst",
+            sse(&[
+                hel.clone(),
+                json!({"error": {"code": 502, "message": "Provider disconnected"}, "choices": [{"delta": {"content": ""}, "finish_reason": "error"}]}),
+            ]),
+            Class::Transient,
+            "Provider disconnected",
+        ),
+        bad(
+            "an event in the midst, a text",
+            sse(&[hel.clone(), json!({"error": "CUDA out of memory"})]),
+            Class::Transient,
+            "CUDA",
+        ),
+        bad(
+            "an event with a name",
+            format!("data: {hel}\n\nevent: error\ndata: {{\"message\": \"Overloaded\"}}\n\n"),
+            Class::Transient,
+            "Overloaded",
+        ),
+        bad(
+            "an event with a name and words",
+            format!("data: {hel}\n\nevent: error\ndata: rate limit exceeded\n\n"),
+            Class::RateLimited,
+            "rate limit",
+        ),
+        bad(
+            "a line that is no event",
+            format!("data: {hel}\n\n{{\"error\": {{\"message\": \"quota\", \"code\": \"insufficient_quota\"}}}}\n"),
+            Class::Quota,
+            "quota",
+        ),
+        bad(
+            "inside the choice",
+            sse(&[json!({"choices": [{"index": 0, "error": {"code": 429, "message": "slow down"}}]})]),
+            Class::RateLimited,
+            "slow down",
+        ),
+        bad(
+            "before anything",
+            sse(&[json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})]),
+            Class::Transient,
+            "Overloaded",
+        ),
+    ]);
+}
+
+#[test]
+fn what_had_arrived_is_kept_clipped() {
+    let half = |text: &str| format!("data: {}\n\n", chunk(json!({"content": text})));
+    let failure = read(half("Hel").as_bytes(), 1000, &mut |_| {}).unwrap_err();
+    assert_eq!(failure.discarded, "Hel");
+    let failure = read(half(&"x".repeat(100_000)).as_bytes(), 1000, &mut |_| {}).unwrap_err();
+    assert!(failure.discarded.len() < 3000 && failure.discarded.ends_with('…'));
+}
+
+#[test]
+fn pieces_are_told_as_they_come() {
+    let body = sse(&[
+        chunk(json!({"reasoning_content": "Hmm"})),
+        chunk(json!({"content": "Hel"})),
+        chunk(json!({"content": "lo"})),
+        calling(json!({"index": 0, "id": "a", "function": {"name": "files_"}})),
+        calling(json!({"index": 0, "function": {"name": "_read"}})),
+        calling(json!({"index": 0, "function": {"arguments": "{}"}})),
+        calling(json!({"index": 1, "id": "b", "function": {"name": "now"}})),
+        stop("tool_calls"),
+    ]);
+    let mut seen = Vec::new();
+    read(body.as_bytes(), 5, &mut |delta| {
+        seen.push(match delta {
+            Delta::Text(text) => format!("text {text}"),
+            Delta::Reasoning(text) => format!("reasoning {text}"),
+            Delta::Call(name) => format!("call {name}"),
+        });
+    })
+    .unwrap();
+    assert_eq!(seen, ["reasoning Hmm", "text Hel", "text lo", "call files__read", "call now"]);
+}
+
+/// A reader that looked at all arguments again with every piece would need hours for this.
+#[test]
+fn many_small_pieces_take_linear_time() {
+    let piece = calling(json!({"index": 0, "function": {"arguments": "x"}}));
+    let event = format!("data: {piece}\n\n");
+    let mut body = sse(&[calling(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{\"x\":\""}}))])
+        .replace("data: [DONE]\n\n", "");
+    body.push_str(&event.repeat(30_000));
+    body.push_str(&sse(&[calling(json!({"index": 0, "function": {"arguments": "\"}"}})), stop("tool_calls")]));
+    let answer = read(body.as_bytes(), 11, &mut |_| {}).unwrap();
+    assert_eq!(answer, calls(vec![call("a", "f", &format!("{{\"x\":\"{}\"}}", "x".repeat(30_000)))]));
+}
+
+#[test]
+fn larger_than_we_read() {
+    let line = format!("data: {}\n\n", chunk(json!({"content": "x".repeat(1 << 20)})));
+    let mut reading = Reading::default();
+    let failure = (0..40).find_map(|_| reading.push(line.as_bytes(), &mut |_| {}).err()).unwrap();
+    assert_eq!((failure.class, failure.message.as_str()), (Class::MalformedAnswer, "the answer is larger than 32 MiB"));
+}
+
+fn request(messages: Vec<Message>) -> Request {
+    Request {
+        system: None,
+        messages: messages.into_iter().map(Arc::new).collect(),
+        tools: Arc::new([]),
+        choice: Choice::Auto,
+        output: None,
+        temperature: None,
+        output_tokens_max: None,
+    }
+}
+
+/// The body as JSON; what async-openai's own types read from it must be the same.
+fn rendered(request: &Request) -> Value {
+    rendered_for(request, TARGET)
+}
+
+fn rendered_for(request: &Request, target: convert::Target<'_>) -> Value {
+    let body = convert::body(request, target).unwrap();
+    serde_json::from_slice::<async_openai::types::chat::CreateChatCompletionRequest>(&body).unwrap();
+    serde_json::from_slice(&body).unwrap()
+}
+
+fn tool_call(n: u32, name: &str, arguments: &str) -> Part {
+    Part::Call(ToolCall {
+        id: CallId { turn: 1, call: n },
+        name: name.into(),
+        arguments: arguments.into(),
+        opaque: None,
+    })
+}
+
+fn result(n: u32, name: &str, content: Vec<Part>, is_error: bool) -> Message {
+    Message::Tool(ToolResult { call: CallId { turn: 1, call: n }, name: name.into(), content, is_error })
+}
+
+fn image() -> Part {
+    Part::Image(Media { mime: "image/png".into(), source: MediaSource::Base64("aGk=".into()) })
+}
+
+fn user(text: &str) -> Message {
+    Message::User(vec![Part::text(text)])
+}
+
+#[test]
+fn a_request_by_the_book() {
+    let tool = |name: &str, description: &str, schema: Value| ToolDef {
+        name: name.into(),
+        origin: ToolName { server: "files".into(), tool: "read".into() },
+        description: description.into(),
+        input_schema: Arc::new(schema),
+        effect: Effect::Read,
+        effect_source: EffectSource::Hints,
+        repeatable: false,
+        additive: false,
+        hash: "".into(),
+    };
+    let request = Request {
+        system: Some("Be brief.".into()),
+        tools: Arc::new([
+            tool(
+                "files__read",
+                "Reads a file",
+                json!({"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}),
+            ),
+            tool("now", "", json!({"type": "object"})),
+            tool("any", "", json!(true)),
+        ]),
+        choice: Choice::Tool(OfferedName::from("files__read")),
+        temperature: Some(0.2),
+        output_tokens_max: Some(500),
+        ..request(vec![
+            user("Hi"),
+            Message::Assistant(vec![
+                Part::text("Let me see."),
+                tool_call(1, "files__read", "{\"path\": \"a\"}"),
+                tool_call(2, "now", "{}"),
+            ]),
+            result(1, "files__read", vec![Part::text("one"), Part::text("two")], false),
+            result(2, "now", vec![], true),
+        ])
+    };
+    let expected = json!({
+        "model": "m1",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Let me see.", "tool_calls": [
+                {"type": "function", "id": "t0001c001", "function": {"name": "files__read", "arguments": "{\"path\": \"a\"}"}},
+                {"type": "function", "id": "t0001c002", "function": {"name": "now", "arguments": "{}"}},
+            ]},
+            {"role": "tool", "content": "one\ntwo", "tool_call_id": "t0001c001"},
+            {"role": "tool", "content": "Error: (no content)", "tool_call_id": "t0001c002"},
+        ],
+        "tools": [
+            {"type": "function", "function": {"name": "files__read", "description": "Reads a file", "parameters": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}}},
+            {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}},
+            {"type": "function", "function": {"name": "any", "parameters": {"type": "object", "properties": {}}}},
+        ],
+        "tool_choice": {"type": "function", "function": {"name": "files__read"}},
+        "temperature": 0.2,
+        "max_tokens": 500,
+        "stream": true,
+        "stream_options": {"include_usage": true},
+    });
+    assert_eq!(rendered(&request), expected);
+    let newer = rendered_for(&request, convert::Target { has_completion_tokens: true, ..TARGET });
+    assert_eq!((newer.get("max_tokens"), newer.get("max_completion_tokens")), (None, Some(&json!(500))));
+}
+
+#[test]
+fn an_output_schema_becomes_the_response_format() {
+    let output = OutputFormat { name: "answer".into(), schema: Arc::new(json!({"type": "object"})) };
+    let request = Request { output: Some(Arc::new(output)), ..request(vec![user("Hi")]) };
+    assert_eq!(
+        rendered(&request)["response_format"],
+        json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}})
+    );
+}
+
+#[test]
+fn pictures_in_results_follow_the_last_result() {
+    let request = request(vec![
+        user("Look"),
+        Message::Assistant(vec![tool_call(1, "shot", "{}"), tool_call(2, "shot", "{}")]),
+        result(1, "shot", vec![Part::text("a screen"), image()], false),
+        result(2, "shot", vec![image()], true),
+        user("And now?"),
+    ]);
+    assert_eq!(
+        rendered(&request)["messages"],
+        json!([
+            {"role": "user", "content": "Look"},
+            {"role": "assistant", "tool_calls": [
+                {"type": "function", "id": "t0001c001", "function": {"name": "shot", "arguments": "{}"}},
+                {"type": "function", "id": "t0001c002", "function": {"name": "shot", "arguments": "{}"}},
+            ]},
+            {"role": "tool", "tool_call_id": "t0001c001", "content": "a screen\n[image/png 1: in the next message of the user]"},
+            {"role": "tool", "tool_call_id": "t0001c002", "content": "Error: [image/png 1: in the next message of the user]"},
+            {"role": "user", "content": [
+                {"type": "text", "text": "[image/png 1 of the result of shot (t0001c001)]"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
+                {"type": "text", "text": "[image/png 1 of the result of shot (t0001c002)]"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
+                {"type": "text", "text": "And now?"},
+            ]},
+        ])
+    );
+}
+
+#[test]
+fn media_of_the_user() {
+    let audio = |mime: &str, source| Part::Audio(Media { mime: mime.into(), source });
+    let request = request(vec![Message::User(vec![
+        Part::Image(Media { mime: "image/png".into(), source: MediaSource::Url("https://x/y.png".into()) }),
+        audio("audio/wav", MediaSource::Base64("aGk=".into())),
+        audio("audio/ogg", MediaSource::Base64("aGk=".into())),
+        audio("audio/ogg", MediaSource::Url("https://x/y.ogg".into())),
+    ])]);
+    assert_eq!(
+        rendered(&request)["messages"][0]["content"],
+        json!([
+            {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
+            {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}},
+            {"type": "text", "text": "[audio/ogg: a kind of media that cannot be shown here]"},
+            {"type": "text", "text": "[audio/ogg at https://x/y.ogg]"},
+        ])
+    );
+}
+
+#[test]
+fn nothing_empty_is_sent() {
+    let foreign =
+        Reasoning { text: "Hmm".into(), opaque: Some(Opaque { issuer: "other".into(), ..opaque("reasoning", "") }) };
+    let request = Request {
+        system: Some(" ".into()),
+        ..request(vec![
+            user(" "),
+            Message::Assistant(vec![Part::Reasoning(foreign)]),
+            user("Still there?"),
+            Message::Assistant(vec![Part::text(""), tool_call(1, "f", "{}")]),
+            result(1, "f", vec![Part::text("")], false),
+        ])
+    };
+    assert_eq!(
+        rendered(&request)["messages"],
+        json!([
+            {"role": "user", "content": [{"type": "text", "text": "(empty)"}, {"type": "text", "text": "Still there?"}]},
+            {"role": "assistant", "tool_calls": [{"type": "function", "id": "t0001c001", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "t0001c001", "content": "(no content)"},
+        ])
+    );
+}
+
+#[test]
+fn what_an_issuer_gave_goes_back_to_it_alone() {
+    let answered = |body: String| convert_back(&read(body.as_bytes(), 100, &mut |_| {}).unwrap());
+    let thinking = answered(sse(&[
+        chunk(json!({"reasoning_content": "Hmm.", "reasoning_details": [{"type": "x", "n": 1}]})),
+        chunk(json!({"content": "I look."})),
+        calling(
+            json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}, "extra_content": {"google": {"thought_signature": "c2ln"}}}),
+        ),
+        stop("tool_calls"),
+    ]));
+    let parts = answered(sse(&[
+        chunk(
+            json!({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hmm."}]}, {"type": "hologram"}]}),
+        ),
+        chunk(json!({"content": "Hello"})),
+        stop("stop"),
+    ]));
+    let only_text =
+        answered(sse(&[chunk(json!({"reasoning": "Hmm."})), chunk(json!({"content": "Hello"})), stop("stop")]));
+
+    let messages = |target| rendered_messages(&[&thinking, &parts, &only_text], target);
+    assert_eq!(
+        messages(TARGET),
+        json!([
+            {"role": "assistant", "content": "I look.", "reasoning_content": "Hmm.", "reasoning_details": [{"type": "x", "n": 1}], "tool_calls": [
+                {"type": "function", "id": "t0001c001", "function": {"name": "f", "arguments": "{}"}, "extra_content": {"google": {"thought_signature": "c2ln"}}},
+            ]},
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hmm."}]}, {"type": "hologram"}, {"type": "text", "text": "Hello"}]},
+            {"role": "assistant", "content": "Hello"},
+        ])
+    );
+    let plain = json!([
+        {"role": "assistant", "content": "I look.", "tool_calls": [{"type": "function", "id": "t0001c001", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "assistant", "content": "Hello"},
+    ]);
+    assert_eq!(messages(convert::Target { model: "m2", ..TARGET }), plain);
+    assert_eq!(messages(convert::Target { issuer: "other", ..TARGET }), plain);
+}
+
+fn rendered_messages(messages: &[&Message], target: convert::Target<'_>) -> Value {
+    let body =
+        convert::body(&request(messages.iter().map(|message| Message::clone(message)).collect()), target).unwrap();
+    serde_json::from_slice::<Value>(&body).unwrap()["messages"].take()
+}
+
+/// The answer as it stands in the conversation of the next request.
+fn convert_back(answer: &Answer) -> Message {
+    let part = |part: &AnswerPart| match part {
+        AnswerPart::Text(text) => Part::Text(text.clone()),
+        AnswerPart::Reasoning(reasoning) => Part::Reasoning(reasoning.clone()),
+        AnswerPart::Opaque(opaque) => Part::Opaque(opaque.clone()),
+        AnswerPart::Call(call) => Part::Call(ToolCall {
+            id: CallId { turn: 1, call: 1 },
+            name: (&*call.name).into(),
+            arguments: call.arguments.clone(),
+            opaque: call.opaque.clone(),
+        }),
+    };
+    Message::Assistant(answer.parts.iter().map(part).collect())
+}

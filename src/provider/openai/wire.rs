@@ -1,0 +1,567 @@
+//! Reads what servers of the OpenAI chat format send: chunks of a stream and whole answers, through accessors that take
+//! every member as optional and every type as possible.
+//!
+//! Bytes go in by [`Reading::push`]; [`Reading::end`] gives the answer in wire terms, which `convert` turns into the
+//! neutral form. The format as documented at platform.openai.com/docs/api-reference/chat (2026-11) and as real servers
+//! deviate from it; each deviation is a row in `tests.rs`. Always true:
+//! - Any split of the bytes gives the same answer, in time linear in their number.
+//! - An answer is whole only if its stream ended with `[DONE]` or gave a finish reason, or it came as one document.
+//! - What cannot be read, and what reports an error, is a failure; nothing is passed over that could be part of a call.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::{
+    super::{
+        Class, Delta, Failure,
+        body::{Body, Piece},
+        failure::{self, failure},
+        json::{self, Step},
+    },
+    calls::{self, CALLS_MAX, Call, Fragment},
+};
+
+/// An answer in wire terms.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) parts: Vec<Part>,
+    pub(super) calls: Vec<Call>,
+    /// As the server wrote it; `None` when it gave none.
+    pub(super) finish: Option<String>,
+    /// The model declined, in the member that is made for it.
+    pub(super) refused: bool,
+    pub(super) usage: Counts,
+    pub(super) model: Option<String>,
+    pub(super) id: Option<String>,
+}
+
+/// One piece of an answer, in order of appearance.
+#[derive(Debug)]
+pub(super) enum Part {
+    Text(String),
+    /// Thinking, and the member in which it came.
+    Reasoning {
+        member: &'static str,
+        text: String,
+    },
+    /// The call at this place among the calls.
+    Call(usize),
+    /// A content part of a kind that we do not know, as JSON text.
+    Content {
+        kind: String,
+        json: String,
+    },
+    /// OpenRouter's `reasoning_details`, which it wants back unchanged.
+    ReasoningDetails(Vec<Map<String, Value>>),
+}
+
+/// What a server says of tokens, by member; the largest value wins where it says so repeatedly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) input: Option<u64>,
+    pub(super) output: Option<u64>,
+    pub(super) total: Option<u64>,
+    pub(super) cached: Option<u64>,
+    pub(super) cache_write: Option<u64>,
+    pub(super) reasoning: Option<u64>,
+}
+
+/// An answer being read.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    body: Body,
+    answer: Answer,
+    /// Something of the answer has come.
+    begun: bool,
+    /// A choice has come, with or without anything in it.
+    answered: bool,
+    /// The end mark of the stream has come, or a whole document.
+    ended: bool,
+    /// More came behind a finish reason: this server's finish reasons tell nothing.
+    finish_lies: bool,
+    choice: Option<u64>,
+    /// Grows with whatever of the answer comes.
+    came: usize,
+}
+
+impl Reading {
+    /// Takes in bytes, telling `seen` of every piece of the answer in them. Answers whether they held a sign of life.
+    ///
+    /// # Errors
+    /// When the server reports an error, or what it sends is too large or no answer.
+    pub(super) fn push(&mut self, bytes: &[u8], seen: &mut dyn FnMut(Delta<'_>)) -> Result<bool, Failure> {
+        self.body.push(bytes).map_err(|error| failure(Class::MalformedAnswer, &error.to_string()))?;
+        let mut alive = self.body.is_document();
+        while let Some(piece) = self.body.next() {
+            alive = true;
+            if self.is_ended() {
+                break;
+            }
+            self.piece(&piece, seen)?;
+        }
+        Ok(alive)
+    }
+
+    /// Whether the end mark has come: nothing can follow.
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether something of the answer has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun || self.body.is_document()
+    }
+
+    /// Whether the answer is whole as far as the server says, so that what may follow is dispensable.
+    pub(super) fn is_finished(&self) -> bool {
+        self.ended || self.answer.finish.is_some() && !self.finish_lies
+    }
+
+    /// Text that has come so far.
+    pub(super) fn text(&self) -> String {
+        let text = |part: &Part| match part {
+            Part::Text(text) => Some(text.clone()),
+            Part::Call(at) => self.answer.calls.get(*at).map(|call| format!("[call {}({}]", call.name, call.arguments)),
+            _ => None,
+        };
+        self.answer.parts.iter().filter_map(text).collect::<Vec<_>>().concat()
+    }
+
+    /// The answer, at the end of the body.
+    ///
+    /// # Errors
+    /// When it broke off, or was none.
+    pub(super) fn end(&mut self, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
+        self.body.end();
+        while let Some(piece) = self.body.next() {
+            let read = if self.is_ended() { Ok(()) } else { self.piece(&piece, seen) };
+            // What was cut off behind a finished answer is not missed.
+            read.or_else(|failure| if self.is_finished() { Ok(()) } else { Err(failure) })?;
+        }
+        if !self.answered {
+            let stray = String::from_utf8_lossy(self.body.stray());
+            return Err(failure(
+                Class::MalformedAnswer,
+                &match stray.trim() {
+                    "" => Cow::Borrowed("the server closed the connection without an answer"),
+                    stray => Cow::Owned(format!("the server sent no answer but {stray:?}")),
+                },
+            ));
+        }
+        if !self.is_finished() {
+            return Err(failure(
+                Class::MalformedAnswer,
+                "the answer broke off: neither an end mark nor a finish reason came",
+            ));
+        }
+        for call in &mut self.answer.calls {
+            tell(call, seen);
+        }
+        Ok(std::mem::take(&mut self.answer))
+    }
+
+    fn piece(&mut self, piece: &Piece, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
+        let (name, data, is_document) = match piece {
+            Piece::Alive => return Ok(()),
+            Piece::Event { name, data } => (name.as_deref(), data, false),
+            Piece::Document(data) => (None, data, true),
+        };
+        let mut text = String::from_utf8_lossy(data);
+        if matches!(text.trim(), "[DONE]" | "\"[DONE]\"" | "DONE") {
+            self.ended = true;
+            return Ok(());
+        }
+        let mut is_damaged = matches!(text, Cow::Owned(_));
+        if name == Some("error") {
+            let value = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()));
+            return Err(failure::of_value(&value));
+        }
+        if !is_document && !text.contains('{') {
+            // Some servers keep the connection alive with words. No piece of an answer is without an object.
+            return Ok(());
+        }
+        let mut values = values(&text);
+        if values.is_err() {
+            // Half of a surrogate pair is no character; everything else of the piece may still be good.
+            text = Cow::Owned(without_lone_surrogates(&text));
+            values = self::values(&text);
+            is_damaged = true;
+        }
+        let values = values.map_err(|error| unreadable(&text, &error))?;
+        // A document with one value has no source text of its own for a part of it.
+        let source = if values.len() == 1 { Some(&*text) } else { None };
+        for value in &values {
+            match value {
+                Value::Array(values) => {
+                    values.iter().try_for_each(|value| self.chunk(value, None, is_damaged, seen))?
+                }
+                value => self.chunk(value, source, is_damaged, seen)?,
+            }
+        }
+        self.ended |= is_document && self.answered;
+        Ok(())
+    }
+
+    fn chunk(
+        &mut self,
+        chunk: &Value,
+        source: Option<&str>,
+        is_damaged: bool,
+        seen: &mut dyn FnMut(Delta<'_>),
+    ) -> Result<(), Failure> {
+        if failure::is_error(chunk) {
+            return Err(failure::of_value(chunk));
+        }
+        if let Some(id) = json::id(chunk, "id") {
+            self.answer.id.get_or_insert(id);
+        }
+        if let Some(model) = json::text(chunk, "model") {
+            self.answer.model.get_or_insert_with(|| model.to_owned());
+        }
+        self.answer.usage.take(chunk.get("usage"));
+        self.answer.usage.take(chunk.pointer("/x_groq/usage"));
+        let choices = match chunk.get("choices") {
+            Some(Value::Array(choices)) => choices.as_slice(),
+            Some(choice @ Value::Object(_)) => std::slice::from_ref(choice),
+            _ => return Ok(()),
+        };
+        for (at, choice) in choices.iter().enumerate().filter(|(_, choice)| choice.is_object()) {
+            if failure::is_error(choice) {
+                return Err(failure::of_value(choice));
+            }
+            // One choice was asked for: the first to come is it.
+            let index = json::count(choice, "index");
+            let mine = *self.choice.get_or_insert(index.unwrap_or(0));
+            if index.is_some_and(|index| index != mine) {
+                continue;
+            }
+            self.answered = true;
+            let source = source.map(|json| (json, at));
+            self.choice(choice, source, is_damaged, seen)?;
+        }
+        Ok(())
+    }
+
+    fn choice(
+        &mut self,
+        choice: &Value,
+        source: Option<(&str, usize)>,
+        is_damaged: bool,
+        seen: &mut dyn FnMut(Delta<'_>),
+    ) -> Result<(), Failure> {
+        self.answer.usage.take(choice.get("usage"));
+        let was_finished = self.answer.finish.is_some();
+        let before = self.came;
+        let says = |value: &Value| match value {
+            Value::Object(members) => !members.is_empty(),
+            Value::Array(values) => !values.is_empty(),
+            _ => false,
+        };
+        let (member, message) = ["delta", "message"]
+            .iter()
+            .find_map(|member| choice.get(member).filter(|message| says(message)).map(|message| (*member, message)))
+            .unwrap_or(("", choice));
+        let calls = message.get("tool_calls").filter(|calls| says(calls));
+        let older_call = message.get("function_call").filter(|call| says(call));
+        if is_damaged && (calls.is_some() || older_call.is_some()) {
+            return Err(failure(Class::MalformedAnswer, "a tool call holds bytes that are no text"));
+        }
+        // Beside deltas, a message says all of it once more.
+        let has_all = member == "message";
+        if let Some((member, text)) = REASONING.iter().find_map(|member| Some((*member, json::text(message, member)?)))
+        {
+            self.reasoning(member, text, has_all, seen);
+        }
+        if let Some(Value::Array(details)) = message.get("reasoning_details") {
+            details.iter().filter_map(Value::as_object).for_each(|detail| self.reasoning_detail(detail));
+        }
+        match message.get("content") {
+            Some(Value::String(text)) => self.text_part(text, has_all, seen),
+            Some(Value::Array(parts)) if !has_all || !self.begun => {
+                parts.iter().for_each(|part| self.content(part, seen));
+            }
+            Some(Value::Array(_)) => {}
+            Some(part @ Value::Object(_)) => self.content(part, seen),
+            // The older completions put the text beside the choice's index.
+            _ => self.text_part(json::text(choice, "text").unwrap_or_default(), has_all, seen),
+        }
+        if let Some(refusal) = json::text(message, "refusal") {
+            self.answer.refused = true;
+            self.text_part(refusal, has_all, seen);
+        }
+        let source = |path: &[Step<'_>]| {
+            let (json, at) = source?;
+            let path = [&[Step::Member("choices"), Step::Element(at), Step::Member(member)], path].concat();
+            json::source(json, &path)
+        };
+        match calls {
+            Some(Value::Array(calls)) => {
+                for (at, call) in calls.iter().enumerate() {
+                    let place = [Step::Member("tool_calls"), Step::Element(at)];
+                    self.call(call, &|path| source(&[&place[..], path].concat()), seen)?;
+                }
+            }
+            Some(call) => self.call(call, &|path| source(&[&[Step::Member("tool_calls")], path].concat()), seen)?,
+            None => {}
+        }
+        if let Some(call) = older_call {
+            self.call(call, &|path| source(&[&[Step::Member("function_call")], path].concat()), seen)?;
+        }
+        let brought = self.came > before;
+        self.begun |= brought;
+        self.finish_lies |= was_finished && brought && !has_all;
+        if let Some(finish) = ["finish_reason", "finishReason"].iter().find_map(|key| json::text(choice, key)) {
+            if finish.eq_ignore_ascii_case("error") {
+                return Err(failure(Class::MalformedAnswer, "the server says that the answer broke off with an error"));
+            }
+            self.begun = true;
+            self.answer.finish = Some(finish.to_owned());
+        }
+        Ok(())
+    }
+
+    fn text_part(&mut self, text: &str, has_all: bool, seen: &mut dyn FnMut(Delta<'_>)) {
+        let so_far = match self.answer.parts.last_mut() {
+            Some(Part::Text(so_far)) => so_far,
+            _ if text.is_empty() => return,
+            _ => {
+                if has_all && self.answer.parts.iter().any(|part| matches!(part, Part::Text(so_far) if so_far == text))
+                {
+                    return;
+                }
+                self.answer.parts.push(Part::Text(String::new()));
+                return self.text_part(text, has_all, seen);
+            }
+        };
+        let text = if has_all { text.strip_prefix(so_far.as_str()).unwrap_or(text) } else { text };
+        if !text.is_empty() {
+            so_far.push_str(text);
+            self.came += text.len();
+            seen(Delta::Text(text));
+        }
+    }
+
+    fn reasoning(&mut self, member: &'static str, text: &str, has_all: bool, seen: &mut dyn FnMut(Delta<'_>)) {
+        if has_all
+            && self
+                .answer
+                .parts
+                .iter()
+                .any(|part| matches!(part, Part::Reasoning { text: so_far, .. } if so_far == text))
+        {
+            return;
+        }
+        self.came += text.len();
+        match self.answer.parts.last_mut() {
+            Some(Part::Reasoning { member: same, text: so_far }) if *same == member => so_far.push_str(text),
+            _ => self.answer.parts.push(Part::Reasoning { member, text: text.to_owned() }),
+        }
+        seen(Delta::Reasoning(text));
+    }
+
+    /// Pieces of one detail have the same type and index; their texts follow each other.
+    fn reasoning_detail(&mut self, piece: &Map<String, Value>) {
+        let at =
+            self.answer.parts.iter().rposition(|part| matches!(part, Part::ReasoningDetails(_))).unwrap_or_else(|| {
+                self.answer.parts.push(Part::ReasoningDetails(Vec::new()));
+                self.answer.parts.len() - 1
+            });
+        let Some(Part::ReasoningDetails(details)) = self.answer.parts.get_mut(at) else { return };
+        match details
+            .last_mut()
+            .filter(|detail| ["type", "index"].iter().all(|key| detail.get(*key) == piece.get(*key)))
+        {
+            None => details.push(piece.clone()),
+            Some(detail) => {
+                for (key, value) in piece {
+                    match (detail.get_mut(key), value) {
+                        (Some(Value::String(text)), Value::String(more))
+                            if ["text", "summary", "data"].contains(&key.as_str()) =>
+                        {
+                            text.push_str(more);
+                        }
+                        (_, Value::Null) => {}
+                        _ => {
+                            detail.insert(key.clone(), value.clone());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// One part of a content that is an array, as Mistral writes it.
+    fn content(&mut self, part: &Value, seen: &mut dyn FnMut(Delta<'_>)) {
+        if let Value::String(text) = part {
+            return self.text_part(text, false, seen);
+        }
+        let kind = json::text(part, "type").unwrap_or("text");
+        let inner = part.get(kind);
+        match (kind, inner) {
+            ("text" | "output_text" | "input_text", _) if part.get("text").is_some_and(Value::is_string) => {
+                self.text_part(json::text(part, "text").unwrap_or_default(), false, seen);
+            }
+            ("refusal", Some(Value::String(text))) => {
+                self.answer.refused = true;
+                self.text_part(text, false, seen);
+            }
+            ("thinking", Some(Value::String(text))) => self.reasoning(THINKING, text, false, seen),
+            ("thinking", Some(Value::Array(parts)))
+                if parts.iter().all(|part| json::text(part, "type") == Some("text")) =>
+            {
+                for part in parts {
+                    self.reasoning(THINKING, json::text(part, "text").unwrap_or_default(), false, seen);
+                }
+            }
+            _ => {
+                self.came += 1;
+                self.answer.parts.push(Part::Content { kind: kind.to_owned(), json: part.to_string() });
+            }
+        }
+    }
+
+    fn call<'s>(
+        &mut self,
+        call: &Value,
+        source: &dyn Fn(&[Step<'_>]) -> Option<&'s str>,
+        seen: &mut dyn FnMut(Delta<'_>),
+    ) -> Result<(), Failure> {
+        if !call.is_object() {
+            return Ok(());
+        }
+        // Some servers leave out the level in between.
+        let (function, path) = match call.get("function") {
+            Some(function @ Value::Object(_)) => (function, Some(Step::Member("function"))),
+            _ => (call, None),
+        };
+        let key = ["arguments", "parameters", "input"]
+            .into_iter()
+            .find(|key| function.get(key).is_some_and(|value| !value.is_null()));
+        let arguments = match key.and_then(|key| Some((key, function.get(key)?))) {
+            None => Cow::Borrowed(""),
+            Some((_, Value::String(text))) => Cow::Borrowed(text.as_str()),
+            Some((key, value)) => {
+                let path: Vec<_> = path.into_iter().chain([Step::Member(key)]).collect();
+                source(&path).map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed)
+            }
+        };
+        let id = ["id", "call_id", "tool_call_id"].iter().find_map(|key| json::id(call, key)).unwrap_or_default();
+        let fragment = Fragment {
+            index: json::count(call, "index"),
+            id: &id,
+            name: json::text(function, "name").unwrap_or_default(),
+            arguments: &arguments,
+        };
+        self.came += fragment.id.len() + fragment.name.len() + fragment.arguments.len();
+        let known = self.answer.calls.len();
+        let at = calls::add(&mut self.answer.calls, &fragment).ok_or_else(|| {
+            failure(Class::MalformedAnswer, &format!("more than {CALLS_MAX} tool calls in one answer"))
+        })?;
+        if at == known {
+            self.answer.parts.push(Part::Call(at));
+            // With the next call begun, the names of those before are complete.
+            self.answer.calls[..at].iter_mut().rev().take_while(|call| !call.told).for_each(|call| tell(call, seen));
+        }
+        let call_so_far = &mut self.answer.calls[at];
+        if !call_so_far.arguments.is_empty() {
+            tell(call_so_far, seen);
+        }
+        // Where Gemini puts the signature that it wants back (ai.google.dev/gemini-api/docs/openai, 2026-11).
+        if let Some(extra) = call.get("extra_content").filter(|extra| !extra.is_null()) {
+            call_so_far.extra = Some(extra.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// The members in which servers show thinking; the first that says something counts, as some fill two.
+const REASONING: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
+
+/// Thinking as a content part; its own name, because it goes back as a part too.
+pub(super) const THINKING: &str = "content.thinking";
+
+impl Counts {
+    fn take(&mut self, usage: Option<&Value>) {
+        let Some(usage) = usage.filter(|usage| usage.is_object()) else { return };
+        let nested = |outer: &str, key: &str| json::count(usage.get(outer)?, key);
+        let first = |keys: &[&str]| keys.iter().find_map(|key| json::count(usage, key));
+        let found = Counts {
+            input: first(&["prompt_tokens", "input_tokens"]),
+            output: first(&["completion_tokens", "output_tokens"]),
+            total: first(&["total_tokens"]),
+            cached: nested("prompt_tokens_details", "cached_tokens")
+                .or_else(|| nested("input_tokens_details", "cached_tokens"))
+                .or_else(|| first(&["prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens"])),
+            cache_write: nested("prompt_tokens_details", "cache_write_tokens")
+                .or_else(|| first(&["cache_creation_input_tokens"])),
+            reasoning: nested("completion_tokens_details", "reasoning_tokens")
+                .or_else(|| nested("output_tokens_details", "reasoning_tokens"))
+                .or_else(|| first(&["reasoning_tokens"])),
+        };
+        for (mine, new) in [
+            (&mut self.input, found.input),
+            (&mut self.output, found.output),
+            (&mut self.total, found.total),
+            (&mut self.cached, found.cached),
+            (&mut self.cache_write, found.cache_write),
+            (&mut self.reasoning, found.reasoning),
+        ] {
+            *mine = (*mine).max(new);
+        }
+    }
+}
+
+/// All JSON values in a text, of which there should be one.
+fn values(text: &str) -> Result<Vec<Value>, serde_json::Error> {
+    serde_json::Deserializer::from_str(text).into_iter().collect()
+}
+
+/// The text with escapes of half a surrogate pair replaced by the replacement character.
+fn without_lone_surrogates(text: &str) -> String {
+    let unit = |at: usize| {
+        let digits = text.get(at..)?.strip_prefix("\\u")?.get(..4)?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut clean = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(found) = text[at..].find('\\') {
+        let escape = at + found;
+        clean.push_str(&text[at..escape]);
+        let (length, is_lone) = match unit(escape) {
+            Some(0xD800..0xDC00) => match unit(escape + 6) {
+                Some(0xDC00..0xE000) => (12, false),
+                _ => (6, true),
+            },
+            Some(0xDC00..0xE000) => (6, true),
+            // An escaped character takes one byte more, if it is ASCII, and else cannot matter here.
+            _ => (2, false),
+        };
+        let end =
+            (escape + length..).find(|end| text.is_char_boundary(*end) || *end >= text.len()).unwrap_or(text.len());
+        let end = end.min(text.len());
+        clean.push_str(if is_lone { "\\ufffd" } else { &text[escape..end] });
+        at = end;
+    }
+    clean.push_str(&text[at..]);
+    clean
+}
+
+fn unreadable(text: &str, error: &serde_json::Error) -> Failure {
+    let start = failure::clip(text.trim(), 120);
+    let message = if start.starts_with('<') {
+        "the server answered with an HTML page; does the base URL name its API?".to_owned()
+    } else if error.is_eof() {
+        format!("the answer broke off within a piece: {start:?}")
+    } else {
+        format!("a piece of the answer is no JSON ({error}): {start:?}")
+    };
+    failure(Class::MalformedAnswer, &message)
+}
+
+fn tell(call: &mut Call, seen: &mut dyn FnMut(Delta<'_>)) {
+    if !call.told && !call.name.is_empty() {
+        call.told = true;
+        seen(Delta::Call(&call.name));
+    }
+}

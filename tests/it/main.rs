@@ -1,0 +1,9 @@
+//! The whole-system tests, one program: a module per behaviour.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+#![allow(missing_docs, reason = "nobody outside uses this")]
+
+mod crash;
+mod floors;
+mod mcp;
+mod model;
+mod provider;
