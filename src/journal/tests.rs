@@ -114,6 +114,10 @@ fn ready<T: Send + 'static>(value: T) -> BoxFuture<T> {
 }
 
 impl Store for Shelf {
+    fn room(&self) -> Result<(), store::Error> {
+        Ok(())
+    }
+
     fn append(&self, parts: Vec<Part>) -> BoxFuture<Result<Vec<Appended>, store::Error>> {
         let outcome = parts.into_iter().map(|part| self.state().append(part)).collect();
         let mut held = self.held.subscribe();
@@ -593,6 +597,10 @@ async fn missing_exchanged_and_added_entries_are_noticed() {
 async fn a_shorter_history_is_not_taken_for_a_whole_one() {
     struct Short(Arc<Shelf>);
     impl Store for Short {
+        fn room(&self) -> Result<(), store::Error> {
+            Ok(())
+        }
+
         fn read(&self, run: RunId, index: u64) -> BoxFuture<Result<Vec<Bytes>, store::Error>> {
             let frames = self.0.read(run, index);
             Box::pin(async move { frames.await.map(|frames| frames[..2].to_vec()) })
