@@ -14,6 +14,8 @@
 pub mod agent;
 pub mod chaos;
 pub mod chat;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod daemon;
 pub mod engine;
 pub mod journal;

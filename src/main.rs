@@ -1,5 +1,8 @@
-//! The program.
+//! The program: a guard when it is started as one, else the command line.
 
-fn main() {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
     agentd::guard();
+    agentd::cli::main()
 }

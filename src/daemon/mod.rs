@@ -110,6 +110,8 @@ pub struct Driven {
     run: Run,
     journal: Journal,
     world: World,
+    /// Entries that were made here and that no follower has seen.
+    begun: Vec<Arc<Entry>>,
 }
 
 /// Why something could not be done.
@@ -176,7 +178,7 @@ impl Daemon {
         Ok(Daemon {
             home: home.to_owned(),
             store,
-            router: Router::new(providers(settings)?),
+            router: router(settings)?,
             clock: Arc::new(SystemClock),
             guard,
             node: format!("{}-{}", hostname(), std::process::id()),
@@ -207,7 +209,7 @@ impl Daemon {
         };
         let id = RunId(Uuid::now_v7());
         let (journal, _) = Journal::claim(self.store.clone(), id).await?;
-        let mut driven = Driven { run: Run::default(), journal, world };
+        let mut driven = Driven { run: Run::default(), journal, world, begun: Vec::new() };
         driven.push(Event::Started(Box::new(started)))?;
         let given = InputGiven { inbox: None, by: user(), parts: vec![Part::text(prompt)] };
         driven.push(Event::InputGiven(given))?;
@@ -335,7 +337,7 @@ impl Daemon {
         let (journal, entries) = Journal::claim(self.store.clone(), id).await?;
         let run = Run::replay(&entries)?;
         let epoch = journal.epoch();
-        let mut driven = Driven { run, journal, world };
+        let mut driven = Driven { run, journal, world, begun: Vec::new() };
         driven.push(Event::Claimed(Claimed { epoch, node: self.node.clone() }))?;
         Ok(driven)
     }
@@ -398,19 +400,27 @@ impl Driven {
         stop: watch::Receiver<Stop>,
         seen: &mut (dyn FnMut(Seen<'_>) + Send),
     ) -> Result<Left, Error> {
-        let left = engine::drive(self.world.clone(), &mut self.run, &mut self.journal, options, stop, seen).await;
+        let (world, begun) = (self.world.clone(), std::mem::take(&mut self.begun));
+        let left = engine::drive(world, &mut self.run, &mut self.journal, begun, options, stop, seen).await;
         self.world.host.close().await;
         Ok(left?)
     }
 
     fn push(&mut self, event: Event) -> Result<(), Error> {
         let entry = self.journal.push(self.world.clock.now().max(self.run.now()), event)?;
-        Ok(self.run.apply(&entry)?)
+        self.run.apply(&entry)?;
+        self.begun.push(entry);
+        Ok(())
     }
 }
 
 /// Heads read at once when listing runs.
 const PAGE: usize = 1000;
+
+/// Where the model references of these settings lead, with nothing opened or asked.
+pub fn router(settings: &Settings) -> Result<Router, Error> {
+    Ok(Router::new(providers(settings)?))
+}
 
 /// The providers that the settings name.
 fn providers(settings: &Settings) -> Result<BTreeMap<String, Arc<dyn Provider>>, Error> {

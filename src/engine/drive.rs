@@ -113,6 +113,7 @@ impl<'a> Drive<'a> {
         world: World,
         run: &'a mut Run,
         journal: &'a mut Journal,
+        begun: Vec<Arc<Entry>>,
         options: Options,
         stop: watch::Receiver<Stop>,
         seen: &'a mut (dyn FnMut(Seen<'_>) + Send),
@@ -121,7 +122,7 @@ impl<'a> Drive<'a> {
         let schema = run.started().and_then(|started| started.output_schema.as_deref());
         // It was checked when the agent file was.
         let output = schema.and_then(|schema| Schema::compile(&Arc::new(serde_json::from_str(schema).ok()?)).ok());
-        let unseen = VecDeque::new();
+        begun.iter().for_each(|entry| seen(Seen::Applied(entry)));
         let mut drive = Drive {
             world,
             run,
@@ -136,7 +137,7 @@ impl<'a> Drive<'a> {
             calling: HashMap::new(),
             happened,
             tell,
-            unseen,
+            unseen: begun.into(),
             provider_waits: 0,
         };
         drive.freeze_tools();

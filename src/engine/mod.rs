@@ -166,14 +166,16 @@ pub fn start_commit(run: &Run, journal: &mut Journal) {
 }
 
 /// Drives a run until it ends, waits for what this process cannot give, or is told to stop. When this returns, all that
-/// was journaled is durable; on an error, what was not yet durable is forgotten.
+/// was journaled is durable; on an error, what was not yet durable is forgotten. `begun` are entries that `run` holds and
+/// nobody has seen yet.
 pub async fn drive(
     world: World,
     run: &mut Run,
     journal: &mut Journal,
+    begun: Vec<Arc<Entry>>,
     options: Options,
     stop: watch::Receiver<Stop>,
     seen: &mut (dyn FnMut(Seen<'_>) + Send),
 ) -> Result<Left, Error> {
-    drive::Drive::new(world, run, journal, options, stop, seen).go().await
+    drive::Drive::new(world, run, journal, begun, options, stop, seen).go().await
 }

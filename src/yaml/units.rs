@@ -8,7 +8,7 @@ use jiff::{SpanRelativeTo, fmt::friendly::SpanParser};
 use crate::run::NanoDollars;
 
 /// `30s`, `1h 30m`, `7d`: what jiff calls friendly, up to weeks; a day has 24 hours.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let span = SpanParser::new().parse_span(text).ok()?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
     Duration::try_from(duration).ok()

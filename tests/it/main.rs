@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 #![allow(missing_docs, reason = "nobody outside uses this")]
 
+mod cli;
 mod crash;
 mod floors;
 mod mcp;
 mod model;
 mod provider;
+mod terminal;

@@ -1,0 +1,434 @@
+//! What can be typed: every command, its flags, and its help with an example. Only what works is accepted.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
+
+use crate::{chat::CallId, daemon::Overrides, yaml};
+
+/// Runs tool-calling agents that finish: every step is journaled, and a run survives kill -9.
+#[derive(Debug, Parser)]
+#[command(name = "agentd", version, propagate_version = false, max_term_width = 110, after_help = EXIT_CODES)]
+pub(super) struct Line {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 done                     5 a required tool server does not start
+  1 the run failed           6 a limit is used up (resumable)
+  2 usage or invalid file    7 the output does not fit its schema
+  3 waits for a person       8 not found
+  4 no provider (resumable)  9 store locked, damaged, full or failed
+  130, 143 interrupted or cancelled
+
+The data is in $AGENTD_HOME; the log on stderr follows $AGENTD_LOG (such as agentd=debug).";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Start a run and drive it to its end
+    #[command(after_help = "\
+Example:
+  agentd run agents/tidy.yaml 'Sort my notes'
+  echo 'Sort my notes' | agentd run tidy - --json")]
+    Run(Run),
+    /// Go on with a run that was interrupted, waits, used up a limit, or is done and gets a new prompt
+    #[command(after_help = "\
+Example:
+  agentd resume 0199c2d4 --max-turns 80
+  agentd resume @last 'Now do the same for March'")]
+    Resume(Resume),
+    /// Allow a call that waits for approval; the run goes on when it is resumed
+    #[command(after_help = "\
+Example:
+  agentd approve @last && agentd resume @last")]
+    Approve(Approve),
+    /// Refuse a call that waits for approval; the run goes on when it is resumed
+    #[command(after_help = "\
+Example:
+  agentd deny 0199c2d4 t3c1 --reason 'not in the shared folder'")]
+    Deny(Deny),
+    /// Say what became of a call whose outcome is unknown; the run goes on when it is resumed
+    #[command(after_help = "\
+Example:
+  agentd resolve 0199c2d4 t3c1 --happened '{\"id\": 17}'")]
+    Resolve(Resolve),
+    /// Stop a run for good
+    #[command(after_help = "\
+Example:
+  agentd cancel @last")]
+    Cancel(Cancel),
+    /// Check agent files and the settings; starts nothing
+    #[command(after_help = "\
+Example:
+  agentd check agents/*.yaml")]
+    Check(Check),
+    /// List runs and look into them
+    #[command(args_conflicts_with_subcommands = true, after_help = "\
+Example:
+  agentd runs
+  agentd runs show @last")]
+    Runs(Runs),
+    /// Print the version
+    #[command(after_help = "\
+Example:
+  agentd version --json")]
+    Version(Version),
+}
+
+/// See [`Command::Run`].
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// An agent file, or the NAME of agents/NAME.yaml; ./agent.yaml when left out
+    #[arg(value_name = "AGENT")]
+    pub agent: Option<String>,
+    /// What to tell the agent; `-` reads it from stdin
+    pub prompt: Option<String>,
+    /// One property of the agent's typed input; may be repeated
+    #[arg(long = "input", value_name = "KEY=VALUE", value_parser = pair, conflicts_with = "input_json")]
+    pub inputs: Vec<(String, String)>,
+    /// The agent's typed input as JSON
+    #[arg(long, value_name = "JSON")]
+    pub input_json: Option<String>,
+    /// Ask this model instead of the one that the file names
+    #[arg(long, value_name = "PROVIDER/MODEL")]
+    pub model: Option<String>,
+    #[command(flatten)]
+    pub limits: Limits,
+    #[command(flatten)]
+    pub drive: Drive,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`Command::Resume`].
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").args(["run", "all"]).required(true))]
+pub(super) struct Resume {
+    /// The run: its id, the unique beginning of one, or @last
+    pub run: Option<String>,
+    /// What to tell the agent; `-` reads it from stdin
+    #[arg(conflicts_with = "all")]
+    pub prompt: Option<String>,
+    /// Go on with every run that can go on by itself
+    #[arg(long, conflicts_with_all = ["stream_json", "output", "max_turns", "max_tool_calls", "max_tokens", "timeout"])]
+    pub all: bool,
+    #[command(flatten)]
+    pub limits: Limits,
+    #[command(flatten)]
+    pub drive: Drive,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// Limits beside the agent file's own.
+#[derive(Debug, Args)]
+pub(super) struct Limits {
+    /// Most model answers
+    #[arg(long, value_name = "N")]
+    pub max_turns: Option<u64>,
+    /// Most tool calls
+    #[arg(long, value_name = "N")]
+    pub max_tool_calls: Option<u64>,
+    /// Most tokens, in and out, of all attempts
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<u64>,
+    /// Longest time at work, waits not counted: 90s, 30m, 2h
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<Duration>,
+}
+
+impl From<&Limits> for Overrides {
+    fn from(limits: &Limits) -> Self {
+        Overrides {
+            turns: limits.max_turns,
+            tool_calls: limits.max_tool_calls,
+            tokens: limits.max_tokens,
+            active: limits.timeout,
+        }
+    }
+}
+
+/// How a run is driven and what is told of it.
+#[derive(Debug, Args)]
+pub(super) struct Drive {
+    /// Allow calls that would ask; never what is denied, in doubt, or a held repeat
+    #[arg(long)]
+    pub yes: bool,
+    /// Leave with exit code 4 when no provider can be reached, instead of waiting
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Print the run's journal on stdout, one entry a line, each as soon as it is durable
+    #[arg(long, conflicts_with = "json")]
+    pub stream_json: bool,
+    /// Write the output to FILE instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// See [`Command::Approve`].
+#[derive(Debug, Args)]
+pub(super) struct Approve {
+    /// The run: its id, the unique beginning of one, or @last
+    pub run: String,
+    /// The call, such as t3c1; may be left out when only one waits
+    pub call: Option<CallId>,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`Command::Deny`].
+#[derive(Debug, Args)]
+pub(super) struct Deny {
+    /// The run: its id, the unique beginning of one, or @last
+    pub run: String,
+    /// The call, such as t3c1; may be left out when only one waits
+    pub call: Option<CallId>,
+    /// Why, for the model
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`Command::Resolve`].
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("outcome").args(["happened", "did_not", "retry"]).required(true))]
+pub(super) struct Resolve {
+    /// The run: its id, the unique beginning of one, or @last
+    pub run: String,
+    /// The call, such as t3c1
+    pub call: CallId,
+    /// It did happen, with this result if it is known
+    #[arg(long, value_name = "JSON")]
+    #[expect(clippy::option_option, reason = "the flag, and its value")]
+    pub happened: Option<Option<String>>,
+    /// It did not happen
+    #[arg(long)]
+    pub did_not: bool,
+    /// Send it again
+    #[arg(long)]
+    pub retry: bool,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`Command::Cancel`].
+#[derive(Debug, Args)]
+pub(super) struct Cancel {
+    /// The run: its id, the unique beginning of one, or @last
+    pub run: String,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`Command::Check`].
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Agent files
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`Command::Runs`].
+#[derive(Debug, Args)]
+pub(super) struct Runs {
+    #[command(subcommand)]
+    pub look: Option<Look>,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// How to look at runs.
+#[derive(Debug, Subcommand)]
+pub(super) enum Look {
+    /// List all runs, newest first
+    #[command(after_help = "\
+Example:
+  agentd runs ls --json")]
+    Ls(Ls),
+    /// Tell the story of one run
+    #[command(after_help = "\
+Example:
+  agentd runs show 0199c2d4")]
+    Show(Show),
+}
+
+/// See [`Look::Ls`].
+#[derive(Debug, Args)]
+pub(super) struct Ls {
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`Look::Show`].
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// The run: its id, the unique beginning of one, or @last
+    #[arg(default_value = "@last")]
+    pub run: String,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`Command::Version`].
+#[derive(Debug, Args)]
+pub(super) struct Version {
+    /// Print one JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What most commands take.
+#[derive(Debug, Default, Clone, Args)]
+pub(super) struct Shared {
+    /// Print one JSON document on stdout and nothing else there
+    #[arg(long)]
+    pub json: bool,
+    /// The settings; looked for as agentd.yaml here, above, and in the user's config directory when left out
+    #[arg(long, value_name = "FILE", env = "AGENTD_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// Log what happens inside on stderr; twice for more
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Command {
+    /// Whether stdout is to carry one document, and how much is to be logged.
+    pub fn shared(&self) -> Shared {
+        match self {
+            Command::Run(run) => run.shared.clone(),
+            Command::Resume(resume) => resume.shared.clone(),
+            Command::Approve(approve) => approve.shared.clone(),
+            Command::Deny(deny) => deny.shared.clone(),
+            Command::Resolve(resolve) => resolve.shared.clone(),
+            Command::Cancel(cancel) => cancel.shared.clone(),
+            Command::Check(check) => check.shared.clone(),
+            Command::Runs(Runs { look: None, shared }) => shared.clone(),
+            Command::Runs(Runs { look: Some(Look::Ls(ls)), .. }) => ls.shared.clone(),
+            Command::Runs(Runs { look: Some(Look::Show(show)), .. }) => show.shared.clone(),
+            Command::Version(version) => Shared { json: version.json, ..Shared::default() },
+        }
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}
+
+/// A length of time as people write it.
+fn duration(text: &str) -> Result<Duration, String> {
+    let length = yaml::duration(text).filter(|length| !length.is_zero());
+    length.ok_or_else(|| "write it as 90s, 30m or 2h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Line::try_parse_from(line.split_whitespace()).map(|line| line.command)
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn limits_become_overrides() {
+        let Command::Run(run) =
+            parse("agentd run a.yaml hello --max-turns 3 --max-tool-calls 4 --max-tokens 5 --timeout 1h30m").unwrap()
+        else {
+            panic!("not run")
+        };
+        let expected = Overrides {
+            turns: Some(3),
+            tool_calls: Some(4),
+            tokens: Some(5),
+            active: Some(Duration::from_secs(5400)),
+        };
+        assert_eq!(Overrides::from(&run.limits), expected);
+        assert_eq!((run.agent.as_deref(), run.prompt.as_deref()), (Some("a.yaml"), Some("hello")));
+    }
+
+    #[test]
+    fn inputs_are_pairs_split_at_the_first_sign() {
+        let Command::Run(run) = parse("agentd run a --input k=v=w --input empty=").unwrap() else { panic!("not run") };
+        assert_eq!(run.inputs, [("k".to_owned(), "v=w".to_owned()), ("empty".to_owned(), String::new())]);
+    }
+
+    #[test]
+    fn a_resolution_is_exactly_one() {
+        let Command::Resolve(resolve) = parse("agentd resolve 0199 t3c1 --happened").unwrap() else {
+            panic!("not resolve")
+        };
+        assert_eq!((resolve.happened, resolve.call), (Some(None), CallId { turn: 3, call: 1 }));
+        let Command::Resolve(resolve) = parse("agentd resolve 0199 t3c1 --happened 17").unwrap() else {
+            panic!("not resolve")
+        };
+        assert_eq!(resolve.happened, Some(Some("17".to_owned())));
+    }
+
+    #[test]
+    fn bare_runs_lists_and_show_takes_the_last() {
+        assert!(matches!(parse("agentd runs --json").unwrap(), Command::Runs(Runs { look: None, shared }) if shared.json));
+        let Command::Runs(Runs { look: Some(Look::Show(show)), .. }) = parse("agentd runs show --json").unwrap() else {
+            panic!("not show")
+        };
+        assert_eq!((show.run.as_str(), show.shared.json), ("@last", true));
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for line in [
+            "agentd",
+            "agentd run a --json --stream-json",
+            "agentd run a --input k=v --input-json {}",
+            "agentd run a --input novalue",
+            "agentd run a --timeout -3s",
+            "agentd run a --timeout 0s",
+            "agentd resume",
+            "agentd resume 0199 --all",
+            "agentd resume --all --stream-json",
+            "agentd resume --all --max-turns 3",
+            "agentd resolve 0199 t3c1",
+            "agentd resolve 0199 t3c1 --did-not --retry",
+            "agentd resolve 0199 --retry",
+            "agentd approve 0199 c1",
+            "agentd check",
+            "agentd runs watch",
+        ] {
+            assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_explains_itself_with_an_example() {
+        fn collect(command: &mut clap::Command, path: &str, into: &mut String) {
+            let help = command.render_long_help().to_string();
+            into.push_str(&format!("# {path}\n{help}\n"));
+            let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+            for name in names.iter().filter(|name| *name != "help") {
+                let sub = command.find_subcommand_mut(name).unwrap();
+                let path = format!("{path} {name}");
+                assert!(sub.get_after_help().is_some_and(|help| help.to_string().contains("Example:")), "{path}");
+                collect(sub, &path, into);
+            }
+        }
+        let mut all = String::new();
+        let mut command = Line::command().term_width(100).disable_help_subcommand(true);
+        command.build();
+        collect(&mut command, "agentd", &mut all);
+        insta::assert_snapshot!("help", all);
+    }
+}

@@ -1,0 +1,114 @@
+//! `check`: tells everything that is wrong with agent files and the settings, and starts nothing.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    agent::Agent,
+    daemon,
+    router::Router,
+    yaml::{Content, Document, Problem, Problems, decode},
+};
+
+use super::{
+    args,
+    exit::{Code, Trouble},
+    open,
+    out::Out,
+    screen::Screen,
+    start,
+    text::{Form, escape},
+};
+
+/// What is wrong with a file; nothing when it is good.
+#[derive(Debug, Default, Serialize)]
+struct Checked {
+    file: String,
+    ok: bool,
+    problems: Vec<Fault>,
+    /// All of them, for people.
+    #[serde(skip)]
+    text: String,
+}
+
+/// One thing that is wrong with a file.
+#[derive(Debug, Serialize)]
+struct Fault {
+    /// The place, from one; `None` when it is the file as a whole.
+    line: Option<u32>,
+    col: Option<u32>,
+    message: String,
+}
+
+/// Checks the settings and then each file.
+pub(super) fn check(it: &args::Check, screen: &Screen, out: Out) -> Result<Code, Trouble> {
+    let settings = open::settings(&it.shared);
+    let router = settings.and_then(|settings| Ok(daemon::router(&settings)?));
+    let wrong = router.as_ref().err().map(|trouble| trouble.message.clone());
+    if let Some(text) = &wrong {
+        screen.tell(escape(text, Form::Text));
+    }
+    let files: Vec<Checked> = it.files.iter().map(|path| check_file(path, router.as_ref().ok())).collect();
+    for checked in &files {
+        match checked.ok {
+            true if it.shared.json => {}
+            true => out.text(&format!("{}: ok", escape(&checked.file, Form::Line)))?,
+            false => screen.tell(escape(&checked.text, Form::Text)),
+        }
+    }
+    let ok = wrong.is_none() && files.iter().all(|checked| checked.ok);
+    if it.shared.json {
+        out.document(&json!({"ok": ok, "settings": wrong, "files": files}))?;
+    }
+    Ok(if ok { Code::Done } else { Code::Usage })
+}
+
+/// Checks one agent file. Whether its provider exists is only known with sound settings.
+fn check_file(path: &Path, router: Option<&Router>) -> Checked {
+    let file = path.display().to_string();
+    let checked = match start::bytes(path) {
+        Err(why) => {
+            let text = format!("{file}: {why}");
+            Checked { problems: vec![Fault { line: None, col: None, message: why }], text, ..Checked::default() }
+        }
+        Ok(bytes) => match check_text(&file, &bytes, router) {
+            Ok(()) => Checked { ok: true, ..Checked::default() },
+            Err(problems) => {
+                Checked { problems: problems.iter().map(Fault::from).collect(), text: problems.to_string(), ..Checked::default() }
+            }
+        },
+    };
+    Checked { file, ..checked }
+}
+
+fn check_text(file: &str, bytes: &[u8], router: Option<&Router>) -> Result<(), Problems> {
+    let text = decode(file, bytes)?;
+    let agent = Agent::parse(file, text)?;
+    match router.map(|router| router.resolve(&agent.model.name)) {
+        Some(Err(error)) => Err(at_model(file, text, &error.to_string())?.into()),
+        Some(Ok(_)) | None => Ok(()),
+    }
+}
+
+/// A problem with the model that a sound file names.
+fn at_model(file: &str, text: &str, message: &str) -> Result<Problem, Problems> {
+    let (document, _) = Document::parse(file, text)?;
+    let mut node = document.root();
+    // It stands behind `model`, or `name` in there.
+    for key in ["model", "name"] {
+        if let Content::Map(members) = &node.content
+            && let Some((_, member)) = members.iter().find(|(found, _)| found.text == key)
+        {
+            node = member;
+        }
+    }
+    Ok(document.problem(node.place, message))
+}
+
+impl From<&Problem> for Fault {
+    fn from(problem: &Problem) -> Self {
+        Fault { line: Some(problem.line), col: Some(problem.col), message: problem.message.clone() }
+    }
+}

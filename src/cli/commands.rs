@@ -1,0 +1,246 @@
+//! What each command does with the daemon.
+
+use std::{
+    fs,
+    io::{self, IsTerminal},
+    path::Path,
+};
+
+use anyhow::Context;
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use crate::{
+    chat::CallId,
+    daemon::{Daemon, Driven, Report, Resume},
+    engine::Options,
+    run::{Decision, End, Resolution, RunId},
+};
+
+use super::{
+    args::{self, Command},
+    check,
+    drive::{How, drive},
+    exit::{Code, Trouble},
+    open::open,
+    out::Out,
+    runs,
+    screen::Screen,
+    start,
+    stopper::Stopper,
+};
+
+/// Runs that `resume --all` drives at once: each may start tool servers of its own.
+const RESUMED_AT_ONCE: usize = 8;
+
+/// Does what a command says.
+pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<Code, Trouble> {
+    match command {
+        Command::Run(it) => start(it, screen, out).await,
+        Command::Resume(it) if it.all => resume_all(it, screen, out).await,
+        Command::Resume(it) => resume(it, screen, out).await,
+        Command::Approve(it) => {
+            let (daemon, id) = find(&it.shared, &it.run).await?;
+            let call = daemon.decide(id, it.call, Decision::Allow).await?;
+            answered(&daemon, id, Some(call), "allowed", it.shared.json, screen, out).await
+        }
+        Command::Deny(it) => {
+            let (daemon, id) = find(&it.shared, &it.run).await?;
+            let call = daemon.decide(id, it.call, Decision::Deny(it.reason)).await?;
+            answered(&daemon, id, Some(call), "refused", it.shared.json, screen, out).await
+        }
+        Command::Resolve(it) => {
+            let (daemon, id) = find(&it.shared, &it.run).await?;
+            let resolution = match it.happened {
+                Some(result) => Resolution::Happened(result.map(Into::into)),
+                None if it.retry => Resolution::Retry,
+                None => Resolution::DidNot,
+            };
+            let call = daemon.resolve(id, Some(it.call), resolution).await?;
+            answered(&daemon, id, Some(call), "resolved", it.shared.json, screen, out).await
+        }
+        Command::Cancel(it) => {
+            let (daemon, id) = find(&it.shared, &it.run).await?;
+            daemon.cancel(id).await?;
+            answered(&daemon, id, None, "cancelled", it.shared.json, screen, out).await
+        }
+        Command::Check(it) => check::check(&it, screen, out),
+        Command::Runs(args::Runs { look: None, shared }) => ls(&shared, out).await,
+        Command::Runs(args::Runs { look: Some(args::Look::Ls(it)), .. }) => ls(&it.shared, out).await,
+        Command::Runs(args::Runs { look: Some(args::Look::Show(it)), .. }) => {
+            let (daemon, id) = find(&it.shared, &it.run).await?;
+            runs::show(&daemon, id, out, it.shared.json).await?;
+            Ok(Code::Done)
+        }
+        Command::Version(it) => version(&it, out),
+    }
+}
+
+async fn start(it: args::Run, screen: &Screen, out: Out) -> Result<Code, Trouble> {
+    writable(&it.drive)?;
+    let new = start::new(&it)?;
+    let daemon = open(&it.shared)?;
+    let stopper = Stopper::listen().context("cannot listen for signals")?;
+    let driven = daemon.start(new).await?;
+    finish(driven, &it.drive, it.shared.json, screen, &stopper, out).await
+}
+
+async fn resume(it: args::Resume, screen: &Screen, out: Out) -> Result<Code, Trouble> {
+    writable(&it.drive)?;
+    let prompt = it.prompt.as_deref().map(start::prompt).transpose()?;
+    let (daemon, id) = find(&it.shared, it.run.as_deref().unwrap_or("@last")).await?;
+    let stopper = Stopper::listen().context("cannot listen for signals")?;
+    let driven = daemon.resume(id, Resume { prompt, limits: (&it.limits).into() }).await?;
+    finish(driven, &it.drive, it.shared.json, screen, &stopper, out).await
+}
+
+/// Goes on with every run that can, a few at a time. The exit code is that of the oldest run that did not end well.
+async fn resume_all(it: args::Resume, screen: &Screen, out: Out) -> Result<Code, Trouble> {
+    let daemon = open(&it.shared)?;
+    let stopper = Stopper::listen().context("cannot listen for signals")?;
+    let mut ids = daemon.unfinished().await?;
+    ids.sort();
+    let options = Options { allow_all: it.drive.yes, attended: false, no_wait: it.drive.no_wait };
+    let how = How { options, stream: None };
+    let (daemon, stopper) = (&daemon, &stopper);
+    let driving = stream::iter(ids).map(|id| async move {
+        // Once told to stop, nothing new is begun.
+        if stopper.first().is_some() {
+            return None;
+        }
+        let screen = screen.of_run(id);
+        match resume_one(daemon, id, how, &screen, stopper).await {
+            Ok(done) => Some(done),
+            Err(trouble) => {
+                screen.tell(trouble.text());
+                let mut document = trouble.document();
+                document["run"] = id.to_string().into();
+                Some((trouble.code, document))
+            }
+        }
+    });
+    let done: Vec<Option<(Code, Value)>> = driving.buffered(RESUMED_AT_ONCE).collect().await;
+    let done: Vec<(Code, Value)> = done.into_iter().flatten().collect();
+    let code = done.iter().map(|(code, _)| *code).find(|code| *code != Code::Done).unwrap_or(Code::Done);
+    if it.shared.json {
+        let runs: Vec<Value> = done.into_iter().map(|(_, report)| report).collect();
+        out.document(&json!({ "runs": runs }))?;
+    } else if done.is_empty() {
+        screen.tell("no run can go on by itself; see: agentd runs");
+    }
+    Ok(code)
+}
+
+async fn resume_one(
+    daemon: &Daemon,
+    id: RunId,
+    how: How,
+    screen: &Screen,
+    stopper: &Stopper,
+) -> Result<(Code, Value), Trouble> {
+    let mut driven = daemon.resume(id, Resume::default()).await?;
+    let code = drive(&mut driven, how, screen, stopper).await?;
+    Ok((code, report(&driven)))
+}
+
+/// Drives a run and gives out what it came to.
+async fn finish(
+    mut driven: Driven,
+    wishes: &args::Drive,
+    json: bool,
+    screen: &Screen,
+    stopper: &Stopper,
+    out: Out,
+) -> Result<Code, Trouble> {
+    let attended = !json && !wishes.stream_json && io::stdin().is_terminal() && screen.is_terminal();
+    let options = Options { allow_all: wishes.yes, attended, no_wait: wishes.no_wait };
+    let how = How { options, stream: wishes.stream_json.then_some(out) };
+    let code = drive(&mut driven, how, screen, stopper).await?;
+    let output = match driven.run().end() {
+        Some(End::Done { output }) => Some(output),
+        _ => None,
+    };
+    match (&wishes.output, output) {
+        (Some(file), Some(output)) => save(file, output).map_err(|error| Trouble::from(error).about(driven.id()))?,
+        (None, Some(output)) if !json && !wishes.stream_json => out.text(output)?,
+        _ => {}
+    }
+    if json {
+        out.document(&report(&driven))?;
+    }
+    Ok(code)
+}
+
+/// Refuses an output file that can certainly not be written, before anything is spent.
+fn writable(wishes: &args::Drive) -> Result<(), Trouble> {
+    let Some(file) = &wishes.output else { return Ok(()) };
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match () {
+        () if file.is_dir() => Err(Trouble::usage(format!("{} is a directory", file.display()))),
+        () if !dir.is_dir() => Err(Trouble::usage(format!("there is no directory {}", dir.display()))),
+        () => Ok(()),
+    }
+}
+
+/// Writes an output to a file, whole or not at all. A file that is no plain one (a pipe, `/dev/stderr`) is written to.
+fn save(file: &Path, output: &str) -> anyhow::Result<()> {
+    let text = if output.ends_with('\n') { output.to_owned() } else { format!("{output}\n") };
+    let plain = fs::symlink_metadata(file).map_or(true, |found| found.is_file());
+    let written = if plain {
+        let mut name = file.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.tmp", std::process::id()));
+        let fresh = file.with_file_name(name);
+        fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, file)).inspect_err(|_| drop(fs::remove_file(&fresh)))
+    } else {
+        fs::write(file, text)
+    };
+    written.with_context(|| format!("cannot write {}; the run has its output: agentd runs show", file.display()))
+}
+
+/// Tells that a run that nobody drives took something in.
+async fn answered(
+    daemon: &Daemon,
+    id: RunId,
+    call: Option<CallId>,
+    what: &str,
+    json: bool,
+    screen: &Screen,
+    out: Out,
+) -> Result<Code, Trouble> {
+    let subject = call.map_or_else(|| format!("run {id}"), |call| call.to_string());
+    screen.tell(format_args!("{subject} {what}"));
+    let (run, _) = daemon.show(id).await?;
+    if run.end().is_none() {
+        screen.tell(format_args!("resume with: agentd resume {id}"));
+    }
+    if json {
+        out.document(&Report::new(id, &run))?;
+    }
+    Ok(Code::Done)
+}
+
+async fn ls(shared: &args::Shared, out: Out) -> Result<Code, Trouble> {
+    runs::ls(&open(shared)?, out, shared.json).await?;
+    Ok(Code::Done)
+}
+
+fn version(it: &args::Version, out: Out) -> Result<Code, Trouble> {
+    match it.json {
+        true => out.document(&json!({"name": "agentd", "version": VERSION}))?,
+        false => out.text(&format!("agentd {VERSION}"))?,
+    }
+    Ok(Code::Done)
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+async fn find(shared: &args::Shared, run: &str) -> Result<(Daemon, RunId), Trouble> {
+    let daemon = open(shared)?;
+    let id = daemon.find(&run.to_lowercase()).await?;
+    Ok((daemon, id))
+}
+
+fn report(driven: &Driven) -> Value {
+    // A report has string keys and nothing that JSON lacks.
+    serde_json::to_value(Report::new(driven.id(), driven.run())).unwrap_or_default()
+}

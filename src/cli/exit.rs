@@ -1,0 +1,297 @@
+//! What a command came to, as an exit code: the one place that decides it.
+//!
+//! Scripts rely on the numbers, so they never change their meaning.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::text::{Form, escape};
+use crate::{
+    daemon, journal,
+    run::{End, RunId, Wait, WaitKind},
+    store,
+};
+
+/// What a process of ours exits with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Code {
+    /// All is well.
+    Done = 0,
+    /// The run failed, or something went wrong that no other code tells of.
+    Failed = 1,
+    /// The command line or a file is wrong.
+    Usage = 2,
+    /// The run waits for a person, a moment or a child.
+    Waiting = 3,
+    /// No provider can be reached, or it refuses our key or account. Resumable.
+    Provider = 4,
+    /// A required tool server does not start. Resumable.
+    Tools = 5,
+    /// A limit is used up. Resumable with a higher one.
+    Exhausted = 6,
+    /// The output does not fit its schema.
+    Output = 7,
+    /// No such run or agent.
+    NotFound = 8,
+    /// The store is locked, damaged, full or failed.
+    Store = 9,
+    /// Interrupted by Ctrl-C, or cancelled.
+    Interrupted = 130,
+    /// Told to stop by SIGTERM. Resumable.
+    Terminated = 143,
+}
+
+impl From<Code> for std::process::ExitCode {
+    fn from(code: Code) -> Self {
+        (code as u8).into()
+    }
+}
+
+/// The signal that ended a drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// Ctrl-C.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+impl Code {
+    /// Of a run that has ended.
+    pub fn of_end(end: &End) -> Code {
+        match end {
+            End::Done { .. } => Code::Done,
+            End::Failed { code, .. } if code == "output_mismatch" => Code::Output,
+            End::Failed { .. } => Code::Failed,
+            End::Cancelled => Code::Interrupted,
+            End::Exhausted { .. } => Code::Exhausted,
+        }
+    }
+
+    /// Of a run that waits for these. A person comes first, since nothing else helps.
+    pub fn of_waits(waits: &[Wait]) -> Code {
+        let of = |wait: &Wait| match wait {
+            Wait::Approval(_) | Wait::Doubt(_) | Wait::Input(_) => Code::Waiting,
+            Wait::Other(wait) => match wait.kind {
+                WaitKind::Approval | WaitKind::Doubt | WaitKind::Input | WaitKind::Change => Code::Waiting,
+                WaitKind::Timer | WaitKind::Child => Code::Waiting,
+                WaitKind::Provider => Code::Provider,
+                WaitKind::Store => Code::Store,
+            },
+        };
+        waits.iter().map(of).min().unwrap_or(Code::Waiting)
+    }
+
+    /// Of a run that was let go because of a signal.
+    pub fn of_signal(signal: Signal) -> Code {
+        match signal {
+            Signal::Interrupt => Code::Interrupted,
+            Signal::Terminate => Code::Terminated,
+        }
+    }
+}
+
+/// Why a command came to nothing, ready to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub code: Code,
+    /// A stable name for machines.
+    pub name: &'static str,
+    /// For people; may have several lines.
+    pub message: String,
+    /// The run it is about, if it can be resumed.
+    pub run: Option<RunId>,
+}
+
+impl Trouble {
+    /// The command line does not make sense.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Trouble { code: Code::Usage, name: "usage", message: message.into(), run: None }
+    }
+
+    /// No such agent.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Trouble { code: Code::NotFound, name: "not_found", message: message.into(), run: None }
+    }
+
+    /// For people, on stderr.
+    pub fn text(&self) -> String {
+        let resume = self.run.map(|run| format!("\nresume with: agentd resume {run}")).unwrap_or_default();
+        format!("error: {}{resume}", escape(&self.message, Form::Text))
+    }
+
+    /// For machines, on stdout.
+    pub fn document(&self) -> Value {
+        let mut document = json!({"error": {"code": self.name, "message": self.message}});
+        if let Some(run) = self.run {
+            document["run"] = run.to_string().into();
+        }
+        document
+    }
+
+    /// The same, about a run that can be resumed.
+    pub fn about(self, run: RunId) -> Self {
+        Trouble { run: Some(run), ..self }
+    }
+}
+
+impl From<daemon::Error> for Trouble {
+    fn from(error: daemon::Error) -> Self {
+        let (code, name, advice) = verdict(&error);
+        let mut message = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            // Writing to a string cannot fail. Some texts repeat their cause.
+            let text = cause.to_string();
+            if !message.ends_with(&text) {
+                let _ = write!(message, ": {text}");
+            }
+            source = cause.source();
+        }
+        if let Some(advice) = advice {
+            let _ = write!(message, "\n{advice}");
+        }
+        Trouble { code, name, message, run: None }
+    }
+}
+
+impl From<anyhow::Error> for Trouble {
+    fn from(error: anyhow::Error) -> Self {
+        Trouble { code: Code::Failed, name: "io", message: format!("{error:#}"), run: None }
+    }
+}
+
+/// Code, stable name, and what to do about it.
+fn verdict(error: &daemon::Error) -> (Code, &'static str, Option<String>) {
+    match error {
+        daemon::Error::File(_) => (Code::Usage, "invalid_file", None),
+        daemon::Error::Model(_) => (Code::Usage, "unknown_model", None),
+        daemon::Error::Refused(_) => (Code::Usage, "refused", None),
+        daemon::Error::NotFound(_) => (Code::NotFound, "not_found", None),
+        daemon::Error::Tools(_) => (Code::Tools, "tools", None),
+        daemon::Error::Misfit(_) => (Code::Store, "store_damaged", Some(DAMAGED.to_owned())),
+        daemon::Error::Io { .. } => (Code::Store, "io", None),
+        daemon::Error::Journal(error) => match error {
+            journal::Error::Fenced { .. } => (Code::Store, "fenced", None),
+            journal::Error::Corrupt { .. } => (Code::Store, "store_damaged", Some(DAMAGED.to_owned())),
+            journal::Error::TooLarge { .. } => (Code::Failed, "too_large", None),
+            journal::Error::Store(error) => match error {
+                store::Error::NotFound(_) => (Code::NotFound, "not_found", None),
+                store::Error::Locked { pid } => (Code::Store, "store_locked", Some(locked(*pid))),
+                store::Error::Damaged { .. } => (Code::Store, "store_damaged", Some(DAMAGED.to_owned())),
+                store::Error::Full { .. } => {
+                    (Code::Store, "store_full", Some("make room on that disk, then try again".to_owned()))
+                }
+                store::Error::Poisoned(_) => (
+                    Code::Store,
+                    "store_failed",
+                    Some("what was shown as durable is safe; look at the disk, then try again".to_owned()),
+                ),
+                store::Error::Unusable(_) => (Code::Store, "store_unusable", None),
+            },
+        },
+    }
+}
+
+const DAMAGED: &str = "other runs are not touched; see: agentd runs";
+
+fn locked(pid: Option<u32>) -> String {
+    match pid {
+        Some(pid) => format!("wait until that process has ended, or stop it: kill {pid}"),
+        None => "wait until the other process has ended, or give this one another $AGENTD_HOME".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        chat::CallId,
+        mcp, router,
+        run::{Limit, Misfit, Waiting},
+    };
+
+    const CALL: CallId = CallId { turn: 1, call: 1 };
+
+    fn failed(code: &str) -> End {
+        End::Failed { code: code.to_owned(), message: String::new() }
+    }
+
+    fn other(kind: WaitKind) -> Wait {
+        Wait::Other(Waiting { kind, until: None, message: String::new(), code: String::new() })
+    }
+
+    #[test]
+    fn ends_have_their_codes() {
+        let limits = [Limit::Turns, Limit::ToolCalls, Limit::Tokens, Limit::Cost, Limit::Active];
+        assert_eq!(Code::of_end(&End::Done { output: "".into() }) as u8, 0);
+        assert_eq!(Code::of_end(&failed("calls_rejected")) as u8, 1);
+        assert_eq!(Code::of_end(&failed("output_unusable")) as u8, 1);
+        assert_eq!(Code::of_end(&failed("output_mismatch")) as u8, 7);
+        assert_eq!(limits.map(|limit| Code::of_end(&End::Exhausted { limit }) as u8), [6; 5]);
+        assert_eq!(Code::of_end(&End::Cancelled) as u8, 130);
+        assert_eq!([Signal::Interrupt, Signal::Terminate].map(|signal| Code::of_signal(signal) as u8), [130, 143]);
+    }
+
+    #[test]
+    fn waits_have_their_codes() {
+        let person = [Wait::Approval(CALL), Wait::Doubt(CALL), Wait::Input(CALL), other(WaitKind::Change)];
+        assert_eq!(person.map(|wait| Code::of_waits(&[wait]) as u8), [3; 4]);
+        let kinds = [WaitKind::Timer, WaitKind::Child, WaitKind::Provider, WaitKind::Store];
+        assert_eq!(kinds.map(|kind| Code::of_waits(&[other(kind)]) as u8), [3, 3, 4, 9]);
+        assert_eq!(Code::of_waits(&[other(WaitKind::Provider), Wait::Approval(CALL)]) as u8, 3);
+    }
+
+    #[test]
+    fn errors_have_their_codes_and_names() {
+        let run = RunId(uuid::Uuid::nil());
+        let text = || "x".to_owned();
+        let damage = || journal::Damage::Length { expected: 2, found: 1 };
+        let misfit = || Misfit { index: 1, reason: text() };
+        let server = || mcp::Error::NotStarted { server: text(), detail: text() };
+        let io = || daemon::Error::Io { what: text(), source: std::io::Error::other("x") };
+        let store = |error: store::Error| daemon::Error::Journal(journal::Error::Store(error));
+        let cases: Vec<(daemon::Error, u8, &str)> = vec![
+            (daemon::Error::File(text()), 2, "invalid_file"),
+            (router::Error::NoModel(text()).into(), 2, "unknown_model"),
+            (daemon::Error::Refused(text()), 2, "refused"),
+            (daemon::Error::NotFound(text()), 8, "not_found"),
+            (server().into(), 5, "tools"),
+            (misfit().into(), 9, "store_damaged"),
+            (io(), 9, "io"),
+            (journal::Error::Fenced { run, epoch: 2 }.into(), 9, "fenced"),
+            (journal::Error::Corrupt { run, index: None, source: damage() }.into(), 9, "store_damaged"),
+            (journal::Error::TooLarge { bytes: 1 }.into(), 1, "too_large"),
+            (store(store::Error::NotFound(run)), 8, "not_found"),
+            (store(store::Error::Locked { pid: Some(1) }), 9, "store_locked"),
+            (store(store::Error::Damaged { run, reason: "x".into() }), 9, "store_damaged"),
+            (store(store::Error::Full { free: 1, reserve: 2 }), 9, "store_full"),
+            (store(store::Error::Poisoned("x".into())), 9, "store_failed"),
+            (store(store::Error::Unusable("x".into())), 9, "store_unusable"),
+        ];
+        for (error, code, name) in cases {
+            let trouble = Trouble::from(error);
+            assert_eq!((trouble.code as u8, trouble.name), (code, name), "{}", trouble.message);
+        }
+    }
+
+    #[test]
+    fn a_locked_store_names_the_process_and_says_what_to_do() {
+        let error = daemon::Error::from(store::Error::Locked { pid: Some(4711) });
+        assert_eq!(
+            Trouble::from(error).message,
+            "store unavailable: the store is in use by process 4711\nwait until that process has ended, or stop it: kill 4711"
+        );
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let source = journal::Damage::Store(Arc::from("the witness knows 7 entries, the store holds 5"));
+        let error = daemon::Error::Journal(journal::Error::Corrupt { run: RunId(uuid::Uuid::nil()), index: None, source });
+        assert_eq!(Trouble::from(error).message.matches("the witness knows").count(), 1);
+    }
+}

@@ -1,0 +1,77 @@
+//! The command line: reads what was typed, has the daemon do it, and tells what became of it.
+//!
+//! stdout carries the answer alone ([`out`]); everything else goes to stderr ([`screen`]). Always true:
+//! - Nobody is asked anything unless stdin and stderr are terminals and no machine reads stdout.
+//! - What models, tools and servers said reaches a terminal only through [`text::escape`].
+//! - Exit codes are decided in [`exit`] and nowhere else.
+//!
+//! Left out so far: a daemon that already runs (every command opens the store itself), and conversations.
+
+mod args;
+mod ask;
+mod check;
+mod commands;
+mod drive;
+mod exit;
+mod follow;
+mod log;
+mod open;
+mod out;
+mod runs;
+mod screen;
+mod start;
+mod stopper;
+mod story;
+mod text;
+
+use std::{env, process::ExitCode};
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::runtime;
+
+use exit::{Code, Trouble};
+use out::Out;
+use screen::Screen;
+
+/// Does what the command line of this process says.
+pub fn main() -> ExitCode {
+    let out = Out::new();
+    let line = match args::Line::try_parse() {
+        Ok(line) => line,
+        Err(error) => return misread(&error, out),
+    };
+    let shared = line.command.shared();
+    log::start(shared.verbose);
+    let screen = Screen::new(shared.verbose > 0);
+    match run(line.command, &screen, out) {
+        Ok(code) => code.into(),
+        Err(trouble) => {
+            screen.tell(trouble.text());
+            if shared.json {
+                // Stderr has said it already.
+                let _ = out.document(&trouble.document());
+            }
+            trouble.code.into()
+        }
+    }
+}
+
+fn run(command: args::Command, screen: &Screen, out: Out) -> Result<Code, Trouble> {
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let done = runtime.block_on(commands::run(command, screen, out));
+    // Whatever still reads or writes in the background must not keep us.
+    runtime.shutdown_background();
+    done
+}
+
+/// Help, the version, or a command line that makes no sense.
+fn misread(error: &clap::Error, out: Out) -> ExitCode {
+    // As with every write of ours: when nobody reads, nobody is to be told.
+    let _ = error.print();
+    let wrong = error.use_stderr();
+    if wrong && env::args_os().any(|arg| arg == "--json") {
+        let _ = out.document(&Trouble::usage(error.render().to_string()).document());
+    }
+    if wrong { Code::Usage.into() } else { Code::Done.into() }
+}

@@ -1,0 +1,147 @@
+//! The terminal beside the answer: lines on stderr, and below them what is in flight.
+//!
+//! Nothing moves and nothing is coloured when stderr is no terminal; colours also go with `NO_COLOR`. Whoever writes here
+//! has escaped what others said.
+
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use clap::builder::styling::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::story::{Line, Mark};
+use crate::run::RunId;
+
+/// How often the moving part moves.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Stderr, shared by all who write there.
+#[derive(Debug, Clone)]
+pub(super) struct Screen {
+    terminal: bool,
+    /// Whether anything may ever move.
+    moves: bool,
+    /// What lines begin with.
+    prefix: Arc<str>,
+    flying: Arc<Mutex<Flying>>,
+}
+
+/// Characters of a run's id that tell it from others in lines: up to the random part of a UUID of version 7.
+const PREFIX: usize = 18;
+
+#[derive(Debug, Default)]
+struct Flying {
+    /// Whether nothing may move now.
+    still: bool,
+    what: String,
+    /// There is one while it may move and there is something to show.
+    bar: Option<ProgressBar>,
+}
+
+impl Screen {
+    /// The screen of this process. With `still`, nothing ever moves (a log is written to the same place).
+    pub fn new(still: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let moves = terminal && !still;
+        let flying = Flying { still: !moves, ..Flying::default() };
+        Screen { terminal, moves, prefix: "".into(), flying: Arc::new(Mutex::new(flying)) }
+    }
+
+    /// The same screen for one run among several: lines begin with its id, and nothing moves.
+    pub fn of_run(&self, run: RunId) -> Self {
+        let id: String = run.to_string().chars().take(PREFIX).collect();
+        let flying = Arc::new(Mutex::new(Flying { still: true, ..Flying::default() }));
+        Screen { moves: false, prefix: format!("{id} ").into(), flying, ..self.clone() }
+    }
+
+    /// Whether a person sees it.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Writes a line that everybody needs: it appears wherever stderr goes.
+    pub fn tell(&self, line: impl Display) {
+        self.write(format_args!("{}{line}\n", self.prefix));
+    }
+
+    /// Writes a line of progress: for people who watch.
+    pub fn progress(&self, line: &Line) {
+        if self.terminal {
+            let style = style(line.mark);
+            self.tell(format_args!("{style}{}{style:#} {}", line.mark.as_char(), line.text));
+        }
+    }
+
+    /// Writes a question, and keeps still until it is [`answered`](Self::answered).
+    pub fn ask(&self, question: impl Display) {
+        let mut flying = self.lock();
+        flying.still = true;
+        flying.show();
+        drop(flying);
+        self.write(format_args!("{question} "));
+    }
+
+    /// What is in flight may move again.
+    pub fn answered(&self) {
+        let mut flying = self.lock();
+        flying.still = !self.moves;
+        flying.show();
+    }
+
+    /// Shows what is in flight; an empty text for nothing.
+    pub fn flying(&self, what: String) {
+        let mut flying = self.lock();
+        flying.what = what;
+        flying.show();
+    }
+
+    fn write(&self, text: impl Display) {
+        // Nobody is left to tell when stderr is closed.
+        let write = || drop(write!(anstream::stderr(), "{text}"));
+        match &self.lock().bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Flying> {
+        self.flying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flying {
+    fn show(&mut self) {
+        match &self.bar {
+            Some(bar) if self.still || self.what.is_empty() => {
+                bar.finish_and_clear();
+                self.bar = None;
+            }
+            Some(bar) => bar.set_message(self.what.clone()),
+            None if self.still || self.what.is_empty() => {}
+            None => {
+                let bar = ProgressBar::no_length().with_message(self.what.clone());
+                // The template is ours and sound; without it the bar only looks otherwise.
+                if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
+                    bar.set_style(style);
+                }
+                bar.enable_steady_tick(TICK);
+                self.bar = Some(bar);
+            }
+        }
+    }
+}
+
+fn style(mark: Mark) -> Style {
+    let colour = match mark {
+        Mark::Plain => return Style::new().dimmed(),
+        Mark::Good => AnsiColor::Green,
+        Mark::Mended | Mark::Odd => AnsiColor::Yellow,
+        Mark::Bad => AnsiColor::Red,
+        Mark::Question => AnsiColor::Cyan,
+    };
+    Style::new().fg_color(Some(colour.into()))
+}

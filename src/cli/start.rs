@@ -1,0 +1,225 @@
+//! `run`: finds the agent file, reads prompt and typed input, and starts the run.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use serde_json::{Map, Value};
+
+use crate::{
+    agent::Agent,
+    daemon::{self, New},
+    yaml,
+};
+
+use super::{args, exit::Trouble};
+
+/// Most bytes of a prompt from stdin, as many as an entry of a journal may have.
+const PROMPT_BYTES_MAX: u64 = 16 << 20;
+
+/// What a new run starts from, as the command line says it.
+pub(super) fn new(run: &args::Run) -> Result<New, Trouble> {
+    let (path, prompt) = locate(run.agent.as_deref(), run.prompt.as_deref(), Path::new(""))?;
+    let (file, definition) = read(&path)?;
+    let dir = path.parent().unwrap_or(Path::new(""));
+    let dir = std::path::absolute(if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
+    let dir = dir.context("cannot tell the working directory")?;
+    let input = match &run.input_json {
+        Some(json) => Some(serde_json::from_str(json).map_err(|error| Trouble::usage(format!("--input-json: {error}")))?),
+        None if run.inputs.is_empty() => None,
+        None => Some(input(&run.inputs, &file, &definition)?),
+    };
+    Ok(New {
+        file,
+        definition: definition.into(),
+        dir,
+        prompt: prompt.map(|prompt| self::prompt(&prompt)).transpose()?,
+        input,
+        model: run.model.clone(),
+        limits: (&run.limits).into(),
+    })
+}
+
+/// What the agent is told: the text itself, or what stdin says.
+pub(super) fn prompt(prompt: &str) -> Result<String, Trouble> {
+    if prompt != "-" {
+        return Ok(prompt.to_owned());
+    }
+    let mut text = String::new();
+    let read = io::stdin().lock().take(PROMPT_BYTES_MAX + 1).read_to_string(&mut text);
+    match read {
+        Err(error) => Err(Trouble::usage(format!("cannot read the prompt from stdin: {error}"))),
+        Ok(bytes) if bytes as u64 > PROMPT_BYTES_MAX => Err(Trouble::usage("the prompt on stdin is longer than 16 MiB")),
+        Ok(_) if text.trim().is_empty() => Err(Trouble::usage("the prompt on stdin is empty")),
+        Ok(_) => Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned()),
+    }
+}
+
+/// The name of an agent file in messages, and its text.
+fn read(path: &Path) -> Result<(String, String), Trouble> {
+    let file = path.display().to_string();
+    let bytes = bytes(path).map_err(|why| match path.exists() {
+        true => Trouble::usage(format!("{file}: {why}")),
+        false => Trouble::not_found(format!("{file}: {why}")),
+    })?;
+    match yaml::decode(&file, &bytes) {
+        Ok(text) => Ok((file, text.to_owned())),
+        Err(problems) => Err(daemon::Error::File(problems.to_string()).into()),
+    }
+}
+
+/// What a file holds, or why that cannot be known.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed is enough to be refused by its place.
+    let read = fs::File::open(path).and_then(|open| open.take(yaml::TEXT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err("there is no such file".to_owned()),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    }
+}
+
+/// Which file is meant, below `here`, and what is left as prompt. A lone word that can be no agent is a prompt for
+/// `./agent.yaml`.
+fn locate(agent: Option<&str>, prompt: Option<&str>, here: &Path) -> Result<(PathBuf, Option<String>), Trouble> {
+    let own = here.join("agent.yaml");
+    let rest = prompt.map(str::to_owned);
+    match agent {
+        Some(agent) if is_path(agent) => Ok((here.join(agent), rest)),
+        Some(name) if is_name(name) => {
+            let path = here.join("agents").join(format!("{name}.yaml"));
+            if path.is_file() {
+                return Ok((path, rest));
+            }
+            let known = known(here);
+            let near = yaml::nearest(name, known.iter().map(String::as_str));
+            let hint = match near {
+                Some(near) => format!("; did you mean {near}?"),
+                None if own.is_file() => ". A prompt for ./agent.yaml goes behind it: agentd run agent.yaml PROMPT".to_owned(),
+                None => String::new(),
+            };
+            Err(Trouble::not_found(format!("there is no agent {name}: no file {}{hint}", path.display())))
+        }
+        Some(words) if rest.is_none() && own.is_file() => Ok((own, Some(words.to_owned()))),
+        None if own.is_file() => Ok((own, None)),
+        Some(words) if rest.is_some() => {
+            Err(Trouble::usage(format!("{words:?} is no agent; give a file such as agents/tidy.yaml, or its name")))
+        }
+        _ => Err(Trouble::usage(format!("no agent is given, and there is no ./agent.yaml.\n{}", ways(&known(here))))),
+    }
+}
+
+fn is_path(text: &str) -> bool {
+    text.contains('/') || text.ends_with(".yaml") || text.ends_with(".yml")
+}
+
+/// Whether an agent may have this name.
+fn is_name(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    text.len() <= 64 && text.chars().all(inner) && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+}
+
+/// The names of the agents in `agents/`.
+fn known(here: &Path) -> Vec<String> {
+    let files = fs::read_dir(here.join("agents")).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".yaml")?.to_owned())).collect();
+    names.sort();
+    names
+}
+
+fn ways(known: &[String]) -> String {
+    match known {
+        [] => "Write an agent file and name it: agentd run FILE.yaml PROMPT".to_owned(),
+        [first, ..] => format!("Here are: {}. For example: agentd run {first} PROMPT", known.join(", ")),
+    }
+}
+
+/// The typed input from its properties.
+fn input(pairs: &[(String, String)], file: &str, definition: &str) -> Result<Value, Trouble> {
+    let agent = Agent::parse(file, definition).map_err(|problems| daemon::Error::File(problems.to_string()))?;
+    let mut input = Map::new();
+    for (key, text) in pairs {
+        let declared = agent.input.as_ref().and_then(|schema| schema.get("properties")?.get(key));
+        if input.insert(key.clone(), property(text, declared)).is_some() {
+            return Err(Trouble::usage(format!("--input {key} is given twice")));
+        }
+    }
+    Ok(Value::Object(input))
+}
+
+/// A property as its schema wants it: text stays text unless the schema names other types and none of them is `string`.
+fn property(text: &str, schema: Option<&Value>) -> Value {
+    let types = match schema.and_then(|schema| schema.get("type")) {
+        Some(Value::String(only)) => vec![only.as_str()],
+        Some(Value::Array(types)) => types.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    if types.is_empty() || types.contains(&"string") {
+        return Value::String(text.to_owned());
+    }
+    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn folder(files: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn an_agent_is_a_file_a_name_or_the_one_that_is_here() {
+        let dir = folder(&["agent.yaml", "agents/tidy.yaml"]);
+        let here = dir.path();
+        let found = |agent, prompt| {
+            let (path, prompt) = locate(agent, prompt, here).unwrap();
+            (path.strip_prefix(here).unwrap().display().to_string(), prompt)
+        };
+        let words = |text: &str| Some(text.to_owned());
+        assert_eq!(found(None, None), ("agent.yaml".to_owned(), None));
+        assert_eq!(found(Some("tidy"), None), ("agents/tidy.yaml".to_owned(), None));
+        assert_eq!(found(Some("tidy"), Some("go")), ("agents/tidy.yaml".to_owned(), words("go")));
+        assert_eq!(found(Some("other.yaml"), Some("-")), ("other.yaml".to_owned(), words("-")));
+        assert_eq!(found(Some("Sort my notes"), None), ("agent.yaml".to_owned(), words("Sort my notes")));
+        assert_eq!(found(Some("-"), None), ("agent.yaml".to_owned(), words("-")));
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_with_a_way_on() {
+        let dir = folder(&["agents/tidy.yaml", "agents/triage.yaml"]);
+        let trouble = |agent, prompt| locate(agent, prompt, dir.path()).unwrap_err();
+        let missing = trouble(Some("tidi"), None);
+        assert_eq!((missing.code as u8, missing.message.ends_with("did you mean tidy?")), (8, true), "{}", missing.message);
+        let none = trouble(None, None);
+        assert_eq!(none.code as u8, 2);
+        assert!(none.message.ends_with("Here are: tidy, triage. For example: agentd run tidy PROMPT"), "{}", none.message);
+        assert_eq!(trouble(Some("Sort notes"), Some("now")).code as u8, 2);
+        assert_eq!(trouble(Some("Sort notes"), None).code as u8, 2);
+    }
+
+    #[test]
+    fn properties_follow_their_schema() {
+        let number = json!({"type": "integer"});
+        let either = json!({"type": ["string", "null"]});
+        let list = json!({"type": "array"});
+        assert_eq!(property("7", Some(&number)), json!(7));
+        assert_eq!(property("seven", Some(&number)), json!("seven"), "for the schema to refuse");
+        assert_eq!(property("7", Some(&either)), json!("7"));
+        assert_eq!(property("[1, 2]", Some(&list)), json!([1, 2]));
+        assert_eq!(property("7", None), json!("7"));
+    }
+}

@@ -1,0 +1,325 @@
+//! Tells what happened to a run in lines for people: as progress while it is driven, and whole afterwards.
+//!
+//! Every entry has its lines here and nowhere else; those marked as a step are worth seeing while one waits. What models,
+//! tools and servers said is escaped.
+
+use std::{collections::HashMap, time::Duration};
+
+use crate::{
+    chat::{AnswerPart, CallId, Part},
+    run::{
+        ApprovalReason, CallRecord, Decision, End, Entry, Event, Limit, ModelAnswered, Purpose, Rejection, Resolution, Run,
+        Time,
+    },
+};
+
+use super::text::{brief, count, duration, grouped};
+
+/// Longest piece of somebody else's text in a line, in characters.
+const TEXT_MAX: usize = 200;
+
+/// Longest arguments in a line, in characters.
+const ARGUMENTS_MAX: usize = 72;
+
+/// One line of a story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    pub mark: Mark,
+    pub text: String,
+    /// Whether it is worth seeing while one waits.
+    pub step: bool,
+}
+
+/// What kind of news a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    Plain,
+    Good,
+    /// Good, after a repair.
+    Mended,
+    Bad,
+    /// Not as it should be, and it goes on.
+    Odd,
+    /// A person is asked.
+    Question,
+}
+
+impl Mark {
+    pub fn as_char(self) -> char {
+        match self {
+            Mark::Plain => '·',
+            Mark::Good => '✓',
+            Mark::Mended => '~',
+            Mark::Bad => '✗',
+            Mark::Odd => '!',
+            Mark::Question => '?',
+        }
+    }
+}
+
+/// Remembers what later lines refer to.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    calls: HashMap<CallId, Told>,
+}
+
+#[derive(Debug)]
+struct Told {
+    /// Tool and arguments.
+    call: String,
+    repairs: usize,
+}
+
+impl Story {
+    /// A story that goes on where `run` stands.
+    pub fn of(run: &Run) -> Self {
+        let told = |record: &CallRecord| {
+            let repairs = record.resolved.as_ref().map_or(0, |resolved| resolved.repairs.len());
+            (record.id, Told { call: call(record), repairs })
+        };
+        Story { calls: run.calls().map(told).collect() }
+    }
+
+    /// The call in a line: tool and shortened arguments.
+    pub fn call(&self, id: CallId) -> String {
+        self.calls.get(&id).map_or_else(|| id.to_string(), |told| told.call.clone())
+    }
+
+    /// What an entry tells.
+    pub fn tell(&mut self, entry: &Entry) -> Vec<Line> {
+        let step = |mark, text| vec![Line { mark, text, step: true }];
+        let detail = |mark, text| vec![Line { mark, text, step: false }];
+        match &entry.event {
+            Event::Started(it) => detail(
+                Mark::Plain,
+                format!("agent {} from {}, model {}", said(&it.agent), said(&it.file), said(&it.model)),
+            ),
+            Event::Claimed(it) => detail(Mark::Plain, format!("taken over by {}, epoch {}", said(&it.node), it.epoch)),
+            Event::InputGiven(it) => detail(Mark::Plain, format!("{}: {}", said(&it.by), parts(&it.parts))),
+            Event::ToolsListed(it) => {
+                let mut lines = detail(Mark::Plain, count(it.tools.len() as u64, "tool"));
+                lines.extend(it.warnings.iter().flat_map(|warning| step(Mark::Odd, said(warning))));
+                lines.extend(it.missing.iter().flat_map(|(server, why)| {
+                    step(Mark::Odd, format!("server {} is left out: {}", said(server), said(why)))
+                }));
+                lines
+            }
+            Event::ModelAsked(it) => detail(
+                Mark::Plain,
+                format!("turn {}: asked {} (attempt {})", it.turn, said(&it.endpoint), it.attempt),
+            ),
+            Event::AttemptFailed(it) if it.class == "interrupted" => {
+                detail(Mark::Odd, format!("attempt {} was interrupted: {}", it.attempt, said(&it.message)))
+            }
+            Event::AttemptFailed(it) => {
+                let (endpoint, class, took) = (said(&it.endpoint), said(&it.class), duration(it.latency));
+                step(Mark::Odd, format!("{endpoint}: {class} after {took}: {}", said(&it.message)))
+            }
+            Event::ModelAnswered(it) => {
+                for record in it.calls.iter().zip(written(it)) {
+                    self.remember(record);
+                }
+                step(Mark::Plain, answer(it))
+            }
+            Event::CallRejected(it) => step(Mark::Bad, format!("{} not run: {}", self.call(it.call), rejection(&it.reason))),
+            Event::ToolStarted(it) => {
+                let again = if it.attempt > 1 { format!(", attempt {}", it.attempt) } else { String::new() };
+                let edited = it.arguments.as_ref().map(|arguments| format!(" with edited arguments {}", arguments_of(arguments)));
+                let text = format!("{} sent{}{again}", self.call(it.call), edited.unwrap_or_default());
+                vec![Line { mark: Mark::Plain, text, step: it.attempt > 1 }]
+            }
+            Event::ToolFinished(it) => {
+                let (call, took) = (self.call(it.call), duration(it.latency));
+                let repairs = self.calls.get(&it.call).map_or(0, |told| told.repairs);
+                match (it.is_error, repairs) {
+                    (true, _) => step(Mark::Bad, format!("{call} {took}: {}", parts(&it.content))),
+                    (false, 0) => step(Mark::Good, format!("{call} {took}")),
+                    (false, repairs) => step(Mark::Mended, format!("{call} {took}, {}", count(repairs as u64, "repair"))),
+                }
+            }
+            Event::CallLost(it) => {
+                step(Mark::Odd, format!("{} outcome unknown: {}", self.call(it.call), said(&it.evidence)))
+            }
+            Event::DoubtResolved(it) => {
+                let (call, by) = (self.call(it.call), said(&it.by));
+                let what = match &it.resolution {
+                    Resolution::Told => "the model is told that its outcome is unknown",
+                    Resolution::Happened(_) => "it happened",
+                    Resolution::DidNot => "it did not happen",
+                    Resolution::Retry => "it is to be sent again",
+                };
+                step(Mark::Plain, format!("{call} {what} ({by})"))
+            }
+            Event::ToolPaused(it) => step(Mark::Question, format!("{} its server wants input", self.call(it.call))),
+            Event::ApprovalAsked(it) => {
+                detail(Mark::Question, format!("{} needs approval: {}", self.call(it.call), reason(it.reason)))
+            }
+            Event::ApprovalGiven(it) => {
+                let (call, by) = (self.call(it.call), said(&it.by));
+                match &it.decision {
+                    Decision::Allow => step(Mark::Good, format!("{call} allowed by {by}")),
+                    Decision::Edit(arguments) => {
+                        step(Mark::Good, format!("{call} allowed by {by} with arguments {}", arguments_of(arguments)))
+                    }
+                    Decision::Deny(why) => {
+                        let why = why.as_ref().map(|why| format!(": {}", said(why))).unwrap_or_default();
+                        step(Mark::Bad, format!("{call} refused by {by}{why}"))
+                    }
+                }
+            }
+            Event::PolicyGiven(it) => {
+                let verb = if it.allow { "allows" } else { "refuses" };
+                step(Mark::Plain, format!("{} {verb} {} for this run", said(&it.by), said(&it.pattern)))
+            }
+            Event::CancelAsked(it) => step(Mark::Plain, format!("{} cancels the run", said(&it.by))),
+            Event::LimitsChanged(it) => {
+                let limits = [
+                    ("turns", it.limits.turns.map(grouped)),
+                    ("tool calls", it.limits.tool_calls.map(grouped)),
+                    ("tokens", it.limits.tokens.map(grouped)),
+                    ("cost", it.limits.cost.map(|cost| cost.to_string())),
+                    ("active", it.limits.active.map(duration)),
+                ];
+                let limits = limits.into_iter().filter_map(|(name, limit)| Some(format!("{name} {}", limit?)));
+                let limits = limits.collect::<Vec<_>>().join(", ");
+                detail(Mark::Plain, format!("{} sets the limits: {limits}", said(&it.by)))
+            }
+            Event::Waiting(it) => {
+                let until = it.until.map(|until| format!(", for {}", duration(until.since(entry.at))));
+                let text = format!("waits for {}{}: {}", it.kind.as_str(), until.unwrap_or_default(), said(&it.message));
+                step(Mark::Odd, text)
+            }
+            Event::Woken(it) => detail(Mark::Plain, format!("goes on ({})", said(&it.by))),
+            Event::OutputRejected(it) => {
+                step(Mark::Bad, format!("turn {}: the final answer is refused: {}", it.turn, said(&it.diagnosis)))
+            }
+            Event::Compacted(it) => detail(Mark::Plain, format!("turns up to {} are summed up for the model", it.through)),
+            Event::Rebound(it) => detail(Mark::Plain, format!("{} gives the run another definition", said(&it.by))),
+            Event::Forked(it) => detail(Mark::Plain, format!("copied from run {} up to entry {}", it.from, it.at)),
+            Event::Noted(it) => step(Mark::Odd, said(&it.message)),
+            Event::Ended(it) => detail(
+                match it.end {
+                    End::Done { .. } => Mark::Good,
+                    End::Failed { .. } | End::Cancelled | End::Exhausted { .. } => Mark::Bad,
+                },
+                end(&it.end),
+            ),
+        }
+    }
+
+    fn remember(&mut self, (call, written): (&crate::run::Call, &crate::chat::WrittenCall)) {
+        let told = match &call.resolved {
+            Some(resolved) => {
+                let arguments = resolved.arguments.as_ref().unwrap_or(&written.arguments);
+                let call = format!("{} {}", said(&resolved.origin.to_string()), arguments_of(arguments));
+                Told { call, repairs: resolved.repairs.len() }
+            }
+            None => Told { call: format!("{} {}", said(&written.name), arguments_of(&written.arguments)), repairs: 0 },
+        };
+        self.calls.insert(call.id, told);
+    }
+}
+
+/// A call in a line: its tool and shortened arguments.
+pub(super) fn call(record: &CallRecord) -> String {
+    let tool = match &record.resolved {
+        Some(resolved) => resolved.origin.to_string(),
+        None => record.written.name.clone(),
+    };
+    format!("{} {}", said(&tool), arguments_of(record.arguments()))
+}
+
+/// Why a person is asked about a call.
+pub(super) fn reason(reason: ApprovalReason) -> &'static str {
+    match reason {
+        ApprovalReason::Policy => "the policy asks",
+        ApprovalReason::HeldRepeat => "an identical call has an unknown outcome",
+        ApprovalReason::Repaired => "its arguments were mended beyond what the policy lets pass",
+    }
+}
+
+/// How a run ended, in a few words.
+pub(super) fn end(end: &End) -> String {
+    match end {
+        End::Done { .. } => "done".to_owned(),
+        End::Failed { code, message } => format!("failed: {}: {}", said(code), said(message)),
+        End::Cancelled => "cancelled".to_owned(),
+        End::Exhausted { limit } => {
+            let limit = match limit {
+                Limit::Turns => "turns",
+                Limit::ToolCalls => "tool calls",
+                Limit::Tokens => "tokens",
+                Limit::Cost => "cost",
+                Limit::Active => "time at work",
+            };
+            format!("exhausted: the limit of {limit} is used up")
+        }
+    }
+}
+
+/// The flag that raises a limit; `None` when there is none yet.
+pub(super) fn raising(limit: Limit) -> Option<&'static str> {
+    match limit {
+        Limit::Turns => Some("--max-turns N"),
+        Limit::ToolCalls => Some("--max-tool-calls N"),
+        Limit::Tokens => Some("--max-tokens N"),
+        Limit::Active => Some("--timeout DURATION"),
+        Limit::Cost => None,
+    }
+}
+
+/// How long after `start` something was: `+1.2s`.
+pub(super) fn since(at: Time, start: Time) -> String {
+    match at.since(start) {
+        Duration::ZERO => String::new(),
+        length => format!("+{}", duration(length)),
+    }
+}
+
+fn written(answered: &ModelAnswered) -> impl Iterator<Item = &crate::chat::WrittenCall> {
+    answered.parts.iter().filter_map(|part| match part {
+        AnswerPart::Call(call) => Some(call),
+        _ => None,
+    })
+}
+
+fn answer(it: &ModelAnswered) -> String {
+    let what = match (it.purpose, it.calls.len(), &it.output) {
+        (Purpose::Compact, ..) => "summary".to_owned(),
+        (_, 0, Some(_)) => "final answer".to_owned(),
+        (_, 0, None) => "text".to_owned(),
+        (_, calls, _) => count(calls as u64, "call"),
+    };
+    let tokens = it.usage.map(|usage| format!(", {} in, {} out", grouped(usage.input), grouped(usage.output)));
+    format!("turn {}: {what} {}{}", it.turn, duration(it.latency), tokens.unwrap_or_default())
+}
+
+fn rejection(reason: &Rejection) -> String {
+    match reason {
+        Rejection::Invalid(diagnosis) => said(&diagnosis.text),
+        Rejection::Denied(why) => said(why),
+        Rejection::Behind(first) => format!("{first} before it was rejected"),
+        Rejection::CutAnswer => "another call of that answer was cut".to_owned(),
+        Rejection::NotAlone => "the final answer must come alone".to_owned(),
+    }
+}
+
+fn parts(parts: &[Part]) -> String {
+    let told = parts.iter().map(|part| match part {
+        Part::Text(text) => said(text),
+        Part::Image(media) | Part::Audio(media) => format!("[{}]", said(&media.mime)),
+        Part::Reasoning(_) => "[reasoning]".to_owned(),
+        Part::Call(call) => format!("[{}]", said(call.name.as_str())),
+        Part::Opaque(opaque) => format!("[{}]", said(&opaque.kind)),
+    });
+    brief(&told.collect::<Vec<_>>().join(" "), TEXT_MAX)
+}
+
+/// Somebody else's text in a line.
+fn said(text: &str) -> String {
+    brief(text, TEXT_MAX)
+}
+
+fn arguments_of(arguments: &str) -> String {
+    brief(arguments, ARGUMENTS_MAX)
+}

@@ -1,0 +1,214 @@
+//! Text of others, made fit for a terminal, and numbers as people read them.
+//!
+//! What models, tools and servers say is data: it may hold sequences that move the cursor, recolour or hide what we
+//! wrote, or characters that nobody sees. [`escape`] is the one way of such text to a terminal.
+
+use std::{borrow::Cow, fmt::Write, time::Duration};
+
+/// How a character that must not be seen raw is written instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// On one line: line breaks and tabs are escaped too.
+    Line,
+    /// As paragraphs: line breaks and tabs stay.
+    Text,
+    /// Inside JSON, as its own `\uXXXX`, so that the document stays the same. Its line breaks stay; those within
+    /// strings are escaped already.
+    Json,
+}
+
+/// The text with everything escaped that a terminal would obey or not show.
+pub(super) fn escape(text: &str, form: Form) -> Cow<'_, str> {
+    let stays = |c: char| !hidden(c) || (form != Form::Line && matches!(c, '\n' | '\t'));
+    if text.chars().all(stays) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            c if stays(c) => escaped.push(c),
+            c if form == Form::Json => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing to a string cannot fail.
+                    let _ = write!(escaped, "\\u{unit:04x}");
+                }
+            }
+            '\n' => escaped.push_str("\\n"),
+            '\t' => escaped.push_str("\\t"),
+            '\r' => escaped.push_str("\\r"),
+            c => escaped.extend(c.escape_unicode()),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Whether a terminal obeys this character or shows nothing for it: controls, line and paragraph separators, and what
+/// Unicode calls default-ignorable (DerivedCoreProperties 16.0), which holds all bidirectional controls, zero-width
+/// characters and tags. The variation selectors FE00–FE0F are let through: emoji are full of them, and all they can do
+/// is choose between two pictures.
+fn hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// The text on one line, escaped, at most about `characters` long.
+pub(super) fn brief(text: &str, characters: usize) -> String {
+    let mut kept = text.char_indices();
+    match kept.nth(characters) {
+        None => escape(text.trim_end(), Form::Line).into_owned(),
+        Some((end, _)) => format!("{}…", escape(text[..end].trim_end(), Form::Line)),
+    }
+}
+
+/// Deepest level that is indented further than the one above it.
+const DEPTH_MAX: usize = 40;
+
+/// JSON text over several lines, each behind `margin`. Only the space between tokens changes, so that everything else
+/// is seen as it was written; what is no JSON comes out as readable as it was.
+pub(super) fn indent(json: &str, margin: &str) -> String {
+    let mut text = margin.to_owned();
+    let mut depth = 0usize;
+    let line = |text: &mut String, depth: usize| {
+        text.push('\n');
+        text.push_str(margin);
+        (0..depth.min(DEPTH_MAX)).for_each(|_| text.push_str("  "));
+    };
+    let mut chars = json.trim().chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => {
+                text.push('"');
+                let mut escaped = false;
+                for c in chars.by_ref() {
+                    text.push(c);
+                    match c {
+                        '"' if !escaped => break,
+                        c => escaped = c == '\\' && !escaped,
+                    }
+                }
+            }
+            '{' | '[' => {
+                text.push(c);
+                while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+                match chars.next_if(|c| matches!(c, '}' | ']')) {
+                    Some(close) => text.push(close),
+                    None => {
+                        depth += 1;
+                        line(&mut text, depth);
+                    }
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut text, depth);
+                text.push(c);
+            }
+            ',' => {
+                text.push(c);
+                line(&mut text, depth);
+            }
+            ':' => text.push_str(": "),
+            c if c.is_ascii_whitespace() => {}
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+/// A length of time in at most two units: `8ms`, `1.2s`, `3m05s`, `2h10m`, `4d`.
+pub(super) fn duration(length: Duration) -> String {
+    let seconds = length.as_secs();
+    match seconds {
+        0 => format!("{}ms", length.as_millis()),
+        1..60 => format!("{seconds}.{}s", length.subsec_millis() / 100),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// A number with its digits in groups of three: `1,325`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A count and its noun: `1 call`, `2 calls`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_or_hides_is_escaped() {
+        for (raw, shown) in [
+            ("plain ünïcödé 漢字 ✔\u{fe0f}", "plain ünïcödé 漢字 ✔\u{fe0f}"),
+            ("\u{1b}[2J\u{1b}]0;title\u{7}", "\\u{1b}[2J\\u{1b}]0;title\\u{7}"),
+            ("a\rb", "a\\rb"),
+            ("c1 \u{9b}31m", "c1 \\u{9b}31m"),
+            ("back\u{8}space del\u{7f}", "back\\u{8}space del\\u{7f}"),
+            ("user\u{202e}txt.exe", "user\\u{202e}txt.exe"),
+            ("\u{2066}isolate\u{2069}", "\\u{2066}isolate\\u{2069}"),
+            ("zero\u{200b}width\u{200d}\u{feff}", "zero\\u{200b}width\\u{200d}\\u{feff}"),
+            ("tag\u{e0041}", "tag\\u{e0041}"),
+            ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ] {
+            assert_eq!(escape(raw, Form::Text), shown);
+        }
+        assert_eq!(escape("two\nlines\t", Form::Line), "two\\nlines\\t");
+    }
+
+    #[test]
+    fn escaped_json_is_the_same_document() {
+        let document = serde_json::json!({"text": "\u{202e}\u{200b}\u{e0041}\u{7f}\u{1b}\n", "plain": "ü"});
+        let shown = escape(&serde_json::to_string_pretty(&document).unwrap(), Form::Json).into_owned();
+        assert!(shown.chars().all(|c| c == '\n' || !hidden(c)), "{shown:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), document);
+    }
+
+    #[test]
+    fn indented_json_keeps_every_token() {
+        let json = r#" {"a": [1e999, 12345678901234567890123, "x,{\"y\\"], "b":{ },"c" : null} "#;
+        let expected = r#"
+> {
+>   "a": [
+>     1e999,
+>     12345678901234567890123,
+>     "x,{\"y\\"
+>   ],
+>   "b": {},
+>   "c": null
+> }"#;
+        assert_eq!(indent(json, "> "), expected.trim_start());
+    }
+
+    #[test]
+    fn brief_text_is_one_line_and_says_that_it_goes_on() {
+        assert_eq!(brief("one\ntwo", 20), "one\\ntwo");
+        assert_eq!(brief("abcdef", 6), "abcdef");
+        assert_eq!(brief("abcdefg", 6), "abcdef…");
+        assert_eq!(brief("äöüß", 2), "äö…");
+    }
+
+    #[test]
+    fn durations_and_numbers_read_well() {
+        let lengths = [8, 1_240, 59_999, 185_000, 7_800_000, 400_000_000].map(|ms| duration(Duration::from_millis(ms)));
+        assert_eq!(lengths, ["8ms", "1.2s", "59.9s", "3m05s", "2h10m", "4d"]);
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([count(1, "call"), count(2_000, "call")], ["1 call", "2,000 calls"]);
+    }
+}

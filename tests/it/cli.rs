@@ -1,0 +1,509 @@
+//! The program from outside: what it prints where, what it exits with, and how a run is answered, stopped and resumed.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A working directory with its settings, and a home of its own.
+struct World {
+    dir: TempDir,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+struct Said {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Said {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// An agent with the bundled `files` server on `notes`.
+const AGENT: &str = "
+version: 1
+name: notes
+model: demo/any
+servers: {files: {builtin: files, root: ./notes}}
+";
+
+/// Reads a note and then answers.
+const READS: &str = "
+answers:
+  - {calls: [{name: files__read, arguments: {path: a.txt}}], usage: {input: 100, output: 20}}
+  - {text: It says hello., usage: {input: 150, output: 5}}
+";
+
+/// Writes a note and then answers.
+const WRITES: &str = "
+answers:
+  - {calls: [{name: files__write, arguments: {path: b.txt, text: new}}]}
+  - either:
+      - {when: {error: true}, text: I was not allowed to.}
+      - {text: Written.}
+";
+
+impl World {
+    fn new(agent: &str, script: &str) -> Self {
+        let world = World { dir: TempDir::new().unwrap() };
+        fs::create_dir(world.path("notes")).unwrap();
+        world.write("notes/a.txt", "hello\n");
+        world.write("agent.yaml", agent);
+        world.write("script.yaml", &format!("version: 1\n{script}"));
+        world.write("agentd.yaml", "version: 1\nproviders: {demo: {dialect: scripted, script: ./script.yaml}}\n");
+        world
+    }
+
+    /// An agent whose tool server takes its time: each call half a minute.
+    fn slow(tool: &str) -> Self {
+        let script = format!("answers: [{{calls: [{{name: slow__{tool}, arguments: {{text: a}}}}]}}, {{text: done}}]");
+        let world = World::new("", &script);
+        let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/counter.py");
+        let log = world.path("effects.log");
+        let agent = json!({
+            "version": 1, "name": "slow", "model": "demo/any",
+            "servers": {"slow": {"command": "python3", "args": ["-S", server], "env": {"LOG": log, "SLOW_MS": "30000"}}},
+        });
+        world.write("agent.yaml", &agent.to_string());
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agentd"));
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env("AGENTD_HOME", self.path("home"))
+            .env_remove("AGENTD_CONFIG")
+            .env_remove("AGENTD_LOG")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn agentd(&self, args: &[&str]) -> Said {
+        let output = self.command(args).output().unwrap();
+        let code = output.status.code().unwrap_or_else(|| panic!("killed by {:?}", output.status.signal()));
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Said { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    fn show(&self) -> Value {
+        self.agentd(&["runs", "show", "--json"]).json()
+    }
+}
+
+/// A command that is still running, seen through its stream of entries.
+struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Running { child, stdout }
+    }
+
+    /// Reads on until an entry of this type is durable.
+    fn until(&mut self, kind: &str) -> Value {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert!(self.stdout.read_line(&mut line).unwrap() > 0, "the stream ended before {kind}");
+            let entry: Value = serde_json::from_str(&line).unwrap();
+            if entry["type"] == kind {
+                return entry;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Reads stderr on until a line that begins so.
+    fn hears(&mut self, beginning: &str) {
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let mut line = Vec::new();
+        let mut byte = [0];
+        loop {
+            assert_eq!(stderr.read(&mut byte).unwrap(), 1, "stderr ended before {beginning:?}");
+            match byte[0] {
+                b'\n' if String::from_utf8_lossy(&line).starts_with(beginning) => return,
+                b'\n' => line.clear(),
+                other => line.push(other),
+            }
+        }
+    }
+
+    fn end(mut self) -> (i32, String) {
+        let mut stderr = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        let status = self.child.wait().unwrap();
+        (status.code().unwrap_or_else(|| panic!("killed by {:?}: {stderr}", status.signal())), stderr)
+    }
+}
+
+/// The id behind the first word of what stderr says first.
+fn run_id(stderr: &str) -> &str {
+    let first = stderr.lines().next().unwrap_or_default();
+    first.strip_prefix("run ").and_then(|rest| rest.split(' ').next()).unwrap_or_else(|| panic!("no run: {stderr}"))
+}
+
+#[test]
+fn stdout_is_the_answer_alone() {
+    let world = World::new(AGENT, READS);
+    let said = world.agentd(&["run", "agent.yaml", "What does it say?"]);
+    assert_eq!((said.code, said.stdout.as_str()), (0, "It says hello.\n"), "{said:#?}");
+    let id = run_id(&said.stderr);
+    assert_eq!(said.stderr, format!("run {id} (notes, demo/any, a script and no model)\n"), "no progress without a terminal");
+}
+
+#[test]
+fn the_agent_here_takes_a_prompt_from_stdin_and_writes_a_file() {
+    let world = World::new(AGENT, "answers: [{when: {input: from a file}, text: Read it.}]");
+    world.write("prompt.txt", "a prompt\nfrom a file\n");
+    let mut command = world.command(&["run", "-", "-o", "answer.txt"]);
+    let output = command.stdin(fs::File::open(world.path("prompt.txt")).unwrap()).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0), "{output:?}");
+    assert_eq!(fs::read_to_string(world.path("answer.txt")).unwrap(), "Read it.\n");
+    let given = world.show()["entries"][1]["data"]["parts"].to_string();
+    assert!(given.contains("a prompt\\nfrom a file\""), "{given}");
+}
+
+#[test]
+fn json_is_one_document() {
+    let world = World::new(AGENT, READS);
+    let said = world.agentd(&["run", "agent.yaml", "go", "--json"]);
+    let mut report = said.json();
+    assert_eq!(report["run"], run_id(&said.stderr));
+    report["run"] = "RUN".into();
+    insta::assert_json_snapshot!(report);
+}
+
+#[test]
+fn the_stream_is_the_journal() {
+    let world = World::new(AGENT, READS);
+    let said = world.agentd(&["run", "agent.yaml", "go", "--stream-json"]);
+    assert_eq!(said.code, 0, "{said:#?}");
+    let shown = world.show();
+    assert_eq!(&said.lines(), shown["entries"].as_array().unwrap());
+    assert_eq!(shown["entries"][0]["type"], "started");
+    assert_eq!(shown["output"], "It says hello.");
+}
+
+#[test]
+fn an_ask_parks_the_run_until_somebody_allows_it() {
+    let world = World::new(AGENT, WRITES);
+    let said = world.agentd(&["run", "agent.yaml", "go"]);
+    assert_eq!((said.code, said.stdout.as_str()), (3, ""), "{said:#?}");
+    let id = run_id(&said.stderr).to_owned();
+    assert!(said.stderr.contains(&format!("\n  agentd approve {id} t1c1\n")), "{}", said.stderr);
+    assert!(said.stderr.ends_with(&format!("\nresume with: agentd resume {id}\n")), "{}", said.stderr);
+    assert!(!world.path("notes/b.txt").exists());
+
+    let again = world.agentd(&["resume", &id]);
+    assert_eq!(again.code, 3, "still nobody has answered: {again:#?}");
+    let approved = world.agentd(&["approve", &id, "--json"]);
+    assert_eq!((approved.code, &approved.json()["waiting"]), (0, &json!([])), "{approved:#?}");
+    assert!(!world.path("notes/b.txt").exists(), "only resume drives");
+    let resumed = world.agentd(&["resume", &id]);
+    assert_eq!((resumed.code, resumed.stdout.as_str()), (0, "Written.\n"), "{resumed:#?}");
+    assert_eq!(fs::read_to_string(world.path("notes/b.txt")).unwrap(), "new");
+    let twice = world.agentd(&["approve", &id]);
+    assert_eq!(twice.code, 2, "{twice:#?}");
+}
+
+#[test]
+fn a_denied_call_is_told_to_the_model() {
+    let world = World::new(AGENT, WRITES);
+    assert_eq!(world.agentd(&["run", "agent.yaml", "go", "--json"]).json()["waiting"][0]["tool"], "files.write");
+    assert_eq!(world.agentd(&["deny", "@last", "t1c1", "--reason", "not today"]).code, 0);
+    let resumed = world.agentd(&["resume", "@last"]);
+    assert_eq!((resumed.code, resumed.stdout.as_str()), (0, "I was not allowed to.\n"), "{resumed:#?}");
+    assert!(!world.path("notes/b.txt").exists());
+}
+
+#[test]
+fn yes_allows_what_would_ask() {
+    let world = World::new(AGENT, WRITES);
+    let said = world.agentd(&["run", "agent.yaml", "go", "--yes"]);
+    assert_eq!((said.code, said.stdout.as_str()), (0, "Written.\n"), "{said:#?}");
+}
+
+#[test]
+fn what_is_not_there_exits_8() {
+    let world = World::new(AGENT, READS);
+    for args in [
+        &["resume", "0199"][..],
+        &["approve", "@last"],
+        &["cancel", "0199c2d4-7f60-7a10-8000-000000000000"],
+        &["runs", "show", "nothing"],
+        &["run", "missing.yaml", "go"],
+        &["run", "missing", "go"],
+    ] {
+        let said = world.agentd(&[args, &["--json"]].concat());
+        assert_eq!((said.code, &said.json()["error"]["code"]), (8, &json!("not_found")), "{args:?} {said:#?}");
+        assert!(said.stderr.starts_with("error: "), "{said:#?}");
+    }
+}
+
+#[test]
+fn a_wrong_file_or_command_line_exits_2() {
+    let world = World::new("version: 1\nname: notes\nmodle: demo/any\n", READS);
+    let said = world.agentd(&["run", "agent.yaml", "go", "--json"]);
+    assert_eq!((said.code, &said.json()["error"]["code"]), (2, &json!("invalid_file")), "{said:#?}");
+    assert!(said.stderr.contains("agent.yaml:3:1: "), "{said:#?}");
+
+    let world = World::new(AGENT, READS);
+    let model = world.agentd(&["run", "agent.yaml", "go", "--model", "nobody/any", "--json"]);
+    assert_eq!((model.code, &model.json()["error"]["code"]), (2, &json!("unknown_model")), "{model:#?}");
+    let flag = world.agentd(&["run", "agent.yaml", "go", "--no-such-flag", "--json"]);
+    assert_eq!((flag.code, &flag.json()["error"]["code"]), (2, &json!("usage")), "{flag:#?}");
+    let nothing = world.agentd(&["run", "agent.yaml"]);
+    assert_eq!(nothing.code, 2, "no prompt: {nothing:#?}");
+    assert_eq!(world.agentd(&["runs", "--json"]).json(), json!({"runs": []}), "nothing of this started a run");
+}
+
+#[test]
+fn check_tells_everything_that_is_wrong() {
+    let world = World::new(AGENT, READS);
+    let good = world.agentd(&["check", "agent.yaml"]);
+    assert_eq!((good.code, good.stdout.as_str(), good.stderr.as_str()), (0, "agent.yaml: ok\n", ""), "{good:#?}");
+
+    world.write("bad.yaml", "version: 1\nname: Bad Name\nmodle: demo/any\n");
+    world.write("lost.yaml", "version: 1\nname: lost\nmodel: nobody/any\n");
+    let bad = world.agentd(&["check", "agent.yaml", "bad.yaml", "lost.yaml", "none.yaml"]);
+    assert_eq!((bad.code, bad.stdout.as_str()), (2, "agent.yaml: ok\n"), "{bad:#?}");
+    insta::assert_snapshot!(bad.stderr);
+    let json = world.agentd(&["check", "bad.yaml", "--json"]);
+    assert_eq!(json.code, 2);
+    insta::assert_json_snapshot!(json.json());
+    assert!(!world.path("home").exists(), "check starts nothing");
+}
+
+#[test]
+fn a_held_store_exits_9_and_names_the_process() {
+    let world = World::new(AGENT, "answers: [{delay: 120s, text: late}]");
+    let mut running = Running::start(world.command(&["run", "agent.yaml", "go", "--stream-json"]));
+    running.until("model_asked");
+    let said = world.agentd(&["runs", "--json"]);
+    assert_eq!((said.code, &said.json()["error"]["code"]), (9, &json!("store_locked")), "{said:#?}");
+    let pid = running.child.id();
+    assert!(said.stderr.contains(&format!("process {pid}")) && said.stderr.contains(&format!("kill {pid}")), "{said:#?}");
+    running.signal(Signal::TERM);
+    let (code, stderr) = running.end();
+    assert_eq!(code, 143, "{stderr}");
+}
+
+#[test]
+fn ctrl_c_lets_the_run_go_and_it_can_be_resumed() {
+    let world = World::new(AGENT, "answers: [{delay: 120s, text: late}]");
+    let mut running = Running::start(world.command(&["run", "agent.yaml", "go", "--stream-json"]));
+    running.until("model_asked");
+    running.signal(Signal::INT);
+    let (code, stderr) = running.end();
+    assert_eq!(code, 130, "{stderr}");
+    let id = run_id(&stderr);
+    assert!(stderr.ends_with(&format!("resume with: agentd resume {id}\n")), "{stderr}");
+    let listed = world.agentd(&["runs", "ls", "--json"]).json();
+    assert_eq!(listed["runs"][0]["status"], "interrupted");
+
+    world.write("script.yaml", "version: 1\nanswers: [{text: in time}]\n");
+    let resumed = world.agentd(&["resume", id]);
+    assert_eq!((resumed.code, resumed.stdout.as_str()), (0, "in time\n"), "{resumed:#?}");
+}
+
+#[test]
+fn the_second_ctrl_c_does_not_wait_for_a_tool() {
+    let world = World::slow("put");
+    let mut running = Running::start(world.command(&["run", "agent.yaml", "go", "--yes", "--stream-json"]));
+    running.until("tool_started");
+    running.signal(Signal::INT);
+    running.hears("stopping");
+    running.signal(Signal::INT);
+    let (code, stderr) = running.end();
+    assert_eq!(code, 130, "{stderr}");
+    let shown = world.show();
+    let last = shown["entries"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["type"], &last["data"]["call"]), (&json!("call_lost"), &json!("t1c1")), "{shown:#}");
+}
+
+#[test]
+fn resume_all_takes_up_what_was_interrupted() {
+    let world = World::new(AGENT, "answers: [{delay: 120s, text: late}]");
+    for _ in 0..2 {
+        let mut running = Running::start(world.command(&["run", "agent.yaml", "go", "--stream-json"]));
+        running.until("model_asked");
+        running.child.kill().unwrap();
+        running.child.wait().unwrap();
+    }
+    world.write("script.yaml", "version: 1\nanswers: [{text: in time}]\n");
+    let said = world.agentd(&["resume", "--all", "--json"]);
+    assert_eq!(said.code, 0, "{said:#?}");
+    let runs = said.json()["runs"].clone();
+    let outputs: Vec<&Value> = runs.as_array().unwrap().iter().map(|run| &run["output"]).collect();
+    assert_eq!(outputs, ["in time", "in time"]);
+    assert_eq!(world.agentd(&["resume", "--all", "--json"]).json(), json!({"runs": []}));
+}
+
+#[test]
+fn a_provider_that_cannot_be_reached_exits_4() {
+    let world = World::new(AGENT, "answers: [{fail: {status: 429, retry_after: 600s}}]");
+    let said = world.agentd(&["run", "agent.yaml", "go", "--no-wait", "--json"]);
+    assert_eq!((said.code, &said.json()["waiting"][0]["code"]), (4, &json!("rate_limited")), "{said:#?}");
+    assert!(said.stderr.contains("waits for provider"), "{said:#?}");
+
+    world.write("script.yaml", "version: 1\nanswers: [{fail: {status: 401}}]\n");
+    let refused = world.agentd(&["run", "agent.yaml", "go", "--json"]);
+    assert_eq!((refused.code, &refused.json()["waiting"][0]["code"]), (4, &json!("credential")), "{refused:#?}");
+    world.write("script.yaml", "version: 1\nanswers: [{text: at last}]\n");
+    assert_eq!(world.agentd(&["resume", "@last"]).stdout, "at last\n");
+}
+
+#[test]
+fn a_limit_exits_6_and_a_higher_one_goes_on() {
+    let world = World::new(AGENT, READS);
+    let said = world.agentd(&["run", "agent.yaml", "go", "--max-turns", "1", "--json"]);
+    assert_eq!((said.code, &said.json()["error"]["code"]), (6, &json!("exhausted_turns")), "{said:#?}");
+    assert!(said.stderr.contains("--max-turns"), "{said:#?}");
+    assert_eq!(world.agentd(&["resume", "@last"]).code, 2, "without a higher limit");
+    let resumed = world.agentd(&["resume", "@last", "--max-turns", "5"]);
+    assert_eq!((resumed.code, resumed.stdout.as_str()), (0, "It says hello.\n"), "{resumed:#?}");
+}
+
+#[test]
+fn an_output_that_does_not_fit_exits_7() {
+    let agent = format!("{AGENT}output: {{type: object, properties: {{n: {{type: integer}}}}, required: [n]}}\n");
+    let world = World::new(&agent, "answers: [{text: no number, repeat: true}]");
+    let said = world.agentd(&["run", "agent.yaml", "go", "--json"]);
+    assert_eq!((said.code, &said.json()["error"]["code"]), (7, &json!("output_mismatch")), "{said:#?}");
+
+    world.write("script.yaml", "version: 1\nanswers: [{text: '{\"n\": 7}'}]\n");
+    let typed = world.agentd(&["run", "agent.yaml", "go"]);
+    assert_eq!((typed.code, typed.stdout.as_str()), (0, "{\"n\": 7}\n"), "{typed:#?}");
+}
+
+#[test]
+fn a_required_server_that_does_not_start_exits_5() {
+    let agent = "version: 1\nname: notes\nmodel: demo/any\nservers: {gone: {command: /nonexistent/server}}\n";
+    let world = World::new(agent, READS);
+    let said = world.agentd(&["run", "agent.yaml", "go", "--json"]);
+    assert_eq!((said.code, &said.json()["error"]["code"]), (5, &json!("tools")), "{said:#?}");
+    let id = run_id(&said.stderr);
+    assert_eq!(said.json()["run"], id);
+    assert!(said.stderr.ends_with(&format!("resume with: agentd resume {id}\n")), "{said:#?}");
+}
+
+#[test]
+fn a_cancelled_run_stays_cancelled() {
+    let world = World::new(AGENT, WRITES);
+    assert_eq!(world.agentd(&["run", "agent.yaml", "go"]).code, 3);
+    let said = world.agentd(&["cancel", "@last", "--json"]);
+    assert_eq!((said.code, &said.json()["status"]), (0, &json!("cancelled")), "{said:#?}");
+    assert_eq!(world.agentd(&["resume", "@last"]).code, 2);
+    assert_eq!(world.agentd(&["cancel", "@last"]).code, 2);
+}
+
+#[test]
+fn a_doubt_is_resolved_by_a_person() {
+    let world = World::slow("wipe");
+    let mut running = Running::start(world.command(&["run", "agent.yaml", "go", "--yes", "--stream-json"]));
+    running.until("tool_started");
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+    let asked = world.agentd(&["resume", "@last", "--json"]);
+    assert_eq!((asked.code, &asked.json()["waiting"][0]["kind"]), (3, &json!("doubt")), "{asked:#?}");
+    let resolved = world.agentd(&["resolve", "@last", "t1c1", "--happened", "\"wiped\""]);
+    assert_eq!(resolved.code, 0, "{resolved:#?}");
+    let resumed = world.agentd(&["resume", "@last"]);
+    assert_eq!((resumed.code, resumed.stdout.as_str()), (0, "done\n"), "{resumed:#?}");
+}
+
+#[test]
+fn a_done_run_goes_on_with_a_prompt() {
+    let world = World::new(AGENT, "answers: [{text: first}, {text: second}]");
+    assert_eq!(world.agentd(&["run", "agent.yaml", "go"]).stdout, "first\n");
+    assert_eq!(world.agentd(&["resume", "@last"]).code, 2);
+    assert_eq!(world.agentd(&["resume", "@last", "and now?"]).stdout, "second\n");
+}
+
+#[test]
+fn typed_input_is_read_from_pairs() {
+    let agent = "
+version: 1
+name: typed
+model: demo/any
+instructions: Sort {{ input.count }} tickets of {{ input.product }}.
+input: {type: object, properties: {count: {type: integer}, product: {type: string}}, required: [count, product]}
+";
+    let world = World::new(agent, "answers: [{text: sorted}]");
+    let said = world.agentd(&["run", "agent.yaml", "--input", "count=7", "--input", "product=12"]);
+    assert_eq!((said.code, said.stdout.as_str()), (0, "sorted\n"), "{said:#?}");
+    assert_eq!(world.show()["entries"][0]["data"]["instructions"], "Sort 7 tickets of 12.");
+    let wrong = world.agentd(&["run", "agent.yaml", "--input", "count=many", "--input", "product=12"]);
+    assert_eq!(wrong.code, 2, "{wrong:#?}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let world = World::new(AGENT, READS);
+    let mut command = world.command(&["run", "agent.yaml", "go", "--stream-json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{stderr}");
+    assert_eq!(world.show()["status"], "done");
+}
+
+#[test]
+fn runs_are_listed_and_told() {
+    let world = World::new(AGENT, READS);
+    let id = run_id(&world.agentd(&["run", "agent.yaml", "go"]).stderr).to_owned();
+    let listed = world.agentd(&["runs"]);
+    let row = listed.stdout.lines().nth(1).unwrap();
+    let short = row.split_whitespace().next().unwrap();
+    assert!(id.starts_with(short) && row.contains("done") && row.contains("notes"), "{listed:#?}");
+    let shown = world.agentd(&["runs", "show", short]);
+    assert_eq!(shown.code, 0);
+    for told in ["started", "files.read {\"path\":\"a.txt\"}", "turn 2: final answer", "done"] {
+        assert!(shown.stdout.contains(told), "{told:?} is missing: {}", shown.stdout);
+    }
+}
+
+#[test]
+fn the_version_is_told() {
+    let world = World::new(AGENT, READS);
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(world.agentd(&["version"]).stdout, format!("agentd {version}\n"));
+    assert_eq!(world.agentd(&["version", "--json"]).json()["version"], version);
+    assert_eq!(world.agentd(&["--version"]).stdout, format!("agentd {version}\n"));
+}

@@ -1,0 +1,182 @@
+//! The program at a terminal: progress, questions, and what never gets through.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    os::fd::OwnedFd,
+    process::{Child, Command, Stdio},
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    process::{Pid, Signal, kill_process},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
+use tempfile::TempDir;
+
+/// The program with stdin and stderr at a terminal of ours, and stdout in a pipe.
+struct Terminal {
+    child: Child,
+    ours: File,
+    /// All that it showed so far.
+    seen: String,
+}
+
+impl Terminal {
+    fn start(mut command: Command) -> Self {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap();
+        let open = || -> OwnedFd { rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap() };
+        command.env("TERM", "xterm").env("NO_COLOR", "1");
+        let child = command.stdin(open()).stderr(open()).stdout(Stdio::piped()).spawn().unwrap();
+        // The command keeps its ends of the terminal open, which would hide that the program has ended.
+        drop(command);
+        Terminal { child, ours: File::from(ours), seen: String::new() }
+    }
+
+    /// Reads on until this is shown.
+    fn until(&mut self, text: &str) {
+        let mut bytes = [0; 4096];
+        let from = self.seen.len();
+        while !self.seen[from..].contains(text) {
+            let read = self.ours.read(&mut bytes).unwrap_or(0);
+            assert!(read > 0, "the program ended before it showed {text:?}: {}", self.seen);
+            self.seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+    }
+
+    fn types(&mut self, line: &str) {
+        self.ours.write_all(line.as_bytes()).unwrap();
+        self.ours.write_all(b"\n").unwrap();
+    }
+
+    /// Exit code, stdout, and all that the terminal showed.
+    fn end(mut self) -> (i32, String, String) {
+        let mut bytes = [0; 4096];
+        // The read fails when nobody has the other end any more.
+        while let Ok(read) = self.ours.read(&mut bytes)
+            && read > 0
+        {
+            self.seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+        let mut stdout = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        (self.child.wait().unwrap().code().unwrap(), stdout, self.seen)
+    }
+}
+
+fn world(script: &str) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    fs::create_dir(dir.path().join("notes")).unwrap();
+    write("notes/a.txt", "hello\n");
+    write("agent.yaml", "version: 1\nname: notes\nmodel: demo/any\nservers: {files: {builtin: files, root: ./notes}}\n");
+    write("agentd.yaml", "version: 1\nproviders: {demo: {dialect: scripted, script: ./script.yaml}}\n");
+    write("script.yaml", &format!("version: 1\n{script}"));
+    dir
+}
+
+fn agentd(dir: &TempDir, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agentd"));
+    command.args(args).current_dir(dir.path()).env("AGENTD_HOME", dir.path().join("home"));
+    command.env_remove("AGENTD_CONFIG").env_remove("AGENTD_LOG");
+    command
+}
+
+const WRITES: &str = "
+answers:
+  - {calls: [{name: files__write, arguments: {path: b.txt, text: new}}], usage: {input: 1000, output: 20}}
+  - either:
+      - {when: {error: true}, text: I was not allowed to.}
+      - {text: Written.}
+";
+
+#[test]
+fn a_call_is_asked_about_at_once() {
+    let dir = world(WRITES);
+    let mut terminal = Terminal::start(agentd(&dir, &["run", "agent.yaml", "go"]));
+    terminal.until("[l]ater:");
+    for shown in ["? files.write", "t1c1", "needs approval", "\"path\": \"b.txt\"", "\"text\": \"new\""] {
+        assert!(terminal.seen.contains(shown), "{shown:?} is missing: {}", terminal.seen);
+    }
+    terminal.types("maybe");
+    terminal.until("[l]ater:");
+    assert!(!dir.path().join("notes/b.txt").exists());
+    terminal.types("once");
+    let (code, stdout, seen) = terminal.end();
+    assert_eq!((code, stdout.as_str()), (0, "Written.\n"), "{seen}");
+    assert_eq!(fs::read_to_string(dir.path().join("notes/b.txt")).unwrap(), "new");
+    for shown in ["a script and no model", "turn 1: 1 call", "✓ files.write", "done · 2 turns · 1 call · 0 repairs · 1,020 tokens"] {
+        assert!(seen.contains(shown), "{shown:?} is missing: {seen}");
+    }
+}
+
+#[test]
+fn a_refusal_reaches_the_model_with_its_reason() {
+    let dir = world(WRITES);
+    let mut terminal = Terminal::start(agentd(&dir, &["run", "agent.yaml", "go"]));
+    terminal.until("[l]ater:");
+    terminal.types("d not in there");
+    let (code, stdout, seen) = terminal.end();
+    assert_eq!((code, stdout.as_str()), (0, "I was not allowed to.\n"), "{seen}");
+    assert!(seen.contains("not in there"), "{seen}");
+}
+
+#[test]
+fn what_is_put_off_stays_parked() {
+    let dir = world(WRITES);
+    let mut terminal = Terminal::start(agentd(&dir, &["run", "agent.yaml", "go"]));
+    terminal.until("[l]ater:");
+    terminal.types("l");
+    let (code, stdout, seen) = terminal.end();
+    assert_eq!((code, stdout.as_str()), (3, ""), "{seen}");
+    assert!(seen.contains("resume with: agentd resume"), "{seen}");
+
+    let mut terminal = Terminal::start(agentd(&dir, &["resume", "@last"]));
+    terminal.until("[l]ater:");
+    terminal.types("y");
+    assert_eq!(terminal.end().1, "Written.\n");
+}
+
+#[test]
+fn ctrl_c_at_a_question_lets_the_run_go() {
+    let dir = world(WRITES);
+    let mut terminal = Terminal::start(agentd(&dir, &["run", "agent.yaml", "go"]));
+    terminal.until("[l]ater:");
+    kill_process(Pid::from_child(&terminal.child), Signal::INT).unwrap();
+    let (code, _, seen) = terminal.end();
+    assert_eq!(code, 130, "{seen}");
+    assert!(seen.contains("resume with: agentd resume"), "{seen}");
+}
+
+#[test]
+fn nobody_is_asked_when_a_machine_reads() {
+    let dir = world(WRITES);
+    for format in ["--json", "--stream-json"] {
+        let terminal = Terminal::start(agentd(&dir, &["run", "agent.yaml", "go", format]));
+        let (code, _, seen) = terminal.end();
+        assert_eq!(code, 3, "{seen}");
+        assert!(!seen.contains("[l]ater"), "{seen}");
+    }
+}
+
+#[test]
+fn what_others_say_never_reaches_the_terminal_raw() {
+    let dir = world(
+        "
+answers:
+  - {calls: [{name: \"x\\e[2Jy\\u202E\", arguments: {}}]}
+  - {calls: [{name: files__read, arguments: {path: \"gone\\e[2J\\u200B\"}}]}
+  - {text: \"all\\e[2J gone\"}
+",
+    );
+    let terminal = Terminal::start(agentd(&dir, &["run", "agent.yaml", "go"]));
+    let (code, stdout, seen) = terminal.end();
+    assert_eq!((code, stdout.as_str()), (0, "all\u{1b}[2J gone\n"), "a pipe gets the output as it is: {seen}");
+    for raw in ["\u{1b}[2J", "\u{202e}", "\u{200b}"] {
+        assert!(!seen.contains(raw), "{seen:?}");
+    }
+    assert!(seen.contains("x\\u{1b}[2Jy\\u{202e}"), "{seen:?}");
+}
