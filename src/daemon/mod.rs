@@ -34,7 +34,7 @@ use crate::{
         CallRecord, CallState, Claimed, Decision, Entry, Event, InputGiven, Limits, LimitsChanged, Misfit, Resolution,
         Run, RunId, Started, Status, Wait,
     },
-    store::{self, Head, InboxId, Memory, Store, sled::{self, Sled}},
+    store::{self, Head, InboxId, Memory, Store},
 };
 
 pub use report::Report;
@@ -172,7 +172,7 @@ impl Daemon {
             settings::Store::Memory => Arc::new(Memory::new()),
             settings::Store::Sled { path } => {
                 let path = path.clone().unwrap_or_else(|| home.join("journal").join("00"));
-                Arc::new(Sled::open(&path, sled::Options::default())?)
+                Arc::new(store::sled::Sled::open(&path, store::sled::Options::default())?)
             }
         };
         Ok(Daemon {

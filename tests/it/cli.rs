@@ -53,7 +53,7 @@ answers:
 /// Writes a note and then answers.
 const WRITES: &str = "
 answers:
-  - {calls: [{name: files__write, arguments: {path: b.txt, text: new}}]}
+  - {calls: [{name: files__write, arguments: {path: b.txt, content: new}}]}
   - either:
       - {when: {error: true}, text: I was not allowed to.}
       - {text: Written.}
@@ -467,7 +467,7 @@ input: {type: object, properties: {count: {type: integer}, product: {type: strin
     let world = World::new(agent, "answers: [{text: sorted}]");
     let said = world.agentd(&["run", "agent.yaml", "--input", "count=7", "--input", "product=12"]);
     assert_eq!((said.code, said.stdout.as_str()), (0, "sorted\n"), "{said:#?}");
-    assert_eq!(world.show()["entries"][0]["data"]["instructions"], "Sort 7 tickets of 12.");
+    assert_eq!(world.show()["entries"][0]["data"]["instructions"]["text"], "Sort 7 tickets of 12.");
     let wrong = world.agentd(&["run", "agent.yaml", "--input", "count=many", "--input", "product=12"]);
     assert_eq!(wrong.code, 2, "{wrong:#?}");
 }

@@ -87,7 +87,7 @@ fn agentd(dir: &TempDir, args: &[&str]) -> Command {
 
 const WRITES: &str = "
 answers:
-  - {calls: [{name: files__write, arguments: {path: b.txt, text: new}}], usage: {input: 1000, output: 20}}
+  - {calls: [{name: files__write, arguments: {path: b.txt, content: new}}], usage: {input: 1000, output: 20}}
   - either:
       - {when: {error: true}, text: I was not allowed to.}
       - {text: Written.}
