@@ -22,7 +22,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::chat::{AnswerPart, CallId, ToolName};
+use crate::chat::{AnswerPart, CallId, Finish, ToolName};
 
 pub use event::*;
 pub use id::{NanoDollars, RunId, Time};
@@ -61,7 +61,8 @@ pub struct Run {
     /// Final answers refused since the last input.
     output_rejections: u32,
     output_rejection: Option<OutputRejected>,
-    cancelled: bool,
+    /// The entry that asked to cancel, until the cancel is over.
+    cancelled: Option<u64>,
     wait: Option<Waiting>,
     end: Option<End>,
     policies: Vec<PolicyGiven>,
@@ -76,6 +77,8 @@ pub struct Run {
 
 #[derive(Debug, Clone)]
 struct Asking {
+    turn: u32,
+    purpose: Purpose,
     attempt: u32,
     endpoint: String,
     live: bool,
@@ -104,7 +107,7 @@ impl Run {
     /// Takes in what happened.
     ///
     /// # Errors
-    /// When the event does not fit; the run is then unchanged in all that matters and must not be driven further.
+    /// When the event does not fit; the run is then unchanged.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), Misfit> {
         let misfit = |reason: String| Misfit { index: entry.index, reason };
         if entry.index != self.length {
@@ -113,7 +116,9 @@ impl Run {
         if self.started.is_none() != matches!(entry.event, Event::Started(_)) {
             return Err(misfit("a run starts once, with its first entry".to_owned()));
         }
-        let active = self.counts_as_active() && !matches!(entry.event, Event::Claimed(_));
+        // Before a claim and before a fork nobody drove the run.
+        let driven = !matches!(entry.event, Event::Claimed(_) | Event::Forked(_));
+        let active = driven && self.counts_as_active();
         self.take(entry).map_err(misfit)?;
         if active {
             self.tally.active += entry.at.since(self.now);
@@ -238,12 +243,13 @@ impl Run {
 
     /// Whether the time until the next entry counts as driven.
     fn counts_as_active(&self) -> bool {
-        let waits = || {
-            self.open_calls()
-                .iter()
-                .any(|call| call.undecided() || matches!(call.state, CallState::Lost(_) | CallState::Paused(_)))
+        let waits = |call: &CallRecord| match &call.state {
+            CallState::Lost(_) => call.on_doubt() == OnDoubt::Ask,
+            CallState::Paused(_) => true,
+            _ => call.undecided(),
         };
-        self.started.is_some() && self.end.is_none() && self.wait.is_none() && (self.in_flight() || !waits())
+        let idle = || self.wait.is_some() || self.open_calls().iter().any(waits);
+        self.started.is_some() && self.end.is_none() && (self.in_flight() || !idle())
     }
 
     fn take(&mut self, entry: &Entry) -> Result<(), String> {
@@ -254,13 +260,14 @@ impl Run {
             }
             Event::Claimed(claimed) => self.claim(claimed.epoch)?,
             Event::InputGiven(given) => self.input(entry.index, given),
-            Event::ToolsListed(listed) => self.tools = Some(listed.clone()),
-            Event::ModelAsked(asked) => {
-                self.going_on()?;
-                self.tally.attempts += 1;
-                self.asking = Some(Asking { attempt: asked.attempt, endpoint: asked.endpoint.clone(), live: true });
+            Event::ToolsListed(listed) => {
+                expect(self.tools.is_none(), "the tools are frozen")?;
+                self.tools = Some(listed.clone());
             }
+            Event::ModelAsked(asked) => self.ask(asked)?,
             Event::AttemptFailed(failed) => {
+                let asked = self.asking.as_ref().is_some_and(|asking| asking.attempt == failed.attempt);
+                expect(asked, "no such request is in flight")?;
                 self.asking = None;
                 self.spend(failed.usage.as_ref(), failed.cost, failed.usage.is_some());
             }
@@ -273,19 +280,27 @@ impl Run {
             Event::ToolStarted(started) => self.sent(started)?,
             Event::ToolFinished(finished) => {
                 let call = self.open(finished.call)?;
-                expect(matches!(call.state, CallState::Started(_) | CallState::Paused(_)), "the call was not sent")?;
+                let (CallState::Started(sent) | CallState::Paused(sent)) = &call.state else {
+                    return Err("the call was not sent".to_owned());
+                };
                 expect(call.attempts == finished.attempt, "another attempt of the call was sent")?;
-                call.state = CallState::Finished(Box::new(Finished {
-                    content: finished.content.clone(),
-                    structured: finished.structured.clone(),
-                    is_error: finished.is_error,
-                }));
+                // A repeat that never went out says nothing about the sending that was lost before it.
+                let still_lost = !finished.sent && call.attempts > 1 && doubt_key(call).is_some();
+                call.state = match still_lost {
+                    true => CallState::Lost(sent.clone()),
+                    false => CallState::Finished(Box::new(Finished {
+                        content: finished.content.clone(),
+                        structured: finished.structured.clone(),
+                        is_error: finished.is_error,
+                    })),
+                };
             }
             Event::CallLost(lost) => {
                 let call = self.open(lost.call)?;
                 let (CallState::Started(sent) | CallState::Paused(sent)) = &call.state else {
                     return Err("the call was not sent".to_owned());
                 };
+                expect(call.attempts == lost.attempt, "another attempt of the call was sent")?;
                 call.state = CallState::Lost(sent.clone());
             }
             Event::DoubtResolved(resolved) => self.resolve(resolved)?,
@@ -297,11 +312,11 @@ impl Run {
             Event::ApprovalAsked(asked) => {
                 let call = self.open(asked.call)?;
                 expect(matches!(call.state, CallState::Ready), "the call was decided already")?;
+                expect(!call.undecided(), "the question stands already")?;
                 call.asked = Some(asked.clone());
                 call.allowed = false;
             }
             Event::ApprovalGiven(given) => {
-                self.note_inbox(given.inbox.as_deref());
                 let call = self.open(given.call)?;
                 expect(call.undecided(), "nobody asked about the call")?;
                 match &given.decision {
@@ -315,13 +330,14 @@ impl Run {
                         call.state = CallState::Rejected(Rejection::Denied(text));
                     }
                 }
+                self.note_inbox(given.inbox.as_deref());
             }
             Event::PolicyGiven(policy) => self.policies.push(policy.clone()),
             Event::CancelAsked(asked) => {
                 self.note_inbox(asked.inbox.as_deref());
                 if matches!(self.end, None | Some(End::Exhausted { .. })) {
                     self.end = None;
-                    self.cancelled = true;
+                    self.cancelled = Some(entry.index);
                 }
             }
             Event::LimitsChanged(changed) => {
@@ -335,15 +351,17 @@ impl Run {
                 self.going_on()?;
                 self.wait = Some(waiting.clone());
             }
-            Event::Woken(_) => self.wait = None,
+            Event::Woken(woken) => {
+                // The timer may have been set for something else.
+                let now = entry.at.max(self.now);
+                let due = |wait: &Waiting| wait.until.is_some_and(|until| until <= now);
+                if woken.by != "timer" || self.wait.as_ref().is_some_and(due) {
+                    self.wait = None;
+                }
+            }
             Event::OutputRejected(rejected) => {
                 self.going_on()?;
-                self.output_rejections += 1;
-                self.output_rejection = Some(rejected.clone());
-                // A rejected call tells the model by its result; text needs a word of ours.
-                if self.open_calls().is_empty() {
-                    self.items.push(Item::Notice(rejected.diagnosis.as_str().into()));
-                }
+                self.refuse(rejected)?;
             }
             Event::Compacted(compacted) => {
                 self.elided.extend(&compacted.elided);
@@ -360,14 +378,19 @@ impl Run {
                 }
                 self.tools = None;
             }
-            Event::Forked(_) => self.interrupt(),
+            Event::Forked(_) => {
+                // The copy is another run, whose epochs begin anew.
+                self.epoch = 0;
+                self.interrupt();
+            }
             Event::Noted(noted) => self.note_inbox(noted.inbox.as_deref()),
             Event::Ended(ended) => {
                 self.going_on()?;
+                expect(!self.in_flight(), "something is still in flight")?;
+                self.end = Some(ended.end.clone());
                 if ended.end == End::Cancelled {
                     self.abandon();
                 }
-                self.end = Some(ended.end.clone());
             }
         }
         Ok(())
@@ -395,65 +418,68 @@ impl Run {
 
     /// The calls of a cancelled run get their last word, so that a later input finds every call answered.
     fn abandon(&mut self) {
-        let unknown: Vec<_> = self
-            .open_calls()
-            .iter()
-            .filter(|call| matches!(call.state, CallState::Lost(_) | CallState::Again(_)))
-            .filter_map(doubt_key)
-            .collect();
-        self.doubted.extend(unknown);
+        let mut unknown = Vec::new();
         for call in self.open_calls_mut().iter_mut().filter(|call| !call.state.settled()) {
             call.state = match call.state {
-                CallState::Lost(_) | CallState::Again(_) => CallState::Unknown,
-                _ => CallState::NotSent,
+                CallState::Ready => CallState::NotSent,
+                _ => {
+                    unknown.extend(doubt_key(call));
+                    CallState::Unknown
+                }
             };
         }
+        self.doubted.extend(unknown);
+        // What was said after the cancel goes on from here.
+        if matches!(self.items.last(), Some(Item::Input { index, .. }) if Some(*index) > self.cancelled) {
+            self.end = None;
+        }
+        self.cancelled = None;
     }
 
     fn input(&mut self, index: u64, given: &InputGiven) {
         self.note_inbox(given.inbox.as_deref());
         self.items.push(Item::Input { index, parts: given.parts.clone() });
         self.end = None;
-        self.cancelled = false;
         self.wait = None;
         self.output_rejections = 0;
         self.output_rejection = None;
     }
 
+    fn ask(&mut self, asked: &ModelAsked) -> Result<(), String> {
+        self.going_on()?;
+        expect(self.cancelled.is_none(), "the run is being cancelled")?;
+        expect(self.asking.is_none(), "a request is in flight already")?;
+        expect(self.open_calls().iter().all(|call| call.state.settled()), "earlier calls are still open")?;
+        expect(u64::from(asked.attempt) == self.tally.attempts + 1, "an attempt was skipped")?;
+        expect(asked.turn == self.turn.max(1) || asked.turn == self.turn + 1, "a turn was skipped")?;
+        self.tally.attempts += 1;
+        self.asking = Some(Asking {
+            turn: asked.turn,
+            purpose: asked.purpose,
+            attempt: asked.attempt,
+            endpoint: asked.endpoint.clone(),
+            live: true,
+        });
+        Ok(())
+    }
+
     fn answered(&mut self, answered: &ModelAnswered) -> Result<(), String> {
         self.going_on()?;
-        expect(self.open_calls().iter().all(|call| call.state.settled()), "earlier calls are still open")?;
+        let asked = |asking: &Asking| {
+            asking.live
+                && (asking.attempt, asking.turn, asking.purpose) == (answered.attempt, answered.turn, answered.purpose)
+        };
+        expect(self.asking.as_ref().is_some_and(asked), "no such request is in flight")?;
+        let calls = self.records(answered)?;
         self.asking = None;
         self.spend(answered.usage.as_ref(), answered.cost, true);
         if answered.purpose == Purpose::Compact {
             return Ok(());
         }
         if answered.turn != self.turn {
-            expect(answered.turn == self.turn + 1, "a turn was skipped")?;
             self.turn = answered.turn;
             self.turn_calls = 0;
             self.tally.turns += 1;
-        }
-        let written = answered.parts.iter().filter_map(|part| match part {
-            AnswerPart::Call(call) => Some(call),
-            _ => None,
-        });
-        expect(written.clone().count() == answered.calls.len(), "calls and their parts differ in number")?;
-        let calls: Vec<_> = written
-            .zip(&answered.calls)
-            .map(|(written, call)| CallRecord {
-                id: call.id,
-                written: written.clone(),
-                resolved: call.resolved.clone(),
-                edited: None,
-                attempts: 0,
-                asked: None,
-                allowed: false,
-                state: CallState::Ready,
-            })
-            .collect();
-        for (nth, call) in (0..).zip(&calls) {
-            expect(call.id == self.call_id(answered.turn, nth), "a call has the wrong id")?;
         }
         self.turn_calls += calls.len() as u32;
         let repairs = calls.iter().filter_map(|call| call.resolved.as_ref()).map(|call| call.repairs.len() as u64);
@@ -463,6 +489,7 @@ impl Run {
             parts: answered.parts.clone(),
             calls,
             output: answered.output.clone(),
+            refused: false,
         });
         // Input that came while the model answered stands behind the answer that has not seen it.
         let unseen = |item: &Item| matches!(item, Item::Input { index, .. } if *index >= answered.seen);
@@ -471,8 +498,58 @@ impl Run {
         Ok(())
     }
 
+    /// The calls of an answer, as they begin.
+    fn records(&self, answered: &ModelAnswered) -> Result<Vec<CallRecord>, String> {
+        let written: Vec<_> = answered
+            .parts
+            .iter()
+            .filter_map(|part| match part {
+                AnswerPart::Call(call) => Some(call),
+                _ => None,
+            })
+            .collect();
+        expect(written.len() == answered.calls.len(), "calls and their parts differ in number")?;
+        let cut = answered.finish == Finish::Length || written.iter().any(|call| !call.complete);
+        (0..)
+            .zip(written.into_iter().zip(&answered.calls))
+            .map(|(nth, (written, call))| {
+                expect(call.id == self.call_id(answered.turn, nth), "a call has the wrong id")?;
+                expect(!cut || call.resolved.is_none(), "no call of an answer that was cut can be valid")?;
+                Ok(CallRecord {
+                    id: call.id,
+                    written: written.clone(),
+                    resolved: call.resolved.clone(),
+                    edited: None,
+                    attempts: 0,
+                    asked: None,
+                    allowed: false,
+                    state: CallState::Ready,
+                })
+            })
+            .collect()
+    }
+
+    fn refuse(&mut self, rejected: &OutputRejected) -> Result<(), String> {
+        let newest = self.items.iter_mut().enumerate().rev().find_map(|(place, item)| match item {
+            Item::Answer(answer) => Some((place, answer)),
+            _ => None,
+        });
+        let Some((place, answer)) = newest else { return Err("no model answered yet".to_owned()) };
+        let open = answer.turn == rejected.turn && answer.output.is_none() && !answer.refused;
+        expect(open, "the newest answer is not open to that")?;
+        answer.refused = true;
+        // A rejected call tells the model by its result; text needs a word of ours.
+        if answer.calls.is_empty() {
+            self.items.insert(place + 1, Item::Notice(rejected.diagnosis.as_str().into()));
+        }
+        self.output_rejections += 1;
+        self.output_rejection = Some(rejected.clone());
+        Ok(())
+    }
+
     fn sent(&mut self, started: &ToolStarted) -> Result<(), String> {
         self.going_on()?;
+        expect(self.cancelled.is_none(), "the run is being cancelled")?;
         let call = self.open(started.call)?;
         expect(call.resolved.is_some(), "a call that is not valid cannot be sent")?;
         let again = matches!(call.state, CallState::Lost(_) | CallState::Again(_));
@@ -488,7 +565,6 @@ impl Run {
     }
 
     fn resolve(&mut self, resolved: &DoubtResolved) -> Result<(), String> {
-        self.note_inbox(resolved.inbox.as_deref());
         let call = self.open(resolved.call)?;
         let CallState::Lost(sent) = &call.state else { return Err("the call is in no doubt".to_owned()) };
         call.state = match &resolved.resolution {
@@ -501,6 +577,7 @@ impl Run {
             let key = doubt_key(call);
             self.doubted.extend(key);
         }
+        self.note_inbox(resolved.inbox.as_deref());
         Ok(())
     }
 

@@ -1,11 +1,13 @@
 //! What should be in flight, and what follows from the state by itself.
 
+use std::time::Duration;
+
 use crate::chat::{CallId, Effect};
 
 use super::{
     ApprovalAsked, ApprovalGiven, ApprovalReason, Asking, AttemptFailed, CALL_ATTEMPTS_MAX, CallLost, CallRecord,
     CallRejected, CallState, Decision, DoubtResolved, End, Ended, Event, Limit, OUTPUT_REJECTIONS_MAX, OnDoubt,
-    Purpose, Rejection, Resolution, Run, Sent, Time, Wait, Woken, doubt_key,
+    OutputRejected, Purpose, Rejection, Resolution, Run, Sent, Time, Wait, Waiting, Woken, doubt_key,
     state::{Answer, Item},
 };
 
@@ -30,6 +32,10 @@ impl Want {
     /// Whether nothing is, or is to be, in flight.
     pub fn is_idle(&self) -> bool {
         self.record.is_empty() && !self.list_tools && self.calls.is_empty() && self.ask.is_none()
+    }
+
+    fn look_again_by(&mut self, time: Option<Time>) {
+        self.until = [self.until, time].into_iter().flatten().min();
     }
 }
 
@@ -65,37 +71,52 @@ impl Run {
             return want;
         }
         self.record_interrupted(&mut want);
+        if want.record.is_empty() {
+            self.look(&mut want);
+        }
         if !want.record.is_empty() {
-            return want;
+            return Want { record: want.record, ..Want::default() };
         }
-        if let Some(end) = self.stopping() {
-            if !self.in_flight() {
-                want.record.push(ended(end));
-            }
-            return want;
-        }
-        if !self.settle_calls(&mut want) {
-            self.watch_active(&mut want);
-            return want;
-        }
-        if let Some(wait) = &self.wait {
-            match wait.until {
-                Some(until) if until <= self.now => want.record.push(Event::Woken(Woken { by: "timer".to_owned() })),
-                until => {
-                    want.until = until;
-                    want.waiting.push(Wait::Other(wait.clone()));
-                }
-            }
-            return want;
-        }
-        self.go_on(&mut want);
-        self.watch_active(&mut want);
         want
+    }
+
+    fn look(&self, want: &mut Want) {
+        if self.cancelled.is_some() {
+            return self.stop(End::Cancelled, want);
+        }
+        let settled = self.settle_calls(want);
+        match &self.wait {
+            _ if !want.record.is_empty() => {}
+            Some(wait) => self.hold(wait, want),
+            None if settled => self.go_on(want),
+            None => {}
+        }
+        self.watch_active(want);
+    }
+
+    /// Ends the run as soon as nothing is in flight any more; until then nothing is wanted.
+    fn stop(&self, end: End, want: &mut Want) {
+        *want = Want::default();
+        if !self.in_flight() {
+            want.record.push(ended(end));
+        }
+    }
+
+    /// While the run waits nothing new begins; calls that were sent go on.
+    fn hold(&self, wait: &Waiting, want: &mut Want) {
+        match wait.until {
+            Some(until) if until <= self.now => want.record.push(Event::Woken(Woken { by: "timer".to_owned() })),
+            until => {
+                want.calls.retain(|call| call.started);
+                want.waiting.push(Wait::Other(wait.clone()));
+                want.look_again_by(until);
+            }
+        }
     }
 
     /// What the last owner left in flight will not be answered any more.
     fn record_interrupted(&self, want: &mut Want) {
-        if let Some(Asking { attempt, endpoint, live: false }) = &self.asking {
+        if let Some(Asking { attempt, endpoint, live: false, .. }) = &self.asking {
             want.record.push(Event::AttemptFailed(AttemptFailed {
                 attempt: *attempt,
                 endpoint: endpoint.clone(),
@@ -120,21 +141,18 @@ impl Run {
         }
     }
 
-    /// How the run must end as soon as nothing is in flight any more.
-    fn stopping(&self) -> Option<End> {
-        let active = self.limits.active.is_some_and(|limit| self.tally.active >= limit);
-        match (self.cancelled, active) {
-            (true, _) => Some(End::Cancelled),
-            (false, true) => Some(End::Exhausted { limit: Limit::Active }),
-            (false, false) => None,
-        }
-    }
-
+    /// Nothing more is driven once the active time is used up. What only waits, or is over, needs no time.
     fn watch_active(&self, want: &mut Want) {
         let Some(limit) = self.limits.active else { return };
-        if !want.calls.is_empty() || want.ask.is_some() {
-            let due = self.now.after(limit.saturating_sub(self.tally.active));
-            want.until = Some(want.until.map_or(due, |until| until.min(due)));
+        if want.is_idle() && !self.in_flight() || !want.record.is_empty() {
+            return;
+        }
+        let left = limit.saturating_sub(self.tally.active);
+        if left.is_zero() {
+            self.stop(End::Exhausted { limit: Limit::Active }, want);
+        } else if self.counts_as_active() {
+            // Time is kept in milliseconds: what is left of one lasts it out.
+            want.look_again_by(Some(self.now.after(left.max(Duration::from_millis(1)))));
         }
     }
 
@@ -144,58 +162,62 @@ impl Run {
         if answer.calls.iter().all(|call| call.state.settled()) {
             return true;
         }
+        self.record_rejections(answer, want);
+        if !want.record.is_empty() {
+            return false;
+        }
         let begun = answer.calls.iter().any(|call| call.attempts > 0);
         let valid = answer.calls.iter().filter(|call| !matches!(call.state, CallState::Rejected(_))).count() as u64;
         if !begun && self.limits.tool_calls.is_some_and(|limit| self.tally.tool_calls + valid > limit) {
-            want.record.push(ended(End::Exhausted { limit: Limit::ToolCalls }));
+            self.stop(End::Exhausted { limit: Limit::ToolCalls }, want);
             return false;
         }
-        self.record_verdicts(answer, want);
+        for call in &answer.calls {
+            self.record_question(call, want);
+        }
         if want.record.is_empty() {
             self.admit(answer, want);
         }
         false
     }
 
-    /// Rejections and questions that follow from the answer as a whole.
-    fn record_verdicts(&self, answer: &Answer, want: &mut Want) {
+    /// Rejections that follow from the answer as a whole.
+    fn record_rejections(&self, answer: &Answer, want: &mut Want) {
         let mut behind = None;
         for call in &answer.calls {
-            match (&call.state, &call.resolved) {
-                (CallState::Rejected(Rejection::Invalid(_) | Rejection::Behind(_)), _) => {
+            let reason = match (&call.state, &call.resolved, behind) {
+                (CallState::Rejected(Rejection::Invalid(_) | Rejection::Behind(_) | Rejection::CutAnswer), ..) => {
                     behind = behind.or(Some(call.id));
+                    continue;
                 }
-                (CallState::Ready, None) => {
-                    let reason = Rejection::CutAnswer;
-                    want.record.push(Event::CallRejected(CallRejected { call: call.id, reason }));
+                (CallState::Ready, None, _) => {
+                    behind = behind.or(Some(call.id));
+                    Rejection::CutAnswer
                 }
-                (CallState::Ready, Some(resolved)) => match behind {
-                    Some(first) if resolved.effect != Effect::Read => {
-                        let reason = Rejection::Behind(first);
-                        want.record.push(Event::CallRejected(CallRejected { call: call.id, reason }));
-                    }
-                    _ => self.record_question(call, want),
-                },
-                _ => {}
-            }
+                (CallState::Ready, Some(resolved), Some(first)) if resolved.effect != Effect::Read => {
+                    Rejection::Behind(first)
+                }
+                _ => continue,
+            };
+            want.record.push(Event::CallRejected(CallRejected { call: call.id, reason }));
         }
     }
 
     /// The question that a call needs before it may start, or the answer that its silence stands for.
     fn record_question(&self, call: &CallRecord, want: &mut Want) {
-        let Some(resolved) = &call.resolved else { return };
-        let held = doubt_key(call).is_some_and(|key| self.doubted.contains(&key));
-        let (reason, expire) = match (&resolved.approve, held) {
-            (Some(approve), _) => (approve.reason, approve.expire),
-            (None, true) => (ApprovalReason::HeldRepeat, None),
-            (None, false) => return,
-        };
+        let (CallState::Ready, Some(resolved)) = (&call.state, &call.resolved) else { return };
+        let held = !self.doubted.is_empty() && doubt_key(call).is_some_and(|key| self.doubted.contains(&key));
+        let ask = |reason, expires| Event::ApprovalAsked(ApprovalAsked { call: call.id, reason, expires });
         match &call.asked {
+            None if held => want.record.push(ask(ApprovalReason::HeldRepeat, None)),
+            None => want.record.extend(resolved.approve.as_ref().map(|approve| {
+                let expires = approve.expire.map(|expire| self.now.after(expire));
+                ask(approve.reason, expires)
+            })),
             // A call that was allowed before an identical one fell into doubt is asked about again.
             Some(asked) if call.allowed => {
                 if held && asked.reason != ApprovalReason::HeldRepeat {
-                    let reason = ApprovalReason::HeldRepeat;
-                    want.record.push(Event::ApprovalAsked(ApprovalAsked { call: call.id, reason, expires: None }));
+                    want.record.push(ask(ApprovalReason::HeldRepeat, None));
                 }
             }
             Some(ApprovalAsked { expires: Some(expires), .. }) if *expires <= self.now => {
@@ -211,29 +233,21 @@ impl Run {
             }
             Some(asked) => {
                 want.waiting.push(Wait::Approval(call.id));
-                if let Some(expires) = asked.expires {
-                    want.until = Some(want.until.map_or(expires, |until| until.min(expires)));
-                }
-            }
-            None => {
-                let reason = if held { ApprovalReason::HeldRepeat } else { reason };
-                let expires = if held { None } else { expire.map(|expire| self.now.after(expire)) };
-                want.record.push(Event::ApprovalAsked(ApprovalAsked { call: call.id, reason, expires }));
+                want.look_again_by(asked.expires);
             }
         }
     }
 
-    /// The first group that is not settled: all of it, unless a person's word is missing.
+    /// The first group that is not settled. None of it starts while a person's word is missing; what was sent goes on.
     fn admit(&self, answer: &Answer, want: &mut Want) {
         let valid = answer.calls.iter().filter(|call| !matches!(call.state, CallState::Rejected(_)));
         let Some(group) = groups(valid).into_iter().find(|group| group.iter().any(|call| !call.state.settled())) else {
             return;
         };
-        if group.iter().any(|call| call.undecided()) {
-            return;
-        }
+        let undecided = group.iter().any(|call| call.undecided());
         for call in group {
             match &call.state {
+                CallState::Ready if undecided => {}
                 CallState::Ready => want.calls.push(call_want(call, None)),
                 CallState::Started(_) => {
                     want.calls.push(CallWant { call: call.id, attempt: call.attempts, started: true, after: None })
@@ -244,58 +258,58 @@ impl Run {
                 _ => {}
             }
         }
-        if !want.record.is_empty() {
-            want.calls.clear();
-        }
     }
 
     /// Every call is answered: the next turn, or the end.
     fn go_on(&self, want: &mut Want) {
         let unseen_input = matches!(self.items.last(), Some(Item::Input { .. }));
         let answer = self.answers().next_back().filter(|_| !unseen_input);
-        if let Some(output) = answer.and_then(|answer| answer.output.clone()) {
-            want.record.push(ended(End::Done { output }));
-            return;
+        if let Some(answer) = answer {
+            if let Some(output) = &answer.output {
+                return self.stop(End::Done { output: output.clone() }, want);
+            }
+            if answer.calls.is_empty() && !answer.refused {
+                want.record.push(Event::OutputRejected(OutputRejected {
+                    turn: answer.turn,
+                    diagnosis: "That answer held neither a call nor a final answer.".to_owned(),
+                    code: "empty".to_owned(),
+                }));
+                return;
+            }
         }
         if let Some(rejected) = self.output_rejection.as_ref().filter(|_| !unseen_input)
             && self.output_rejections >= OUTPUT_REJECTIONS_MAX
         {
-            want.record.push(failed(
-                match rejected.code.as_str() {
-                    "mismatch" => "output_mismatch",
-                    _ => "output_unusable",
-                },
-                &format!("the final answer was refused {} times: {}", self.output_rejections, rejected.diagnosis),
-            ));
-            return;
+            let code = match rejected.code.as_str() {
+                "mismatch" => "output_mismatch",
+                _ => "output_unusable",
+            };
+            let refused = self.output_rejections;
+            let message = format!("the final answer was refused {refused} times: {}", rejected.diagnosis);
+            return self.stop(failed(code, &message), want);
         }
-        let misses = self.answers_without_valid_call();
-        let again = answer.is_some() && misses > 0;
-        if again && misses > self.started.as_ref().map_or(0, |started| started.ask_again) {
-            want.record.push(failed("calls_rejected", "the model made no valid call, however often it was asked"));
-            return;
+        let again = answer.is_some_and(Answer::missed);
+        if again && self.misses() > self.started.as_ref().map_or(0, |started| started.ask_again) {
+            let message = "the model made no valid call, however often it was asked";
+            return self.stop(failed("calls_rejected", message), want);
         }
-        let turn = if again { self.turn } else { self.turn + 1 };
+        let next = (if again { self.turn } else { self.turn + 1 }, Purpose::Turn);
+        // A request in flight stays the same one, whatever is said meanwhile.
+        let (turn, purpose) = self.asking.as_ref().map_or(next, |asking| (asking.turn, asking.purpose));
         if let Some(limit) = self.used_up(turn) {
-            want.record.push(ended(End::Exhausted { limit }));
+            self.stop(End::Exhausted { limit }, want);
         } else if self.tools.is_none() {
             want.list_tools = true;
         } else {
-            want.ask = Some(Ask { turn, purpose: Purpose::Turn, force_output: self.output_rejections > 0 });
+            want.ask = Some(Ask { turn, purpose, force_output: self.output_rejections > 0 });
         }
     }
 
-    /// How many of the newest turn's answers, counted from the newest, made calls of which none was valid.
-    fn answers_without_valid_call(&self) -> u32 {
-        let invalid = |call: &CallRecord| {
-            matches!(&call.state, CallState::Rejected(Rejection::Invalid(_) | Rejection::CutAnswer))
-        };
-        self.answers()
-            .rev()
-            .take_while(|answer| {
-                answer.turn == self.turn && !answer.calls.is_empty() && answer.calls.iter().all(invalid)
-            })
-            .count() as u32
+    /// How many of the newest turn's answers, counted from the newest, made calls of which none was valid. Final
+    /// answers that do not fit are counted on their own.
+    fn misses(&self) -> u32 {
+        let missed = self.answers().rev().take_while(|answer| answer.turn == self.turn && answer.missed());
+        missed.filter(|answer| !answer.refused).count() as u32
     }
 
     fn used_up(&self, turn: u32) -> Option<Limit> {
@@ -329,10 +343,7 @@ fn groups<'a>(calls: impl Iterator<Item = &'a CallRecord>) -> Vec<Vec<&'a CallRe
 
 /// What is done about a call whose outcome is unknown.
 fn doubt(call: &CallRecord, sent: &Sent, want: &mut Want) {
-    let Some(resolved) = &call.resolved else { return };
-    let harmless = resolved.repeatable || matches!(resolved.effect, Effect::Read | Effect::Idempotent);
-    let on_doubt = if harmless { OnDoubt::Retry } else { resolved.on_doubt };
-    match on_doubt {
+    match call.on_doubt() {
         OnDoubt::Retry if call.attempts < CALL_ATTEMPTS_MAX => want.calls.push(call_want(call, Some(sent))),
         OnDoubt::Retry | OnDoubt::Tell => want.record.push(Event::DoubtResolved(DoubtResolved {
             call: call.id,
@@ -355,6 +366,6 @@ fn ended(end: End) -> Event {
     Event::Ended(Ended { end })
 }
 
-fn failed(code: &str, message: &str) -> Event {
-    ended(End::Failed { code: code.to_owned(), message: message.to_owned() })
+fn failed(code: &str, message: &str) -> End {
+    End::Failed { code: code.to_owned(), message: message.to_owned() }
 }

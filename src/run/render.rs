@@ -40,10 +40,15 @@ impl Run {
             .map_or(0, |last| last + 1);
         for item in &self.items[covered..] {
             match item {
-                Item::Input { parts, .. } => messages.push(Arc::new(Message::User(parts.clone()))),
+                Item::Input { parts, .. } => messages.push(Arc::new(Message::User(content(parts)))),
                 Item::Notice(text) => messages.push(user(&**text)),
                 Item::Answer(answer) => self.render_answer(answer, &mut messages),
             }
+        }
+        // A conversation begins with a person: when none said anything, the typed input speaks.
+        if !matches!(messages.first().map(|first| &**first), Some(Message::User(_))) {
+            let input = self.started.as_ref().and_then(|started| started.input.clone());
+            messages.insert(0, user(input.unwrap_or_else(|| "Begin.".into())));
         }
         messages
     }
@@ -55,6 +60,7 @@ impl Run {
         let mut calls = answer.calls.iter();
         for part in &answer.parts {
             match part {
+                AnswerPart::Text(text) if text.trim().is_empty() => {}
                 AnswerPart::Text(text) => parts.push(Part::Text(text.clone())),
                 AnswerPart::Reasoning(reasoning) => parts.push(Part::Reasoning(reasoning.clone())),
                 AnswerPart::Opaque(opaque) => parts.push(Part::Opaque(opaque.clone())),
@@ -66,16 +72,17 @@ impl Run {
                             parts.push(Part::Call(rendered));
                         }
                         None => {
+                            let name = clip(&call.written.name, UNREADABLE_BYTES_MAX);
                             let arguments = clip(&call.written.arguments, UNREADABLE_BYTES_MAX);
-                            parts.push(Part::text(format!("[call of {:?} with {arguments:?}]", call.written.name)));
+                            parts.push(Part::text(format!("[call of {name:?} with {arguments:?}]")));
                             notices.push(format!("That call was not executed: {}", self.outcome(call).text));
                         }
                     }
                 }
             }
         }
-        if parts.is_empty() {
-            // Providers refuse an assistant message without content.
+        if !parts.iter().any(|part| matches!(part, Part::Text(_) | Part::Call(_))) {
+            // Providers refuse an assistant message without content, and thoughts go back to their issuer only.
             parts.push(Part::text("(no answer)"));
         }
         messages.push(Arc::new(Message::Assistant(parts)));
@@ -88,12 +95,15 @@ impl Run {
     /// The call as it may go upstream: as resolved, else as written if that is a call of an offered tool.
     fn renderable(&self, call: &CallRecord) -> Option<ToolCall> {
         let id = call.id;
-        let opaque = call.written.opaque.clone();
+        let mut opaque = call.written.opaque.clone();
         if let Some(resolved) = &call.resolved {
-            // What an issuer has signed goes back as it came.
-            let mended = resolved.arguments.as_ref().filter(|_| opaque.is_none());
-            let arguments = mended.unwrap_or(&call.written.arguments).clone();
-            return Some(ToolCall { id, name: resolved.name.clone(), arguments, opaque });
+            let mut arguments = &call.written.arguments;
+            if let Some(mended) = &resolved.arguments {
+                // What an issuer has signed goes back as it came, unless it is no JSON object at all.
+                opaque = opaque.filter(|_| is_object(arguments));
+                arguments = if opaque.is_some() { arguments } else { mended };
+            }
+            return Some(ToolCall { id, name: resolved.name.clone(), arguments: arguments.clone(), opaque });
         }
         let name = self.offered(&call.written.name)?;
         (call.written.complete && is_object(&call.written.arguments)).then(|| ToolCall {
@@ -113,14 +123,15 @@ impl Run {
     }
 
     fn result(&self, call: &CallRecord, name: OfferedName) -> ToolResult {
-        let Outcome { text, mut content, is_error } = self.outcome(call);
+        let Outcome { text, content: mut parts, is_error } = self.outcome(call);
         if !text.is_empty() {
-            content.insert(0, Part::text(text));
+            parts.insert(0, Part::text(text));
         }
-        if content.is_empty() {
-            content.push(Part::text("(no content)"));
+        let ran = matches!(call.state, CallState::Finished(_) | CallState::Unknown | CallState::Happened(_));
+        if let Some(edited) = call.edited.as_ref().filter(|_| ran) {
+            parts.insert(0, Part::text(format!("ran with edited arguments: {edited}")));
         }
-        ToolResult { call: call.id, name, content, is_error }
+        ToolResult { call: call.id, name, content: content(&parts), is_error }
     }
 
     /// What the model is told about a call.
@@ -135,7 +146,7 @@ impl Run {
                     is_error: finished.is_error,
                 }
             }
-            CallState::Finished(finished) => self.finished(call, finished),
+            CallState::Finished(finished) => self.finished(finished),
             CallState::Rejected(reason) => error(rejection(reason)),
             CallState::Unknown => error(
                 "The outcome of this call is unknown: it was sent, and the connection was lost before an answer came. \
@@ -160,7 +171,7 @@ impl Run {
         }
     }
 
-    fn finished(&self, call: &CallRecord, finished: &Finished) -> Outcome {
+    fn finished(&self, finished: &Finished) -> Outcome {
         let mut content = finished.content.clone();
         if let Some(structured) = finished.structured.as_ref().filter(|_| content.is_empty()) {
             content.push(Part::Text(structured.clone()));
@@ -175,9 +186,7 @@ impl Run {
                 room = room.saturating_sub(taken);
             }
         }
-        let text =
-            call.edited.as_ref().map(|edited| format!("ran with edited arguments: {edited}")).unwrap_or_default();
-        Outcome { text, content, is_error: finished.is_error }
+        Outcome { text: String::new(), content, is_error: finished.is_error }
     }
 }
 
@@ -203,6 +212,13 @@ fn rejection(reason: &Rejection) -> String {
 
 fn user(text: impl Into<Arc<str>>) -> Arc<Message> {
     Arc::new(Message::User(vec![Part::text(text)]))
+}
+
+/// The parts without blank texts, which providers refuse, as they refuse no parts at all.
+fn content(parts: &[Part]) -> Vec<Part> {
+    let blank = |part: &Part| matches!(part, Part::Text(text) if text.trim().is_empty());
+    let kept: Vec<_> = parts.iter().filter(|part| !blank(part)).cloned().collect();
+    if kept.is_empty() { vec![Part::text("(no content)")] } else { kept }
 }
 
 fn part_bytes(part: &Part) -> usize {

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::chat::{AnswerPart, CallId, Part, Usage, WrittenCall};
+use crate::chat::{AnswerPart, CallId, Effect, Part, Usage, WrittenCall};
 
-use super::{ApprovalAsked, End, NanoDollars, Rejection, Resolved, Time, Waiting};
+use super::{ApprovalAsked, End, NanoDollars, OnDoubt, Rejection, Resolved, Time, Waiting};
 
 /// One thing that was said, in the order in which models get to see it.
 #[derive(Debug, Clone)]
@@ -29,6 +29,18 @@ pub(super) struct Answer {
     pub calls: Vec<CallRecord>,
     /// The run's output, if this answer is one.
     pub output: Option<Arc<str>>,
+    /// Whether it was refused as the final answer.
+    pub refused: bool,
+}
+
+impl Answer {
+    /// Whether it made calls and none of them was valid.
+    pub fn missed(&self) -> bool {
+        let invalid = |call: &CallRecord| {
+            matches!(&call.state, CallState::Rejected(Rejection::Invalid(_) | Rejection::CutAnswer))
+        };
+        !self.calls.is_empty() && self.calls.iter().all(invalid)
+    }
 }
 
 /// One call and its story so far.
@@ -57,6 +69,15 @@ impl CallRecord {
     pub fn arguments(&self) -> &Arc<str> {
         let mended = self.resolved.as_ref().and_then(|resolved| resolved.arguments.as_ref());
         self.edited.as_ref().or(mended).unwrap_or(&self.written.arguments)
+    }
+
+    /// What is to be done about it when its outcome is unknown.
+    pub(super) fn on_doubt(&self) -> OnDoubt {
+        match &self.resolved {
+            Some(resolved) if resolved.repeatable || resolved.effect <= Effect::Idempotent => OnDoubt::Retry,
+            Some(resolved) => resolved.on_doubt,
+            None => OnDoubt::Tell,
+        }
     }
 
     /// Whether a person's word is missing before it may start.
