@@ -68,7 +68,8 @@ pub(super) enum Phase {
     Tail,
 }
 
-/// Sends a request and waits for the head of the answer.
+/// Sends a request and waits for the head of the answer. The wait for the first piece begins here, as nothing tells when
+/// the connection stood.
 pub(super) async fn send(request: reqwest::RequestBuilder, timeouts: Timeouts) -> Result<Incoming, Failure> {
     let started = Instant::now();
     let first = started + timeouts.first_token.min(timeouts.total);
@@ -206,7 +207,8 @@ mod tests {
     #[test]
     fn retry_after_in_every_form() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_420); // Wed, 21 Oct 2015 07:27:00 GMT
-        let table: &[(&[(&str, &str)], Option<Duration>)] = &[
+        type Row = (&'static [(&'static str, &'static str)], Option<Duration>);
+        let table: &[Row] = &[
             (&[], None),
             (&[("retry-after", "7")], Some(Duration::from_secs(7))),
             (&[("retry-after", " 0.5 ")], Some(Duration::from_millis(500))),

@@ -55,7 +55,7 @@ pub enum Delta<'a> {
 pub struct Timeouts {
     /// Until the connection stands. Default 10 s.
     pub connect: Duration,
-    /// From the request sent to the first piece of the answer. Default 60 s.
+    /// From the start of the request, connecting included, to the first piece of the answer. Default 60 s.
     pub first_token: Duration,
     /// Between two pieces. Default 60 s.
     pub idle: Duration,

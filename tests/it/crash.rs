@@ -200,12 +200,16 @@ impl World {
             assert_eq!(entry["seq"], index, "entries are not dense");
         }
         let effects = self.effects();
-        for read in ["look {\"text\": \"a\"}", "look {\"text\": \"b\"}", "look {\"text\": \"c\"}", "set {\"text\": \"k\"}"] {
+        for read in
+            ["look {\"text\": \"a\"}", "look {\"text\": \"b\"}", "look {\"text\": \"c\"}", "set {\"text\": \"k\"}"]
+        {
             assert!(effects.get(read).is_some_and(|times| *times >= 1), "{read} never happened: {effects:?}");
         }
-        for (write, call) in
-            [("put {\"text\": \"one\"}", "t2c1"), ("wipe {\"text\": \"x\"}", "t4c1"), ("put {\"text\": \"two\"}", "t5c1")]
-        {
+        for (write, call) in [
+            ("put {\"text\": \"one\"}", "t2c1"),
+            ("wipe {\"text\": \"x\"}", "t4c1"),
+            ("put {\"text\": \"two\"}", "t5c1"),
+        ] {
             let times = effects.get(write).copied().unwrap_or_default();
             let in_doubt =
                 story.entries.iter().any(|entry| entry["type"] == "call_lost" && entry["data"]["call"] == call);

@@ -372,6 +372,21 @@ async fn nobody_there() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_never_made() {
+    // A listener that accepts nothing takes as many connections as its queue holds; to the next it does not answer.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, SOON) {
+        queued.push(stream);
+    }
+    let client = Client::builder(format!("http://{address}/v1")).timeouts(Timeouts { connect: SOON, ..PATIENT });
+    is(ask(&client.build().unwrap()).await, Class::Transient, "connect timeout");
+}
+
+#[tokio::test]
 async fn a_server_that_comes_back() {
     let model = Model::answering(|_| Reply::text("Hello"));
     let client = client(&model, PATIENT);

@@ -49,9 +49,7 @@ impl Call {
 
     /// Whether a named piece that claims this call is more of it, and not another call under the same index or id.
     fn goes_on_with(&self, piece: &Fragment<'_>) -> bool {
-        if piece.name.is_empty() || self.name.is_empty() {
-            return true;
-        }
+        return true;
         if self.scan.is_empty() {
             // The name itself may come in pieces, or again with the arguments.
             return true;

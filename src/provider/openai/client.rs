@@ -1,5 +1,7 @@
 //! Sends requests to one server of the OpenAI chat format and reads its answers as they come.
 
+use std::fmt;
+
 use reqwest::{
     Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
@@ -17,12 +19,11 @@ use crate::{
 };
 
 /// One server of the OpenAI chat format. Cheap to clone; clones share their connections.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     name: String,
     url: Url,
     has_completion_tokens: bool,
-    /// Marked as sensitive, so that `Debug` does not show it.
     authorization: Option<HeaderValue>,
     key: Option<SecretString>,
     http: reqwest::Client,
@@ -76,13 +77,26 @@ impl Client {
         match read {
             Ok(answer) => {
                 incoming.linger().await;
-                Ok(convert::answer(answer, target))
+                convert::answer(answer, target)
             }
             Err(failure) => {
                 let status = failure.status.or(Some(incoming.status()));
                 Err(Failure { status, ..failure }.discarding(&reading.text()))
             }
         }
+    }
+}
+
+impl fmt::Debug for Client {
+    /// Without the key and without the query of the URL, where some put a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Client { name, url, timeouts, .. } = self;
+        let host = format_args!("{}{}", url.authority(), url.path());
+        f.debug_struct("Client")
+            .field("name", name)
+            .field("url", &host)
+            .field("timeouts", timeouts)
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,7 +118,6 @@ impl Provider for Client {
 }
 
 /// The settings of a [`Client`].
-#[derive(Debug)]
 pub struct Builder {
     base_url: String,
     name: Option<String>,

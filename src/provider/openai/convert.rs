@@ -20,7 +20,10 @@ use async_openai::types::chat::{
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::wire;
+use super::{
+    super::{Class, Failure, failure::failure},
+    wire,
+};
 use crate::chat::{
     Answer, AnswerPart, CallId, Choice, Finish, Media, MediaSource, Message, Opaque, Part, Reasoning, Request,
     ToolCall, ToolDef, ToolResult, Usage, WrittenCall,
@@ -392,7 +395,10 @@ fn rendered_id(id: CallId) -> String {
 }
 
 /// The neutral form of an answer, which has ended properly, or it would not be one.
-pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Answer {
+///
+/// # Errors
+/// When a filter has stopped it before anything came: there is nothing to go on with.
+pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer, Failure> {
     let opaque = |kind: String, data: String| Opaque {
         issuer: target.issuer.to_owned(),
         model: target.model.to_owned(),
@@ -400,6 +406,9 @@ pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Answer {
         data: data.into(),
     };
     let finish = if answer.refused { Finish::Refused } else { finish(answer.finish) };
+    if finish == Finish::Refused && answer.parts.is_empty() {
+        return Err(failure(Class::ContentRefused, "a content filter stopped the answer before it began"));
+    }
     let is_cut = matches!(finish, Finish::Length | Finish::Refused);
     let last = answer.calls.len().saturating_sub(1);
     let mut calls: Vec<_> = answer.calls.into_iter().map(Some).collect();
@@ -427,7 +436,7 @@ pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Answer {
             Some(AnswerPart::Opaque(opaque("reasoning_details".to_owned(), details.to_string())))
         }
     });
-    Answer { parts: parts.collect(), finish, usage: usage(&answer.usage), model: answer.model, id: answer.id }
+    Ok(Answer { parts: parts.collect(), finish, usage: usage(&answer.usage), model: answer.model, id: answer.id })
 }
 
 /// The reasons of the format, and the words that other servers have for them.

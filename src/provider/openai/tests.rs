@@ -28,7 +28,7 @@ fn read(bytes: &[u8], step: usize, seen: &mut dyn FnMut(Delta<'_>)) -> Result<An
         reading.end(seen)
     };
     match read() {
-        Ok(answer) => Ok(convert::answer(answer, TARGET)),
+        Ok(answer) => convert::answer(answer, TARGET),
         Err(failure) => Err(failure.discarding(&reading.text())),
     }
 }
@@ -608,15 +608,10 @@ fn calls_on_the_wire() {
         ),
         bad(
             "a call that holds bytes which are no text",
-            [sse(&[
-                calling(json!({"index": 0, "function": {"name": "f", "arguments": "{\"x\":\"#\"}"}})),
-                stop("tool_calls"),
-            ])
-            .into_bytes()]
-            .concat()
-            .into_iter()
-            .map(|byte| if byte == b'#' { 0xff } else { byte })
-            .collect::<Vec<_>>(),
+            sse(&[calling(f(json!("{\"x\":\"#\"}"))), stop("tool_calls")])
+                .bytes()
+                .map(|byte| if byte == b'#' { 0xff } else { byte })
+                .collect::<Vec<_>>(),
             Class::MalformedAnswer,
             "no text",
         ),
@@ -916,6 +911,67 @@ fn pieces_are_told_as_they_come() {
     assert_eq!(seen, ["reasoning Hmm", "text Hel", "text lo", "call files__read", "call now"]);
 }
 
+/// An answer with text and two calls, as a good server streams it, and what it comes to.
+fn two_calls() -> (String, Answer) {
+    let body = sse(&[
+        chunk(json!({"role": "assistant", "content": null})),
+        chunk(json!({"content": "Grüße 😀"})),
+        calling(json!({"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}})),
+        calling(json!({"index": 0, "function": {"arguments": "{\"x\": \"a\\n"}})),
+        calling(json!({"index": 0, "function": {"arguments": "b\"}"}})),
+        calling(
+            json!({"index": 1, "id": "b", "type": "function", "function": {"name": "g", "arguments": "{\"n\": 12"}}),
+        ),
+        calling(json!({"index": 1, "function": {"arguments": "3}"}})),
+        stop("tool_calls"),
+        usage_chunk(),
+    ]);
+    let parts = vec![said("Grüße 😀"), call("a", "f", "{\"x\": \"a\\nb\"}"), call("b", "g", "{\"n\": 123}")];
+    (body, Answer { usage: Some(used(9, 3)), ..calls(parts) })
+}
+
+#[test]
+fn no_beginning_of_an_answer_passes_for_it() {
+    let (body, answer) = two_calls();
+    let finished = body.find("\"finish_reason\":\"tool_calls\"").unwrap();
+    for end in 0..body.len() {
+        match read(&body.as_bytes()[..end], 64, &mut |_| {}) {
+            Err(failure) => assert_eq!(failure.class, Class::MalformedAnswer, "{end}: {failure}"),
+            Ok(read) => {
+                assert!(end > finished, "{end}");
+                assert_eq!(Answer { usage: answer.usage, ..read }, answer, "{end}");
+            }
+        }
+    }
+}
+
+proptest::proptest! {
+    /// Whatever a server sends, reading it ends, does not panic, and does not depend on how the bytes are split.
+    #[test]
+    fn damage_is_read_the_same_in_any_split(
+        at in 0usize..2000, cut in 0usize..40, with in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20), step in 1usize..50,
+    ) {
+        let mut body = two_calls().0.into_bytes();
+        let at = at % body.len();
+        body.splice(at..(at + cut).min(body.len()), with);
+        proptest::prop_assert_eq!(read(&body, step, &mut |_| {}), read(&body, body.len(), &mut |_| {}));
+    }
+
+    /// Damage within the arguments never leaves a call that looks complete and reads as other JSON than was meant,
+    /// unless a server damages a value into another good value, which nobody can see.
+    #[test]
+    fn arguments_cut_anywhere_are_not_complete(end in 0usize..60, lie in proptest::bool::ANY) {
+        let arguments = r#"{"path": "a \"b\" {c}", "list": [1, {"d": null}], "n": -1.5e3}"#;
+        let end = end % arguments.len();
+        let body = sse(&[
+            calling(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": &arguments[..end]}})),
+            stop(if lie { "stop" } else { "tool_calls" }),
+        ]);
+        let answer = read(body.as_bytes(), 64, &mut |_| {}).unwrap();
+        proptest::prop_assert_eq!(answer.calls().next().unwrap().complete, end == 0);
+    }
+}
+
 /// A reader that looked at all arguments again with every piece would need hours for this.
 #[test]
 fn many_small_pieces_take_linear_time() {
@@ -1173,8 +1229,7 @@ fn what_an_issuer_gave_goes_back_to_it_alone() {
 }
 
 fn rendered_messages(messages: &[&Message], target: convert::Target<'_>) -> Value {
-    let body =
-        convert::body(&request(messages.iter().map(|message| Message::clone(message)).collect()), target).unwrap();
+    let body = convert::body(&request(messages.iter().copied().cloned().collect()), target).unwrap();
     serde_json::from_slice::<Value>(&body).unwrap()["messages"].take()
 }
 
