@@ -44,7 +44,7 @@ fn parent(dir: &Path) -> &Path {
 #[cfg(target_os = "linux")]
 pub(super) fn network_file_system(dir: &Path) -> io::Result<Option<&'static str>> {
     // The width and sign of `f_type` differ from machine to machine; the magic numbers have 32 bits.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::allow_attributes, reason = "32 bits")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "32 bits")]
     let magic = rustix::fs::statfs(dir)?.f_type as u32;
     Ok(match magic {
         0x0000_6969 => Some("nfs"),

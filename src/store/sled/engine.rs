@@ -2,9 +2,10 @@
 //!
 //! sled 0.34 reports damage sometimes as an error and sometimes by panicking, so each call runs under `catch_unwind`.
 //! A [`Trouble`] while reading says that the thing asked for cannot be read; a trouble while committing is the end of
-//! this handle (`flusher`). Either may mean that the tree has an unreadable page ([`Cause`]), which sled would stumble over
-//! again whenever it tidies up; then the next open builds the tree anew (`mend`). Nothing here knows what else is going on: a reader beside the flusher may find a thing half
-//! gone, and must ask again where nothing moves (`Sled::look`).
+//! this handle (`flusher`). Either may mean that the tree has an unreadable page ([`Cause`]), which sled would stumble
+//! over again whenever it tidies up; then the next open builds the tree anew (`mend`). Nothing here knows what else is
+//! going on: a reader beside the flusher may find a thing half gone, and must ask again where nothing moves
+//! (`Sled::look`).
 
 use std::{
     any::Any,

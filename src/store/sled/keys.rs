@@ -227,9 +227,9 @@ fn write_head(value: &mut Vec<u8>, stored: &Stored) {
     value.push(u8::from(cost_nano.is_some()));
     value.extend_from_slice(&cost_nano.unwrap_or(0).to_le_bytes());
     for text in [status, agent] {
-        let kept = &text[..text.floor_char_boundary(NAME_MAX)];
-        value.push(u8::try_from(kept.len()).unwrap_or(0));
-        value.extend_from_slice(kept.as_bytes());
+        let end = (0..=text.len().min(NAME_MAX)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        value.push(u8::try_from(end).unwrap_or(0));
+        value.extend_from_slice(&text.as_bytes()[..end]);
     }
 }
 

@@ -7,8 +7,8 @@
 //! dir/aside-…/  what was set aside while mending (`mend`)
 //! ```
 //! In order: create the directory durably · refuse network file systems · take our lock · drop what an unclean end may
-//! have left in the page cache alone · open sled, mending it if need be · sync, so that nothing is shown that a power cut
-//! could still take back · hold every head against the witness · if a page of the tree cannot be read, build it anew.
+//! have left in the page cache alone · open sled, mending it if need be · hold every head against the witness · if a page
+//! of the tree cannot be read, build it anew · sync, so that nothing is shown that a power cut could still take back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,18 +55,16 @@ pub(super) fn open(dir: &Path, options: &Options) -> Result<Opened, Error> {
         forget_cached(&tree.join("db")).map_err(at("reading the data anew"))?;
     }
     let mut engine = mend::open(dir, options)?;
-    for file in [tree.join("conf"), dir.join("lock")] {
-        File::open(file).and_then(|file| file.sync_all()).map_err(at("syncing"))?;
-    }
-    disk::sync_dir(&tree).map_err(at("syncing"))?;
-    engine.sync().map_err(|trouble| unusable(format!("{}: syncing: {}", dir.display(), trouble.reason)))?;
-
     let (mut witness, known) = Witness::open(&dir.join("witness")).map_err(at("opening the witness"))?;
     let mut compared = Compared::new(&engine, &known);
     if compared.unreadable || mend::is_marked(dir) {
         engine = mend::rebuild(dir, engine, &compared.runs, options)?;
         compared = Compared::new(&engine, &known);
     }
+    // sled syncs neither what it makes at its first opening nor what it has just recovered.
+    File::open(tree.join("conf")).and_then(|conf| conf.sync_all()).map_err(at("syncing"))?;
+    disk::sync_dir(&tree).map_err(at("syncing"))?;
+    engine.sync().map_err(|trouble| unusable(format!("{}: syncing: {}", dir.display(), trouble.reason)))?;
     for head in compared.damaged.values() {
         tracing::warn!(run = %head.run, damage = head.damage.as_deref(), "a run has lost something");
     }

@@ -600,7 +600,7 @@ fn what_cannot_be_read_is_damage_and_not_the_end() {
 fn an_answer_comes_after_the_sync_and_the_witness() {
     let dir = tempfile::tempdir().unwrap();
     let (seen, points) = mpsc::channel();
-    let store = Sled::open(dir.path(), failing(move |point| Ok(seen.send(point).unwrap()))).unwrap();
+    let store = Sled::open(dir.path(), failing(move |point| seen.send(point).map_err(IoError::other))).unwrap();
     wait(store.claim(run(1))).unwrap();
     points.try_iter().for_each(drop);
     wait(store.append(vec![part(run(1), 1, 0, vec![bytes(1, 10)])])).unwrap();
