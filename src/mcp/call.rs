@@ -20,7 +20,9 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::{BoxFuture, Call, GuardId, Outcome, Prepared, Progress, connection::Connection, result, wire::Ticket};
+use super::{
+    Answered, BoxFuture, Call, GuardId, Outcome, Prepared, Progress, connection::Connection, result, wire::Ticket,
+};
 
 /// How long telling the server of a cancelled call may take.
 const CANCEL: Duration = Duration::from_secs(1);
@@ -41,7 +43,7 @@ impl Prepared for Ready {
     }
 }
 
-type Answer = oneshot::Receiver<Result<ServerResult, ServiceError>>;
+type Answering = oneshot::Receiver<Result<ServerResult, ServiceError>>;
 
 async fn make(connection: &Arc<Connection>, call: Call, progress: &mut (dyn FnMut(Progress) + Send)) -> Outcome {
     let until = after(call.total);
@@ -77,14 +79,14 @@ async fn make(connection: &Arc<Connection>, call: Call, progress: &mut (dyn FnMu
 
 /// How the waiting ended.
 enum Ended {
-    Answered(ServerResult),
+    Answered(Answered),
     Broken(ServiceError),
     IdleOver,
     TotalOver,
 }
 
 async fn wait(
-    mut answer: Answer,
+    mut answer: Answering,
     mut received: mpsc::Receiver<Progress>,
     call: &Call,
     until: Instant,
@@ -99,7 +101,8 @@ async fn wait(
                 progress(told);
             }
             answer = &mut answer => return match answer {
-                Ok(Ok(result)) => Ended::Answered(result),
+                Ok(Ok(result)) => Ended::Answered(result::read(result::raw(result))),
+                Ok(Err(ServiceError::McpError(error))) => Ended::Answered(result::refused(&error)),
                 Ok(Err(error)) => Ended::Broken(error),
                 Err(_) => Ended::Broken(ServiceError::TransportClosed),
             },
@@ -122,13 +125,9 @@ impl Open<'_> {
     async fn outcome(mut self, ended: Ended, call: &Call) -> Outcome {
         let broken = matches!(ended, Ended::Broken(_));
         let why = match ended {
-            Ended::Answered(result) => {
+            Ended::Answered(answered) => {
                 self.over = true;
-                return Outcome::Answered(result::read(result::raw(result)));
-            }
-            Ended::Broken(ServiceError::McpError(error)) => {
-                self.over = true;
-                return Outcome::Answered(result::refused(&error));
+                return Outcome::Answered(answered);
             }
             Ended::Broken(error) => {
                 let words = self.connection.last_words().await;

@@ -65,16 +65,18 @@ pub(super) struct Refused {
 /// Opens the session.
 pub(super) async fn open(mut wire: Wire, listener: Listener, plan: Plan) -> Result<(Service, Era), Refused> {
     let late = wire.late_probe();
-    let (era, other) = match plan {
-        Plan::Straight(era) => (era, Some(era)),
+    // What the server said to the probe; `None` if it has not said anything yet.
+    let answered = match plan {
+        Plan::Straight(era) => Some(era),
         Plan::Probe(patience) => match probe(&mut wire, patience).await {
-            Answer::Era(era) => (era, Some(era)),
-            Answer::Silence => (Era::Initialize, None),
+            Answer::Era(era) => Some(era),
+            Answer::Silence => None,
             Answer::End => {
                 return Err(Refused { next: Some(Plan::Straight(Era::Initialize)), error: ENDED.to_owned() });
             }
         },
     };
+    let era = answered.unwrap_or(Era::Initialize);
     let mode = match era {
         Era::Initialize => ClientLifecycleMode::Initialize,
         Era::Discover => ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] },
@@ -82,17 +84,20 @@ pub(super) async fn open(mut wire: Wire, listener: Listener, plan: Plan) -> Resu
     match listener.serve_with_lifecycle(wire, mode).await {
         Ok(service) => Ok((service, era)),
         Err(error) => {
-            let late = late.load(Ordering::SeqCst);
-            let next = match (other, plan) {
-                _ if late => Some(Plan::Straight(Era::Discover)),
-                // The server said what it speaks and then did not: it may mean the other.
-                (Some(Era::Discover), Plan::Probe(_)) => Some(Plan::Straight(Era::Initialize)),
+            let ended = matches!(
+                error,
+                ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. }
+            );
+            let next = match (plan, answered) {
+                // It was only slow.
+                _ if late.load(Ordering::SeqCst) => Some(Plan::Straight(Era::Discover)),
+                // The probe, which it read late, may have been too much for it.
+                (Plan::Probe(_), None) if ended => Some(Plan::Straight(Era::Initialize)),
+                // It said that it speaks the new era, and then did not.
+                (Plan::Probe(_), Some(Era::Discover)) => Some(Plan::Straight(Era::Initialize)),
                 _ => None,
             };
-            let error = match error {
-                ClientInitializeError::ConnectionClosed(_) => ENDED.to_owned(),
-                other => format!("it opens no session: {other}"),
-            };
+            let error = if ended { ENDED.to_owned() } else { format!("it opens no session: {error}") };
             Err(Refused { next, error })
         }
     }

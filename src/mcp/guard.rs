@@ -15,7 +15,7 @@
 use std::{
     env,
     ffi::OsString,
-    fs::File,
+    fs::{self, File},
     io::{self, Write},
     os::unix::process::{ExitStatusExt, parent_id},
     path::{Path, PathBuf},
@@ -176,7 +176,11 @@ async fn guard(order: &Order) -> io::Result<u8> {
         let _all_may_be_gone = rustix::process::kill_process_group(own, Signal::TERM);
         status = tokio::time::timeout(GRACE, server_end(&mut signals.child, server)).await.ok();
     }
-    let ended = end_all(own, host_lives.then_some(order.host), server);
+    let (ended, nothing_left) = end_all(own, host_lives.then_some(order.host), server);
+    // Only Linux tells of everything below us. Elsewhere, and if something cannot be killed, the lock has to tell.
+    if nothing_left && cfg!(target_os = "linux") {
+        let _swept_later = fs::remove_file(&order.lock);
+    }
     Ok(status.or(ended).map_or(FAILED, exit_code))
 }
 
@@ -271,8 +275,9 @@ fn let_go_of_stdio() -> io::Result<()> {
     Ok(())
 }
 
-/// Kills everything that the server has left, and the server. Returns its status, if it was still running.
-fn end_all(own: Pid, host: Option<Pid>, server: Pid) -> Option<ExitStatus> {
+/// Kills everything that the server has left, and the server. Returns its status, if it was still running, and whether
+/// none of our children is left.
+fn end_all(own: Pid, host: Option<Pid>, server: Pid) -> (Option<ExitStatus>, bool) {
     // Our group can be killed without us once we are in the host's.
     let outside = host
         .and_then(|host| rustix::process::getpgid(Some(host)).ok())
@@ -282,32 +287,32 @@ fn end_all(own: Pid, host: Option<Pid>, server: Pid) -> Option<ExitStatus> {
     }
     let mut status = None;
     let until = Instant::now() + END;
-    loop {
+    let nothing_left = loop {
         // Each process killed may hand us its own children.
         kill_children(own);
         let (ended, remain) = reap(server);
         status = status.or(ended);
         if !remain || Instant::now() > until {
-            break;
+            break !remain;
         }
         std::thread::sleep(Duration::from_millis(2));
-    }
+    };
     if !outside {
         // The host is gone and nobody waits for our exit code: what is left of the group goes with us.
         let _self = rustix::process::kill_process_group(own, Signal::KILL);
     }
-    status
+    (status, nothing_left)
 }
 
 /// Kills our children: the server, and on Linux every orphan below it, whatever its group.
 #[cfg(target_os = "linux")]
 fn kill_children(own: Pid) {
     let parent = |pid: &str| -> Option<i32> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // `pid (name) state ppid …`, proc_pid_stat(5); the name may hold anything.
         stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
     };
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str().filter(|name| name.starts_with(|first: char| first.is_ascii_digit())) else {
             continue;

@@ -83,8 +83,7 @@ async fn page(
     patience: Duration,
 ) -> Result<Map<String, Value>, String> {
     let params = cursor.map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
-    let mut request = ListToolsRequest::default();
-    request.params = params;
+    let request = ListToolsRequest { params, ..ListToolsRequest::default() };
     let options = PeerRequestOptions::with_timeout(patience);
     let answer = match peer.send_request_with_option(ClientRequest::ListToolsRequest(request), options).await {
         Ok(handle) => handle.await_response().await,
@@ -166,8 +165,13 @@ fn visible(text: &str) -> String {
             || matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
     };
-    let mut clean: String = text.chars().filter(|&char| !hidden(char)).collect();
-    clean.truncate(clean.floor_char_boundary(DESCRIPTION_BYTES_MAX));
+    let mut clean = String::new();
+    for char in text.chars().filter(|&char| !hidden(char)) {
+        if clean.len() + char.len_utf8() > DESCRIPTION_BYTES_MAX {
+            break;
+        }
+        clean.push(char);
+    }
     clean
 }
 

@@ -1,6 +1,6 @@
 //! The host side of MCP: starts tool servers, lists their tools, calls them. Every tool is an MCP tool.
 //!
-//! rmcp stays behind this module. A [`Host`](host::Host) holds the servers of one agent; the engine sees it as a
+//! rmcp stays behind this module. A [`Host`] holds the servers of one agent; the engine sees it as a
 //! [`ToolHost`]. Always true:
 //! - Whoever got [`Outcome::NeverSent`] can be sure that the server has not seen the call; whoever got
 //!   [`Outcome::Lost`] cannot be sure of anything.

@@ -429,21 +429,20 @@ fn decode(line: &[u8], asked: &Asked, late_probe: &AtomicBool) -> Option<ServerJ
         return message;
     }
     let (id, question) = asked.take(&outline.id)?;
-    if let Some(error) = outline.error.filter(|error| !error.is_null()) {
+    let error = outline.error.filter(|error| !error.is_null());
+    if let Kind::LateProbe = question.kind {
+        late_probe.fetch_or(error.is_none(), Ordering::SeqCst);
+        return None;
+    }
+    if let Some(error) = error {
         return Some(JsonRpcMessage::error(error_data(error), Some(id)));
     }
     let result = outline.result.map_or("null", RawValue::get);
     let typed = matches!(question.kind, Kind::Typed).then(|| serde_json::from_str(result).ok()).flatten();
     let raw = || serde_json::from_str(result).ok().map(|value| ServerResult::CustomResult(CustomResult::new(value)));
-    match typed.or_else(raw) {
-        Some(_) if matches!(question.kind, Kind::LateProbe) => {
-            late_probe.store(true, Ordering::SeqCst);
-            None
-        }
-        Some(result) => Some(JsonRpcMessage::response(result, id)),
-        // Nested too deeply.
-        None => Some(answered_unreadably(id, NO_JSON)),
-    }
+    // Without either, it is nested too deeply.
+    let message = typed.or_else(raw).map(|result| JsonRpcMessage::response(result, id.clone()));
+    message.or_else(|| Some(answered_unreadably(id, NO_JSON)))
 }
 
 /// Why an answer cannot be read.

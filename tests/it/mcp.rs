@@ -16,6 +16,7 @@ use agentd::{
         host::Config,
     },
 };
+use futures_util::future::join_all;
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -220,7 +221,7 @@ async fn server_filesystem_lists_and_works() {
     let outside = tested.call(&read, json!({"path": "/etc/passwd"})).await;
     assert!(error(outside).contains("Access denied"));
     tested.host.close().await;
-    assert_eq!(tested.locks(), 1, "the lock file stays until somebody asks");
+    assert_eq!(tested.locks(), 0, "the guard has cleaned up");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -354,16 +355,15 @@ async fn each_way_to_open_a_session_is_found_and_remembered() {
         ("modern", "discover"),
         ("exit-on-probe", "initialize"),
         ("silent-on-probe", "initialize"),
+        ("slow-legacy", "initialize"),
         ("slow-modern", "discover"),
+        ("slow-exit-on-probe", "initialize"),
         ("newer", "initialize"),
     ];
-    for (mode, era) in table {
+    join_all(table.map(|(mode, era)| async move {
         let log = tempfile::NamedTempFile::new().unwrap();
-        let server = || {
-            hostile(mode)
-                .probe_patience(if mode == "legacy" { PATIENT.0 } else { fast })
-                .env("LOG", log.path().to_string_lossy())
-        };
+        let patience = if mode == "legacy" { PATIENT.0 } else { fast };
+        let server = || hostile(mode).probe_patience(patience).env("LOG", log.path().to_string_lossy());
         let mut tested = tested([server()]);
         assert_eq!(json_text(tested.does("echo").await), json!({"what": "echo"}), "{mode}");
         tested.host.close().await;
@@ -375,7 +375,8 @@ async fn each_way_to_open_a_session_is_found_and_remembered() {
         tested.host.close().await;
         let opening = if era == "discover" { "server/discover" } else { "initialize" };
         assert_eq!(methods(log.path()).first().map(String::as_str), Some(opening), "{mode}");
-    }
+    }))
+    .await;
 }
 
 fn methods(log: &Path) -> Vec<String> {
@@ -415,6 +416,21 @@ async fn what_is_remembered_wrongly_does_not_hurt() {
         tested.host = again(&tested.home, [server()]);
         assert_eq!(names(&tested.list().await), ["bad__do"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_another_version_is_asked_again() {
+    let server = |version: &str| hostile("legacy").env("VERSION", version);
+    let mut tested = tested([server("1")]);
+    let mut known = Vec::new();
+    for version in ["1", "2", "2"] {
+        tested.host = again(&tested.home, [server(version)]);
+        tested.list().await;
+        tested.host.close().await;
+        known.push(tested.eras().join(""));
+    }
+    let era = |version: &str| format!(r#"{{"era":"initialize","version":"{version}"}}"#);
+    assert_eq!(known, [era("1"), String::new(), era("2")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -808,8 +824,10 @@ fn a_guard_passes_on_input_output_and_exit_code() {
     assert_eq!((&*output.stdout, output.status.code()), (&b"got it\n"[..], Some(0)));
 
     // What the server leaves behind does not outlive it, in its group or out of it.
-    let left =
-        guard(std::process::id(), &lock, "sleep 600 & echo $!; setsid sleep 600 & echo $!; exit 3").output().unwrap();
+    let file = home.path().join("left").display().to_string();
+    let leave =
+        format!("setsid sh -c 'echo $$; touch {file}; exec sleep 600' & until [ -e {file} ]; do sleep 0.01; done");
+    let left = guard(std::process::id(), &lock, &format!("{leave}; sleep 600 & echo $!; exit 3")).output().unwrap();
     assert_eq!(left.status.code(), Some(3));
     let left = pids(&String::from_utf8(left.stdout).unwrap());
     assert_eq!((left.len(), left.iter().filter(|pid| alive(**pid)).count()), (2, 0));

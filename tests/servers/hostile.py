@@ -16,7 +16,9 @@ MODE = sys.argv[1]
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 INFO = {"name": "hostile", "version": os.environ.get("VERSION", "1")}
 SCHEMA = {"type": "object", "properties": {"what": {"type": "string"}}}
-MODERN = MODE in ("modern", "slow-modern", "modern-rug-pull")
+SLOW = MODE.startswith("slow-")
+KIND = MODE.removeprefix("slow-")
+MODERN = KIND in ("modern", "modern-rug-pull")
 
 out = sys.stdout.buffer
 lock = threading.Lock()
@@ -171,7 +173,7 @@ def handle(message):
         initialize(id)
     elif method == "server/discover" and MODERN:
         discover(id)
-    elif method == "server/discover" and MODE == "exit-on-probe":
+    elif method == "server/discover" and KIND == "exit-on-probe":
         sys.exit(3)
     elif method == "server/discover" and MODE == "silent-on-probe":
         pass
@@ -205,7 +207,7 @@ def main():
     if MODE == "dies":
         print("\x1b[31mno licence found", file=sys.stderr, flush=True)
         sys.exit(4)
-    if MODE == "slow-modern":
+    if SLOW:
         time.sleep(1)
     if MODE == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
