@@ -66,10 +66,13 @@ Example:
   agentd check agents/*.yaml")]
     Check(Check),
     /// List runs and look into them
-    #[command(args_conflicts_with_subcommands = true, after_help = "\
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "\
 Example:
   agentd runs
-  agentd runs show @last")]
+  agentd runs show @last"
+    )]
     Runs(Runs),
     /// Print the version
     #[command(after_help = "\
@@ -351,12 +354,8 @@ mod tests {
         else {
             panic!("not run")
         };
-        let expected = Overrides {
-            turns: Some(3),
-            tool_calls: Some(4),
-            tokens: Some(5),
-            active: Some(Duration::from_secs(5400)),
-        };
+        let expected =
+            Overrides { turns: Some(3), tool_calls: Some(4), tokens: Some(5), active: Some(Duration::from_secs(5400)) };
         assert_eq!(Overrides::from(&run.limits), expected);
         assert_eq!((run.agent.as_deref(), run.prompt.as_deref()), (Some("a.yaml"), Some("hello")));
     }
@@ -381,7 +380,9 @@ mod tests {
 
     #[test]
     fn bare_runs_lists_and_show_takes_the_last() {
-        assert!(matches!(parse("agentd runs --json").unwrap(), Command::Runs(Runs { look: None, shared }) if shared.json));
+        assert!(
+            matches!(parse("agentd runs --json").unwrap(), Command::Runs(Runs { look: None, shared }) if shared.json)
+        );
         let Command::Runs(Runs { look: Some(Look::Show(show)), .. }) = parse("agentd runs show --json").unwrap() else {
             panic!("not show")
         };

@@ -246,9 +246,7 @@ impl Lines {
             let (want, wanted) = blocking::channel();
             let (send, lines) = mpsc::unbounded_channel();
             // It ends when nobody wants lines any more, or with the process while it waits for one.
-            thread::spawn(move || {
-                while wanted.recv().is_ok() && send.send(read_line()).is_ok() {}
-            });
+            thread::spawn(move || while wanted.recv().is_ok() && send.send(read_line()).is_ok() {});
             (want, lines)
         });
         if !self.reading {
@@ -347,7 +345,8 @@ mod tests {
     #[test]
     fn a_line_typed_under_a_withdrawn_question_answers_nothing() {
         let mut desk = Desk::new(Screen::new(true));
-        let (first, mut second) = (question(Kind::Approval(ApprovalReason::Policy)), question(Kind::Approval(ApprovalReason::Policy)));
+        let (first, mut second) =
+            (question(Kind::Approval(ApprovalReason::Policy)), question(Kind::Approval(ApprovalReason::Policy)));
         second.key.call.call = 3;
         assert!(desk.look(&board(&[first])));
         assert!(desk.look(&board(&[second.clone()])), "the line under the first question is waited for");

@@ -75,9 +75,11 @@ fn check_file(path: &Path, router: Option<&Router>) -> Checked {
         }
         Ok(bytes) => match check_text(&file, &bytes, router) {
             Ok(()) => Checked { ok: true, ..Checked::default() },
-            Err(problems) => {
-                Checked { problems: problems.iter().map(Fault::from).collect(), text: problems.to_string(), ..Checked::default() }
-            }
+            Err(problems) => Checked {
+                problems: problems.iter().map(Fault::from).collect(),
+                text: problems.to_string(),
+                ..Checked::default()
+            },
         },
     };
     Checked { file, ..checked }

@@ -35,12 +35,7 @@ pub(super) struct How {
 }
 
 /// Drives the run, asks the person at the terminal if somebody attends, and tells how it went.
-pub(super) async fn drive(
-    driven: &mut Driven,
-    how: How,
-    screen: &Screen,
-    stopper: &Stopper,
-) -> Result<Code, Trouble> {
+pub(super) async fn drive(driven: &mut Driven, how: How, screen: &Screen, stopper: &Stopper) -> Result<Code, Trouble> {
     let id = driven.id();
     let outcome = follow(driven, how, screen, stopper).await;
     screen.flying(String::new());
@@ -67,12 +62,7 @@ enum Outcome {
     Dropped,
 }
 
-async fn follow(
-    driven: &mut Driven,
-    how: How,
-    screen: &Screen,
-    stopper: &Stopper,
-) -> Result<Outcome, daemon::Error> {
+async fn follow(driven: &mut Driven, how: How, screen: &Screen, stopper: &Stopper) -> Result<Outcome, daemon::Error> {
     let (stop, wishes) = watch::channel(Stop::No);
     let (boards, mut board) = watch::channel(Board::default());
     let mut follower = Follower::new(driven, screen, how.stream, how.options.attended.then_some(boards));
@@ -163,7 +153,12 @@ fn waits_for(run: &Run, id: RunId, wait: &Wait) -> String {
         ),
         Wait::Input(call) => format!("waits for input to {call}: {}", shown(*call)),
         Wait::Other(wait) => {
-            format!("waits for {}: {}: {}", wait.kind.as_str(), brief(&wait.code, MESSAGE_MAX), brief(&wait.message, MESSAGE_MAX))
+            format!(
+                "waits for {}: {}: {}",
+                wait.kind.as_str(),
+                brief(&wait.code, MESSAGE_MAX),
+                brief(&wait.message, MESSAGE_MAX)
+            )
         }
     }
 }

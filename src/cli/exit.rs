@@ -291,7 +291,8 @@ mod tests {
     #[test]
     fn causes_are_told_once() {
         let source = journal::Damage::Store(Arc::from("the witness knows 7 entries, the store holds 5"));
-        let error = daemon::Error::Journal(journal::Error::Corrupt { run: RunId(uuid::Uuid::nil()), index: None, source });
+        let error =
+            daemon::Error::Journal(journal::Error::Corrupt { run: RunId(uuid::Uuid::nil()), index: None, source });
         assert_eq!(Trouble::from(error).message.matches("the witness knows").count(), 1);
     }
 }

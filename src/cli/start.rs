@@ -28,7 +28,9 @@ pub(super) fn new(run: &args::Run) -> Result<New, Trouble> {
     let dir = std::path::absolute(if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
     let dir = dir.context("cannot tell the working directory")?;
     let input = match &run.input_json {
-        Some(json) => Some(serde_json::from_str(json).map_err(|error| Trouble::usage(format!("--input-json: {error}")))?),
+        Some(json) => {
+            Some(serde_json::from_str(json).map_err(|error| Trouble::usage(format!("--input-json: {error}")))?)
+        }
         None if run.inputs.is_empty() => None,
         None => Some(input(&run.inputs, &file, &definition)?),
     };
@@ -52,7 +54,9 @@ pub(super) fn prompt(prompt: &str) -> Result<String, Trouble> {
     let read = io::stdin().lock().take(PROMPT_BYTES_MAX + 1).read_to_string(&mut text);
     match read {
         Err(error) => Err(Trouble::usage(format!("cannot read the prompt from stdin: {error}"))),
-        Ok(bytes) if bytes as u64 > PROMPT_BYTES_MAX => Err(Trouble::usage("the prompt on stdin is longer than 16 MiB")),
+        Ok(bytes) if bytes as u64 > PROMPT_BYTES_MAX => {
+            Err(Trouble::usage("the prompt on stdin is longer than 16 MiB"))
+        }
         Ok(_) if text.trim().is_empty() => Err(Trouble::usage("the prompt on stdin is empty")),
         Ok(_) => Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned()),
     }
@@ -99,7 +103,9 @@ fn locate(agent: Option<&str>, prompt: Option<&str>, here: &Path) -> Result<(Pat
             let near = yaml::nearest(name, known.iter().map(String::as_str));
             let hint = match near {
                 Some(near) => format!("; did you mean {near}?"),
-                None if own.is_file() => ". A prompt for ./agent.yaml goes behind it: agentd run agent.yaml PROMPT".to_owned(),
+                None if own.is_file() => {
+                    ". A prompt for ./agent.yaml goes behind it: agentd run agent.yaml PROMPT".to_owned()
+                }
                 None => String::new(),
             };
             Err(Trouble::not_found(format!("there is no agent {name}: no file {}{hint}", path.display())))
@@ -120,7 +126,9 @@ fn is_path(text: &str) -> bool {
 /// Whether an agent may have this name.
 fn is_name(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
-    text.len() <= 64 && text.chars().all(inner) && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+    text.len() <= 64
+        && text.chars().all(inner)
+        && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
 }
 
 /// The names of the agents in `agents/`.
@@ -203,10 +211,19 @@ mod tests {
         let dir = folder(&["agents/tidy.yaml", "agents/triage.yaml"]);
         let trouble = |agent, prompt| locate(agent, prompt, dir.path()).unwrap_err();
         let missing = trouble(Some("tidi"), None);
-        assert_eq!((missing.code as u8, missing.message.ends_with("did you mean tidy?")), (8, true), "{}", missing.message);
+        assert_eq!(
+            (missing.code as u8, missing.message.ends_with("did you mean tidy?")),
+            (8, true),
+            "{}",
+            missing.message
+        );
         let none = trouble(None, None);
         assert_eq!(none.code as u8, 2);
-        assert!(none.message.ends_with("Here are: tidy, triage. For example: agentd run tidy PROMPT"), "{}", none.message);
+        assert!(
+            none.message.ends_with("Here are: tidy, triage. For example: agentd run tidy PROMPT"),
+            "{}",
+            none.message
+        );
         assert_eq!(trouble(Some("Sort notes"), Some("now")).code as u8, 2);
         assert_eq!(trouble(Some("Sort notes"), None).code as u8, 2);
     }

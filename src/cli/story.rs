@@ -8,8 +8,8 @@ use std::{collections::HashMap, time::Duration};
 use crate::{
     chat::{AnswerPart, CallId, Part},
     run::{
-        ApprovalReason, CallRecord, Decision, End, Entry, Event, Limit, ModelAnswered, Purpose, Rejection, Resolution, Run,
-        Time,
+        ApprovalReason, CallRecord, Decision, End, Entry, Event, Limit, ModelAnswered, Purpose, Rejection, Resolution,
+        Run, Time,
     },
 };
 
@@ -104,10 +104,9 @@ impl Story {
                 }));
                 lines
             }
-            Event::ModelAsked(it) => detail(
-                Mark::Plain,
-                format!("turn {}: asked {} (attempt {})", it.turn, said(&it.endpoint), it.attempt),
-            ),
+            Event::ModelAsked(it) => {
+                detail(Mark::Plain, format!("turn {}: asked {} (attempt {})", it.turn, said(&it.endpoint), it.attempt))
+            }
             Event::AttemptFailed(it) if it.class == "interrupted" => {
                 detail(Mark::Odd, format!("attempt {} was interrupted: {}", it.attempt, said(&it.message)))
             }
@@ -121,10 +120,15 @@ impl Story {
                 }
                 step(Mark::Plain, answer(it))
             }
-            Event::CallRejected(it) => step(Mark::Bad, format!("{} not run: {}", self.call(it.call), rejection(&it.reason))),
+            Event::CallRejected(it) => {
+                step(Mark::Bad, format!("{} not run: {}", self.call(it.call), rejection(&it.reason)))
+            }
             Event::ToolStarted(it) => {
                 let again = if it.attempt > 1 { format!(", attempt {}", it.attempt) } else { String::new() };
-                let edited = it.arguments.as_ref().map(|arguments| format!(" with edited arguments {}", arguments_of(arguments)));
+                let edited = it
+                    .arguments
+                    .as_ref()
+                    .map(|arguments| format!(" with edited arguments {}", arguments_of(arguments)));
                 let text = format!("{} sent{}{again}", self.call(it.call), edited.unwrap_or_default());
                 vec![Line { mark: Mark::Plain, text, step: it.attempt > 1 }]
             }
@@ -134,7 +138,9 @@ impl Story {
                 match (it.is_error, repairs) {
                     (true, _) => step(Mark::Bad, format!("{call} {took}: {}", parts(&it.content))),
                     (false, 0) => step(Mark::Good, format!("{call} {took}")),
-                    (false, repairs) => step(Mark::Mended, format!("{call} {took}, {}", count(repairs as u64, "repair"))),
+                    (false, repairs) => {
+                        step(Mark::Mended, format!("{call} {took}, {}", count(repairs as u64, "repair")))
+                    }
                 }
             }
             Event::CallLost(it) => {
@@ -186,14 +192,17 @@ impl Story {
             }
             Event::Waiting(it) => {
                 let until = it.until.map(|until| format!(", for {}", duration(until.since(entry.at))));
-                let text = format!("waits for {}{}: {}", it.kind.as_str(), until.unwrap_or_default(), said(&it.message));
+                let text =
+                    format!("waits for {}{}: {}", it.kind.as_str(), until.unwrap_or_default(), said(&it.message));
                 step(Mark::Odd, text)
             }
             Event::Woken(it) => detail(Mark::Plain, format!("goes on ({})", said(&it.by))),
             Event::OutputRejected(it) => {
                 step(Mark::Bad, format!("turn {}: the final answer is refused: {}", it.turn, said(&it.diagnosis)))
             }
-            Event::Compacted(it) => detail(Mark::Plain, format!("turns up to {} are summed up for the model", it.through)),
+            Event::Compacted(it) => {
+                detail(Mark::Plain, format!("turns up to {} are summed up for the model", it.through))
+            }
             Event::Rebound(it) => detail(Mark::Plain, format!("{} gives the run another definition", said(&it.by))),
             Event::Forked(it) => detail(Mark::Plain, format!("copied from run {} up to entry {}", it.from, it.at)),
             Event::Noted(it) => step(Mark::Odd, said(&it.message)),

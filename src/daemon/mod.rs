@@ -188,7 +188,8 @@ impl Daemon {
     /// Starts a run: its first entries are queued, and become durable with its first commit.
     pub async fn start(&self, new: New) -> Result<Driven, Error> {
         let agent = parse(&new.file, &new.definition)?;
-        let instructions = agent.instructions(new.input.as_ref()).map_err(|problem| Error::File(problem.to_string()))?;
+        let instructions =
+            agent.instructions(new.input.as_ref()).map_err(|problem| Error::File(problem.to_string()))?;
         let model = new.model.clone().unwrap_or_else(|| agent.model.name.clone());
         let world = self.world(agent, &new.dir, &model)?;
         let (prompt, agent) = (first_words(&new)?, &world.agent);
@@ -297,7 +298,7 @@ impl Daemon {
             let last = page.len() < PAGE;
             heads.extend(page.into_iter().filter(|head| head.length > 0 || head.damage.is_some()));
             if last {
-                heads.sort_by(|a, b| (b.columns.created, b.run).cmp(&(a.columns.created, a.run)));
+                heads.sort_by_key(|head| std::cmp::Reverse((head.columns.created, head.run)));
                 return Ok(heads);
             }
         }

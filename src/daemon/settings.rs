@@ -93,7 +93,8 @@ impl Settings {
         let mut settings = match found {
             None => Settings::default(),
             Some(file) => {
-                let unreadable = |source: io::Error| Error::Io { what: format!("cannot read {}", file.display()), source };
+                let unreadable =
+                    |source: io::Error| Error::Io { what: format!("cannot read {}", file.display()), source };
                 let bytes = fs::read(&file).map_err(unreadable)?;
                 let name = file.display().to_string();
                 let dir = std::path::absolute(&file).map_err(unreadable)?;
@@ -173,7 +174,8 @@ impl Reader<'_> {
 
     fn openai(&mut self, node: &Node) -> Option<Provider> {
         let fields = self.faults.fields(node, &["dialect", "base_url", "key", "timeouts"]);
-        let key = fields.get("key").and_then(|node| self.faults.text(node)).map(|key| SecretString::from(key.to_owned()));
+        let key =
+            fields.get("key").and_then(|node| self.faults.text(node)).map(|key| SecretString::from(key.to_owned()));
         let timeouts = fields.get("timeouts").map(|node| self.timeouts(node)).unwrap_or_default();
         let url = self.faults.required(&fields, "base_url")?;
         let base_url = self.faults.text(url)?.to_owned();

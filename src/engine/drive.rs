@@ -236,7 +236,8 @@ impl<'a> Drive<'a> {
 
     fn publish(&mut self) {
         let durable = self.journal.durable();
-        while let Some(entry) = self.unseen.pop_front_if(|entry| entry.index < durable) {
+        let known = self.unseen.iter().take_while(|entry| entry.index < durable).count();
+        for entry in self.unseen.drain(..known) {
             (self.seen)(Seen::Durable(&entry));
         }
     }
@@ -465,9 +466,8 @@ impl<'a> Drive<'a> {
                 Some(_) if ask.force_output && !self.offered.is_empty() => Choice::Tool(judge::output_name()),
                 _ => Choice::Auto,
             },
-            output: output.map(|schema| {
-                Arc::new(OutputFormat { name: FINAL_ANSWER.to_owned(), schema: schema.value().clone() })
-            }),
+            output: output
+                .map(|schema| Arc::new(OutputFormat { name: FINAL_ANSWER.to_owned(), schema: schema.value().clone() })),
             temperature: self.world.agent.model.temperature,
             output_tokens_max: self.world.agent.model.output_tokens,
         }

@@ -7,8 +7,8 @@ use crate::{
     journal::{Posted, Unreadable, What},
     repair::{self, Outcome, ToolSet},
     run::{
-        ApprovalGiven, CallRecord, CallState, CancelAsked, Decision, DoubtResolved, End, Event, InputGiven, LimitsChanged,
-        Noted, Run,
+        ApprovalGiven, CallRecord, CallState, CancelAsked, Decision, DoubtResolved, End, Event, InputGiven,
+        LimitsChanged, Noted, Run,
     },
     store::InboxId,
 };
@@ -20,9 +20,8 @@ pub(super) fn events(run: &Run, tools: &ToolSet, id: InboxId, posted: Result<Pos
         return Vec::new();
     }
     let item = Some(id);
-    let note = |message: String| {
-        vec![Event::Noted(Noted { code: "post_ignored".to_owned(), message, inbox: item.clone() })]
-    };
+    let note =
+        |message: String| vec![Event::Noted(Noted { code: "post_ignored".to_owned(), message, inbox: item.clone() })];
     let (by, what) = match posted {
         Ok(posted) => (posted.by, posted.what),
         Err(error) => return note(error.to_string()),

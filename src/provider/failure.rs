@@ -167,6 +167,7 @@ impl Report {
         let status_class = status.map(of_status);
         match status_class {
             Some(Class::Transient) => return if says(CONTEXT) { Class::ContextTooLong } else { Class::Transient },
+            Some(Class::Quota) => return Class::Quota,
             _ => {}
         }
         if status != Some(401) && says(REGION) {

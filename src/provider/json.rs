@@ -133,7 +133,7 @@ impl Scan {
         let [before, last] = self.last;
         let in_number =
             last.is_ascii_digit() || b".+-".contains(&last) || (b"eE".contains(&last) && before.is_ascii_digit());
-        !self.in_string && self.depth == 0 && last != b',' && last != b':'
+        !self.in_string && self.depth == 0 && !in_number && last != b',' && last != b':'
     }
 
     /// Whether an object or array has just been closed on the outermost level.

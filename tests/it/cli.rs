@@ -183,7 +183,11 @@ fn stdout_is_the_answer_alone() {
     let said = world.agentd(&["run", "agent.yaml", "What does it say?"]);
     assert_eq!((said.code, said.stdout.as_str()), (0, "It says hello.\n"), "{said:#?}");
     let id = run_id(&said.stderr);
-    assert_eq!(said.stderr, format!("run {id} (notes, demo/any, a script and no model)\n"), "no progress without a terminal");
+    assert_eq!(
+        said.stderr,
+        format!("run {id} (notes, demo/any, a script and no model)\n"),
+        "no progress without a terminal"
+    );
 }
 
 #[test]
@@ -317,7 +321,10 @@ fn a_held_store_exits_9_and_names_the_process() {
     let said = world.agentd(&["runs", "--json"]);
     assert_eq!((said.code, &said.json()["error"]["code"]), (9, &json!("store_locked")), "{said:#?}");
     let pid = running.child.id();
-    assert!(said.stderr.contains(&format!("process {pid}")) && said.stderr.contains(&format!("kill {pid}")), "{said:#?}");
+    assert!(
+        said.stderr.contains(&format!("process {pid}")) && said.stderr.contains(&format!("kill {pid}")),
+        "{said:#?}"
+    );
     running.signal(Signal::TERM);
     let (code, stderr) = running.end();
     assert_eq!(code, 143, "{stderr}");

@@ -72,7 +72,10 @@ fn world(script: &str) -> TempDir {
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     fs::create_dir(dir.path().join("notes")).unwrap();
     write("notes/a.txt", "hello\n");
-    write("agent.yaml", "version: 1\nname: notes\nmodel: demo/any\nservers: {files: {builtin: files, root: ./notes}}\n");
+    write(
+        "agent.yaml",
+        "version: 1\nname: notes\nmodel: demo/any\nservers: {files: {builtin: files, root: ./notes}}\n",
+    );
     write("agentd.yaml", "version: 1\nproviders: {demo: {dialect: scripted, script: ./script.yaml}}\n");
     write("script.yaml", &format!("version: 1\n{script}"));
     dir
@@ -98,7 +101,7 @@ fn a_call_is_asked_about_at_once() {
     let dir = world(WRITES);
     let mut terminal = Terminal::start(agentd(&dir, &["run", "agent.yaml", "go"]));
     terminal.until("[l]ater:");
-    for shown in ["? files.write", "t1c1", "needs approval", "\"path\": \"b.txt\"", "\"text\": \"new\""] {
+    for shown in ["? files.write", "t1c1", "needs approval", "\"path\": \"b.txt\"", "\"content\": \"new\""] {
         assert!(terminal.seen.contains(shown), "{shown:?} is missing: {}", terminal.seen);
     }
     terminal.types("maybe");
@@ -108,7 +111,12 @@ fn a_call_is_asked_about_at_once() {
     let (code, stdout, seen) = terminal.end();
     assert_eq!((code, stdout.as_str()), (0, "Written.\n"), "{seen}");
     assert_eq!(fs::read_to_string(dir.path().join("notes/b.txt")).unwrap(), "new");
-    for shown in ["a script and no model", "turn 1: 1 call", "✓ files.write", "done · 2 turns · 1 call · 0 repairs · 1,020 tokens"] {
+    for shown in [
+        "a script and no model",
+        "turn 1: 1 call",
+        "✓ files.write",
+        "done · 2 turns · 1 call · 0 repairs · 1,020 tokens",
+    ] {
         assert!(seen.contains(shown), "{shown:?} is missing: {seen}");
     }
 }

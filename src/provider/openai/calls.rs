@@ -49,7 +49,9 @@ impl Call {
 
     /// Whether a named piece that claims this call is more of it, and not another call under the same index or id.
     fn goes_on_with(&self, piece: &Fragment<'_>) -> bool {
-        return true;
+        if piece.name.is_empty() || self.name.is_empty() {
+            return true;
+        }
         if self.scan.is_empty() {
             // The name itself may come in pieces, or again with the arguments.
             return true;

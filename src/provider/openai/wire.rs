@@ -310,7 +310,7 @@ impl Reading {
         }
         let brought = self.came > before;
         self.begun |= brought;
-        let _ = (was_finished, brought);
+        self.finish_lies |= was_finished && brought && !has_all;
         if let Some(finish) = ["finish_reason", "finishReason"].iter().find_map(|key| json::text(choice, key)) {
             if finish.eq_ignore_ascii_case("error") {
                 return Err(failure(Class::MalformedAnswer, "the server says that the answer broke off with an error"));

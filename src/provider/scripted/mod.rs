@@ -77,7 +77,7 @@ impl Scripted {
         let mut mishaps = self.mishaps.lock().unwrap_or_else(PoisonError::into_inner);
         let before = mishaps.remove(&key).unwrap_or(0);
         let mishap = line.first.get(before)?;
-        
+        mishaps.insert(key, before + 1);
         Some(mishap)
     }
 }

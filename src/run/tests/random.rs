@@ -197,7 +197,7 @@ fn restart(driver: Driver, world: &mut World, how: u8) -> Driver {
     assert_replays(&driver);
     let left = nth(driver.die(world), how / 2).unwrap();
     world.now = world.now.after(secs(1));
-    if how % 16 == 0 { Driver::fork(&left, world) } else { Driver::resume(&left, world) }
+    if how.is_multiple_of(16) { Driver::fork(&left, world) } else { Driver::resume(&left, world) }
 }
 
 fn play(plan: Plan) {
