@@ -166,10 +166,10 @@ mod tests {
             head("0199c2d5-0000-7a10-8000-000000000000", "done", Some(0), Some("the witness knows 9 entries")),
         ];
         let expected = "\
-RUN                                   STATUS       AGENT           AGE    COST
-0199c2d4-7f60-7a10-8000-0000000000a   done         tidy\\u{1b}[2J  2h00m  $1.2300
-0199c2d4-7f60-7a10-8000-0000000000b   interrupted  tidy\\u{1b}[2J  2h00m  ?
-0199c2d5                              quarantined  tidy\\u{1b}[2J  2h00m  $0.0000  the witness knows 9 entries";
+RUN                                  STATUS       AGENT          AGE    COST
+0199c2d4-7f60-7a10-8000-0000000000a  done         tidy\\u{1b}[2J  2h00m  $1.2300
+0199c2d4-7f60-7a10-8000-0000000000b  interrupted  tidy\\u{1b}[2J  2h00m  ?
+0199c2d5                             quarantined  tidy\\u{1b}[2J  2h00m  $0.0000  the witness knows 9 entries";
         assert_eq!(table(&heads, Time(1_000_000 + 7_200_000)), expected);
     }
 
