@@ -28,7 +28,7 @@ use super::{
     era::{self, Era, Eras, Known, Listener, Plan, Refused, Service},
     guard::Program,
     listing::{self, Listing},
-    locks::Locks,
+    locks::{Locks, hold},
     process::{Launch, Process},
     server::{Kind, Server},
     wire::Wire,
@@ -88,8 +88,12 @@ pub(super) struct Connection {
 /// What runs a server.
 enum Body {
     Process(Process),
-    /// A task in this process; the token is cancelled when it has ended.
-    Task(CancellationToken),
+    /// A task in this process; the token is cancelled when it has ended. The lock of its guard is held by the task itself,
+    /// so that it is free when the task has ended, or this process.
+    Task {
+        ended: CancellationToken,
+        guard: Option<GuardId>,
+    },
 }
 
 impl Connection {
@@ -100,7 +104,7 @@ impl Connection {
             Kind::Stdio(launch) => {
                 open_process(launch, surroundings, Plan::Probe(server.probe_patience), patience).await?
             }
-            Kind::Files(root) => open_files(root, patience).await?,
+            Kind::Files(root) => open_files(root, surroundings.locks.as_ref(), patience).await?,
         };
         let peer = opened.service.peer().clone();
         let listening = CancellationToken::new();
@@ -124,11 +128,11 @@ impl Connection {
         &self.peer
     }
 
-    /// The guard of its process.
+    /// The guard of what runs it.
     pub fn guard(&self) -> Option<&GuardId> {
         match &self.body {
             Body::Process(process) => process.guard(),
-            Body::Task(_) => None,
+            Body::Task { guard, .. } => guard.as_ref(),
         }
     }
 
@@ -195,7 +199,7 @@ impl Connection {
         }
         match &self.body {
             Body::Process(process) => process.end().await,
-            Body::Task(ended) => {
+            Body::Task { ended, .. } => {
                 if tokio::time::timeout(LAST_CALLS, ended.cancelled()).await.is_err() {
                     tracing::warn!("the bundled files server is still at work");
                 }
@@ -207,14 +211,14 @@ impl Connection {
     pub async fn last_words(&self) -> String {
         match &self.body {
             Body::Process(process) => process.last_words().await,
-            Body::Task(_) => String::new(),
+            Body::Task { .. } => String::new(),
         }
     }
 
     fn ended(&self) -> &CancellationToken {
         match &self.body {
             Body::Process(process) => process.ended(),
-            Body::Task(ended) => ended,
+            Body::Task { ended, .. } => ended,
         }
     }
 }
@@ -289,13 +293,16 @@ fn remember(eras: &Eras, key: &str, known: Option<Known>, era: Era, service: &Se
     }
 }
 
-async fn open_files(root: &Path, patience: Duration) -> Result<Opened, String> {
+async fn open_files(root: &Path, locks: Option<&Locks>, patience: Duration) -> Result<Opened, String> {
     let files = agentd_files::Files::new(root).map_err(|error| format!("cannot open {root:?}: {error}"))?;
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
     let ended = CancellationToken::new();
     let end = ended.clone().drop_guard();
+    let held = locks.map(|locks| locks.name().and_then(|(guard, path)| Ok((guard, hold(&path)?)))).transpose();
+    let (guard, lock) = held.map_err(|error| format!("cannot lock a guard file: {error}"))?.unzip();
     tokio::spawn(async move {
-        let _end = end;
+        // In this order: the lock is free once the session is known to have ended.
+        let (_lock, _end) = (lock, end);
         if let Err(error) = files.serve(tokio::io::split(far)).await {
             tracing::warn!(%error, "the bundled files server broke down");
         }
@@ -306,7 +313,7 @@ async fn open_files(root: &Path, patience: Duration) -> Result<Opened, String> {
     let listener = Listener { changed: Arc::clone(&changed) };
     let opened = tokio::time::timeout(patience, era::open(wire, listener, Plan::Straight(Era::Initialize))).await;
     let (service, _) = opened.map_err(|_| "it did not open a session".to_owned())?.map_err(|refused| refused.error)?;
-    Ok(Opened { service, body: Body::Task(ended), changed })
+    Ok(Opened { service, body: Body::Task { ended, guard }, changed })
 }
 
 /// In the new era a server tells of changes only to those who listen. A server that cannot be listened to is left alone.

@@ -104,17 +104,20 @@ pub fn nearest<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) -> Op
 }
 
 fn excerpt(text: &str, place: Place) -> String {
-    let at = place.start.min(text.len());
-    let start = text[..at].rfind('\n').map_or(0, |found| found + 1);
-    let end = text[at..].find('\n').map_or(text.len(), |found| at + found);
+    // Lines can be as long as the file; what is this far from the place is not even looked at.
+    const NEAR: usize = 1000;
+    let boundary = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let at = boundary(place.start);
+    let (near, far) = (boundary(at.saturating_sub(NEAR)), boundary(at + NEAR));
+    let start = text[near..at].rfind('\n').map_or(near, |found| near + found + 1);
+    let end = text[at..far].find('\n').map_or(far, |found| at + found);
     let marked = text.get(at..place.end.clamp(at, end)).unwrap_or_default().trim_end().chars().count().max(1);
     let before = text[start..at].trim_start_matches('\u{feff}').chars().count();
     let line = masked(text[start..end].trim_start_matches('\u{feff}'));
 
     // A long line is shown around the place.
-    let skipped = before.saturating_sub(EXCERPT_CHARS_MAX / 2);
     let length = line.chars().count();
-    let skipped = if length <= EXCERPT_CHARS_MAX { 0 } else { skipped };
+    let skipped = if length <= EXCERPT_CHARS_MAX { 0 } else { before.saturating_sub(EXCERPT_CHARS_MAX / 2) };
     // Whatever could move the cursor is shown as a blank, one for one.
     let shown: String =
         line.chars().skip(skipped).take(EXCERPT_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -126,24 +129,38 @@ fn excerpt(text: &str, place: Place) -> String {
     format!("{:>5} | {left}{}{right}\n      | {pad}{}", place.line, shown.trim_end(), "^".repeat(marked))
 }
 
-/// The line with a star for each character of what looks like a secret: something long behind a name such as
-/// `key:` or `GITHUB_TOKEN:` that is no variable.
+/// The line with a star for each character of what looks like a secret: something long behind a name such as `key:` or
+/// `GITHUB_TOKEN:` that is no variable, and whatever stands before the `@` of a URL.
 fn masked(line: &str) -> String {
-    const NAMES: [&str; 5] = ["key", "token", "secret", "password", "authorization"];
+    const NAMES: [&str; 5] = ["key", "token", "secret", "passw", "auth"];
     const LENGTH_MIN: usize = 12;
     let mut out = String::with_capacity(line.len());
     let mut rest = line;
     while let Some(colon) = rest.find(':') {
-        let (name, value) = rest.split_at(colon + 1);
-        out.push_str(name);
+        let (before, value) = rest.split_at(colon + 1);
+        out.push_str(before);
+        let word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+        let name = before[..colon].trim_end_matches([' ', '"', '\'']).rsplit(|c| !word(c)).next().unwrap_or_default();
+        let name = name.to_lowercase();
         let blank = value.len() - value.trim_start_matches([' ', '"', '\'']).len();
-        out.push_str(&value[..blank]);
-        rest = &value[blank..];
-        let name = name.trim_end_matches(':').trim_end_matches(['"', '\'']).to_lowercase();
-        let end = rest.find([' ', '"', '\'', ',', '}', ']']).unwrap_or(rest.len());
-        if NAMES.iter().any(|secret| name.ends_with(secret)) && !rest.contains("${") && end >= LENGTH_MIN {
-            out.extend(std::iter::repeat_n('*', rest[..end].chars().count()));
-            rest = &rest[end..];
+        let secret = if let Some(authority) = value.strip_prefix("//") {
+            let authority = &authority[..authority.find(['/', ' ', '"', '\'']).unwrap_or(authority.len())];
+            authority.rfind('@').map(|end| 2..2 + end)
+        } else {
+            let ends: &[char] = match value[..blank].chars().last() {
+                Some('"') => &['"'],
+                Some('\'') => &['\''],
+                _ => &[',', '}', ']'],
+            };
+            let end = value[blank..].find(ends).map_or(value.len(), |end| blank + end);
+            let long = end - blank >= LENGTH_MIN && !value[blank..end].contains("${");
+            (long && NAMES.iter().any(|secret| name.contains(secret))).then_some(blank..end)
+        };
+        rest = value;
+        if let Some(secret) = secret {
+            out.push_str(&value[..secret.start]);
+            out.extend(std::iter::repeat_n('*', value[secret.clone()].chars().count()));
+            rest = &value[secret.end..];
         }
     }
     out + rest

@@ -200,6 +200,8 @@ fn excerpts_hide_what_looks_secret_and_fit_the_screen() {
         "p: {key: \"sk-abcdefghijklmnop\", url: x, url: y, API_TOKEN: ghp_0123456789, k: 1}\n".to_owned(),
         "keyy: sk-abcdefghijklmnop\nkeyy: 1\n".to_owned(),
         "p: {key: \"${LOCAL_KEY_VARIABLE}\", p: 1, p: 2, first_token: 20s}\n".to_owned(),
+        "p: {url: \"postgres://me:hunter2@host/db\", url: 1, proxy: http://host/a@b, max_tokens: 5}\n".to_owned(),
+        "a: {auth: Bearer abcdefgh, authh: 'it is long', x: y: z}\n".to_owned(),
         long,
         format!("{}a: b: c\n", " ".repeat(300)),
     ];

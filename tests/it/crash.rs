@@ -263,6 +263,41 @@ fn killed_at_every_point_ends_as_undisturbed() {
 }
 
 #[test]
+fn an_interrupted_call_of_the_bundled_server_goes_on_at_once() {
+    let model = Model::by_turn([
+        Reply::call("files__write", json!({"path": "a.txt", "content": "hello"})),
+        Reply::text("written"),
+    ]);
+    let world = World { dir: TempDir::new().unwrap(), model };
+    fs::create_dir(world.path("files")).unwrap();
+    let agent = json!({
+        "version": 1,
+        "name": "bundled",
+        "model": "double/any",
+        "servers": {"files": {"builtin": "files", "root": "./files"}},
+        "policy": {"files.write": {"approve": "allow"}},
+    });
+    let settings = json!({
+        "version": 1,
+        "providers": {"double": {"dialect": "openai-chat", "base_url": world.model.base_url()}},
+    });
+    fs::write(world.path("agent.yaml"), agent.to_string()).unwrap();
+    fs::write(world.path("agentd.yaml"), settings.to_string()).unwrap();
+    world.process(&["run", "agent.yaml", "go"], None);
+    let points = fs::read_to_string(world.path("points.log")).unwrap();
+    let answered = points.lines().position(|point| point.contains("tool.answered")).unwrap() + 1;
+    let (killed, _) = world.process(&["run", "agent.yaml", "go"], Some(answered));
+    assert_eq!(killed.status.code(), None, "it was to be killed");
+    // The call's deadline is ten minutes away; the lock of its guard went with the process.
+    let (resumed, _) = world.process(&["resume", "@last", "--timeout", "60s"], None);
+    assert_eq!(resumed.status.code(), Some(0), "{}", String::from_utf8_lossy(&resumed.stderr));
+    let report = world.last().unwrap();
+    let lost = report["entries"].as_array().unwrap().iter().filter(|entry| entry["type"] == "call_lost").count();
+    assert_eq!((lost, report["output"].as_str()), (1, Some("written")));
+    world.model.assert_valid();
+}
+
+#[test]
 fn killed_from_outside_at_any_moment() {
     for nth in 0..8u64 {
         let world = World::new(40);

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "nobody outside uses this")]
 
 mod cli;
+mod commits;
 mod crash;
 mod floors;
 mod mcp;
