@@ -1,9 +1,9 @@
 //! The command line: reads what was typed, has the daemon do it, and tells what became of it.
 //!
-//! stdout carries the answer alone ([`out`]); everything else goes to stderr ([`screen`]). Always true:
+//! stdout carries the answer alone (`out`); everything else goes to stderr (`screen`). Always true:
 //! - Nobody is asked anything unless stdin and stderr are terminals and no machine reads stdout.
-//! - What models, tools and servers said reaches a terminal only through [`text::escape`].
-//! - Exit codes are decided in [`exit`] and nowhere else.
+//! - What models, tools and servers said reaches a terminal only through `text::escape`.
+//! - Exit codes are decided in `exit` and nowhere else.
 //!
 //! Left out so far: a daemon that already runs (every command opens the store itself), and conversations.
 
