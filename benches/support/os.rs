@@ -1,0 +1,57 @@
+//! What the kernel says of this process: its core, CPU time, memory and bytes written.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::{
+    io::Errno,
+    process::{Resource, Rlimit},
+    thread::CpuSet,
+    time::ClockId,
+};
+
+/// The core of whoever is measured.
+pub const CONTENDER: usize = 0;
+
+/// The core of everything else.
+pub const SERVERS: usize = 1;
+
+/// Keeps this thread, and all that it starts, on one core. On a machine without that core it does nothing.
+pub fn pin(core: usize) -> Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    match rustix::thread::sched_setaffinity(None, &cores) {
+        Err(Errno::INVAL) => Ok(()),
+        pinned => Ok(pinned?),
+    }
+}
+
+/// Lets this process hold as many files as the system allows: a thousand runs have a thousand connections.
+pub fn raise_file_limit() -> Result<()> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    Ok(rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
+}
+
+/// CPU time of all threads of this process so far, without its children.
+pub fn cpu() -> Duration {
+    let time = rustix::time::clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Memory of this process that is in RAM now, in bytes.
+pub fn resident() -> Result<u64> {
+    Ok(number("/proc/self/status", "VmRSS:")? * 1024)
+}
+
+/// Bytes that this process has caused to go to the disk so far.
+pub fn written() -> Result<u64> {
+    number("/proc/self/io", "write_bytes:")
+}
+
+/// The number that follows `key` at the beginning of a line.
+fn number(file: &str, key: &str) -> Result<u64> {
+    let text = std::fs::read_to_string(file)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    let word = line.and_then(|line| line.split_whitespace().next());
+    Ok(word.with_context(|| format!("{file} has no {key}"))?.parse()?)
+}
