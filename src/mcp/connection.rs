@@ -298,13 +298,18 @@ async fn open_files(root: &Path, locks: Option<&Locks>, patience: Duration) -> R
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
     let ended = CancellationToken::new();
     let end = ended.clone().drop_guard();
-    let held = locks.map(|locks| locks.name().and_then(|(guard, path)| Ok((guard, hold(&path)?)))).transpose();
-    let (guard, lock) = held.map_err(|error| format!("cannot lock a guard file: {error}"))?.unzip();
+    let guard = locks.map(Locks::name).transpose();
+    let (guard, path) = guard.map_err(|error| format!("cannot name a guard: {error}"))?.unzip();
+    let lock = path.map(|path| hold(&path).map(|lock| (path, lock))).transpose();
+    let lock = lock.map_err(|error| format!("cannot lock a guard file: {error}"))?;
     tokio::spawn(async move {
-        // In this order: the lock is free once the session is known to have ended.
-        let (_lock, _end) = (lock, end);
+        let _end = end;
         if let Err(error) = files.serve(tokio::io::split(far)).await {
             tracing::warn!(%error, "the bundled files server broke down");
+        }
+        // No call is at work any more. Where this is not reached, the lock goes with the process.
+        if let Some((path, _held)) = lock {
+            let _swept_later = std::fs::remove_file(path);
         }
     });
     let (read, write) = tokio::io::split(near);
