@@ -125,6 +125,8 @@ struct Model {
     runs: BTreeMap<RunId, Expected>,
     /// Runs that have lost something in a crash that took more than a crash may.
     damaged: BTreeSet<RunId>,
+    /// Runs that were removed and may have been made again: a loss that takes both back leaves the earlier run, whole.
+    removed: BTreeSet<RunId>,
     /// Makes every frame, item and chain another one.
     count: u64,
 }
@@ -293,6 +295,7 @@ async fn play(mut bench: Bench, script: Vec<Burst>) -> Result<(), TestCaseError>
                 Act::Delete(number) => {
                     model.runs.remove(&run(*number));
                     model.damaged.remove(&run(*number));
+                    model.removed.insert(run(*number));
                     expected.push(Answer::Done);
                     let delete = bench.store().delete(run(*number));
                     asked.push(tokio::spawn(async { Answer::of(delete.await, |()| Answer::Done) }));
@@ -320,6 +323,10 @@ async fn play(mut bench: Bench, script: Vec<Burst>) -> Result<(), TestCaseError>
 
 /// After the file has lost its end: what is damaged, says so; what was removed may be back.
 async fn take_stock(bench: &Bench, model: &mut Model) {
+    for run in std::mem::take(&mut model.removed) {
+        bench.store().delete(run).await.unwrap();
+        model.runs.remove(&run);
+    }
     for head in bench.store().heads(None, usize::MAX).await.unwrap() {
         if !model.runs.contains_key(&head.run) {
             bench.store().delete(head.run).await.unwrap();
