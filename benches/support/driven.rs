@@ -8,7 +8,7 @@ use agentd::{
     engine::{self, Clock, Left, Options, Stop, SystemClock, World},
     journal::Journal,
     mcp::{self, Host},
-    provider::{Provider, openai},
+    provider::{Client, Dialect, Provider},
     router::Router,
     run::{Event, InputGiven, Run, RunId, Started, Status},
     store::{
@@ -52,7 +52,7 @@ impl Driven {
             .args([tool::ROLE])
             .calls_max(10_000);
         let host = Host::new(mcp::host::Config { servers: vec![server], home: None, guard: None });
-        let client: Arc<dyn Provider> = Arc::new(openai::Client::builder(base_url).build()?);
+        let client: Arc<dyn Provider> = Arc::new(Client::builder(Dialect::OpenAiChat, base_url).build()?);
         let definition: Arc<str> = DEFINITION.into();
         let agent = Agent::parse("bench.yaml", &definition).map_err(|problems| anyhow::anyhow!("{problems}"))?;
         Ok(Driven {

@@ -21,8 +21,35 @@ pub struct Request {
     pub output: Option<Arc<OutputFormat>>,
     /// Sampling temperature; `None` leaves it to the provider.
     pub temperature: Option<f64>,
-    /// Most tokens to answer with; `None` leaves it to the provider.
+    /// Most tokens to answer with; `None` leaves it to the provider, or to the model's own limit where one must be named.
     pub output_tokens_max: Option<u32>,
+    /// How much to think before answering; `None` leaves it to the provider.
+    pub effort: Option<ReasoningEffort>,
+    /// The same in all requests of one conversation, and in no other: keeps them together at providers that cache
+    /// prompts by a key. `None` names none.
+    pub cache_key: Option<Arc<str>>,
+}
+
+/// How much a model is to think before it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ReasoningEffort {
+    /// Little.
+    Low,
+    /// What most tasks need.
+    Medium,
+    /// Much.
+    High,
+}
+
+impl ReasoningEffort {
+    /// The name in files, journals and most wire formats.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReasoningEffort::Low => "low",
+            ReasoningEffort::Medium => "medium",
+            ReasoningEffort::High => "high",
+        }
+    }
 }
 
 /// Whether and what the model must call.

@@ -28,7 +28,7 @@ use crate::{
     engine::{self, Clock, Left, Options, Seen, Stop, SystemClock, World},
     journal::{self, Journal, Posted, What},
     mcp::{self, Host, ToolHost, guard},
-    provider::{Provider, openai, scripted},
+    provider::{Client, Dialect, Provider, Quirks, scripted},
     router::{self, Router},
     run::{
         CallRecord, CallState, Claimed, Decision, Entry, Event, InputGiven, Limits, LimitsChanged, Misfit, Resolution,
@@ -429,7 +429,8 @@ fn providers(settings: &Settings) -> Result<BTreeMap<String, Arc<dyn Provider>>,
     for (name, provider) in &settings.providers {
         let provider: Arc<dyn Provider> = match provider {
             settings::Provider::OpenAiChat { base_url, key, timeouts } => {
-                let mut client = openai::Client::builder(base_url).name(name).timeouts(*timeouts);
+                let mut client = Client::builder(Dialect::OpenAiChat, base_url).name(name).timeouts(*timeouts);
+                client = client.quirks(Quirks { completion_tokens: base_url.starts_with("https://api.openai.com/") });
                 if let Some(key) = key {
                     client = client.key(key.clone());
                 }

@@ -470,6 +470,8 @@ impl<'a> Drive<'a> {
                 .map(|schema| Arc::new(OutputFormat { name: FINAL_ANSWER.to_owned(), schema: schema.value().clone() })),
             temperature: self.world.agent.model.temperature,
             output_tokens_max: self.world.agent.model.output_tokens,
+            effort: None,
+            cache_key: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Speaks to model servers: one folder per dialect, all behind [`Provider`].
 //!
-//! A dialect has `wire.rs` (the vendor's JSON, read forgivingly), `convert.rs` (pure, from and to `chat`) and
-//! `client.rs` (bytes). Streaming is the only path: an answer that arrives whole is a stream of one piece. Always true:
+//! A dialect has `wire.rs` (the vendor's JSON, read forgivingly) and `convert.rs` (pure, from and to `chat`); `client.rs`
+//! moves the bytes of all of them. Streaming is the only path: an answer that arrives whole is a stream of one piece. Always true:
 //! - An answer is returned only when the stream ended as its dialect ends streams; all else is a [`Failure`].
 //! - Whatever arrives is bounded in bytes and in time.
 //! - Keys never appear in errors, logs or `Debug`.
@@ -9,11 +9,16 @@
 //! Left out on purpose: retries and the choice of another endpoint (`router`), validation of calls (`repair`).
 
 mod body;
+mod client;
+mod dialect;
 mod failure;
 mod http;
 mod json;
-pub mod openai;
+mod openai;
 pub mod scripted;
+
+pub use client::{Builder, Client, Error};
+pub use dialect::{Dialect, Quirks};
 
 use std::{pin::Pin, time::Duration};
 

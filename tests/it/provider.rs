@@ -11,7 +11,7 @@ use agentd::{
         Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, Part, Request,
         ToolCall, ToolDef, ToolName, ToolResult, Usage, WrittenCall,
     },
-    provider::{Class, Delta, Failure, Provider, Timeouts, openai::Client},
+    provider::{Class, Client, Delta, Dialect, Failure, Provider, Timeouts},
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ const NEVER: Duration = Duration::from_secs(300);
 const PATIENT: Timeouts = Timeouts { connect: NEVER, first_token: NEVER, idle: NEVER, total: NEVER };
 
 fn client(model: &Model, timeouts: Timeouts) -> Client {
-    Client::builder(model.base_url()).name("acme").timeouts(timeouts).build().unwrap()
+    Client::builder(Dialect::OpenAiChat, model.base_url()).name("acme").timeouts(timeouts).build().unwrap()
 }
 
 fn request() -> Request {
@@ -39,6 +39,8 @@ fn request() -> Request {
         output: None,
         temperature: None,
         output_tokens_max: None,
+        effort: None,
+        cache_key: None,
     }
 }
 
@@ -100,7 +102,10 @@ async fn a_good_answer() {
 #[tokio::test]
 async fn what_is_sent() {
     let model = Model::replying([Reply::text("Hello"), Reply::text("Hello")]);
-    let client = Client::builder(model.base_url() + "/?api-version=7").key("s3cret-key".into()).build().unwrap();
+    let client = Client::builder(Dialect::OpenAiChat, model.base_url() + "/?api-version=7")
+        .key("s3cret-key".into())
+        .build()
+        .unwrap();
     ask(&client).await.unwrap();
     let sent = &model.requests()[0];
     assert_eq!((sent.method.as_str(), sent.path.as_str()), ("POST", "/v1/chat/completions?api-version=7"));
@@ -162,6 +167,8 @@ async fn every_conversation_is_valid() {
         choice: Choice::Tool("shot".into()),
         temperature: Some(0.0),
         output_tokens_max: Some(100),
+        effort: None,
+        cache_key: None,
         ..request()
     };
     let model = Model::replying([Reply::text("Hello")]);
@@ -357,7 +364,7 @@ async fn an_error_whose_body_never_comes_is_still_one() {
 
 #[tokio::test]
 async fn nobody_there() {
-    let client = Client::builder(nobody()).timeouts(PATIENT).build().unwrap();
+    let client = Client::builder(Dialect::OpenAiChat, nobody()).timeouts(PATIENT).build().unwrap();
     let failure = is(ask(&client).await, Class::Transient, "cannot connect");
     assert_eq!(failure.status, None);
     for (name, reply) in
@@ -367,7 +374,7 @@ async fn nobody_there() {
         let failure = is(ask(&self::client(&model, PATIENT)).await, Class::Transient, "");
         assert_eq!((failure.status, model.count()), (None, 1), "{name}");
     }
-    let nowhere = Client::builder("http://host.invalid/v1").timeouts(PATIENT).build().unwrap();
+    let nowhere = Client::builder(Dialect::OpenAiChat, "http://host.invalid/v1").timeouts(PATIENT).build().unwrap();
     is(ask(&nowhere).await, Class::Transient, "cannot connect");
 }
 
@@ -382,7 +389,8 @@ async fn a_connection_that_is_never_made() {
     while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, SOON) {
         queued.push(stream);
     }
-    let client = Client::builder(format!("http://{address}/v1")).timeouts(Timeouts { connect: SOON, ..PATIENT });
+    let client = Client::builder(Dialect::OpenAiChat, format!("http://{address}/v1"))
+        .timeouts(Timeouts { connect: SOON, ..PATIENT });
     is(ask(&client.build().unwrap()).await, Class::Transient, "connect timeout");
 }
 
@@ -427,7 +435,7 @@ async fn statuses_and_how_long_to_wait() {
 
     let model = Model::replying([]);
     model.require_key("right");
-    let wrong = Client::builder(model.base_url()).key("wrong".into()).build().unwrap();
+    let wrong = Client::builder(Dialect::OpenAiChat, model.base_url()).key("wrong".into()).build().unwrap();
     is(ask(&wrong).await, Class::Credential, "HTTP 401: Incorrect API key provided");
 }
 
@@ -443,7 +451,7 @@ async fn redirects_are_not_followed() {
     let other = Model::answering(|_| Reply::text("stolen"));
     for status in [301, 302, 307, 308] {
         let model = Model::replying([Reply::redirect(status, &format!("{}/chat/completions", other.base_url()))]);
-        let client = Client::builder(model.base_url()).key("s3cret".into()).build().unwrap();
+        let client = Client::builder(Dialect::OpenAiChat, model.base_url()).key("s3cret".into()).build().unwrap();
         let failure = is(ask(&client).await, Class::MalformedAnswer, "redirected");
         assert_eq!(failure.status, Some(status));
     }
@@ -465,22 +473,24 @@ async fn keys_stay_secret() {
         Reply::redirect(302, &format!("https://example.invalid/?key={KEY}")),
     ] {
         let model = Model::replying([reply]);
-        let client = Client::builder(model.base_url()).key(SecretString::from(KEY)).build().unwrap();
+        let client =
+            Client::builder(Dialect::OpenAiChat, model.base_url()).key(SecretString::from(KEY)).build().unwrap();
         let failure = ask(&client).await.unwrap_err();
         assert!(!format!("{failure:?}{failure}{client:?}").contains(KEY), "{failure:?}");
     }
     for url in [format!("http://user:{KEY}@127.0.0.1/v1"), format!("http://{KEY}:@/v1"), format!("user:{KEY}@host")] {
-        let error = Client::builder(&url).build().unwrap_err();
+        let error = Client::builder(Dialect::OpenAiChat, &url).build().unwrap_err();
         assert!(!format!("{error} {error:?}").contains(KEY), "{error:?}");
     }
-    let error = Client::builder("http://127.0.0.1").key(format!("{KEY}\n").into()).build().unwrap_err();
+    let error =
+        Client::builder(Dialect::OpenAiChat, "http://127.0.0.1").key(format!("{KEY}\n").into()).build().unwrap_err();
     assert!(!format!("{error} {error:?}").contains(KEY), "{error:?}");
 }
 
 #[test]
 fn urls_that_are_none() {
     for url in ["", "localhost:8000", "ftp://host/v1", "/v1", "http://"] {
-        assert!(Client::builder(url).build().is_err(), "{url:?}");
+        assert!(Client::builder(Dialect::OpenAiChat, url).build().is_err(), "{url:?}");
     }
 }
 

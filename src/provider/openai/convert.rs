@@ -21,24 +21,13 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{Class, Failure, failure::failure},
+    super::{Class, Failure, dialect::Target, failure::failure},
     wire,
 };
 use crate::chat::{
     Answer, AnswerPart, CallId, Choice, Finish, Media, MediaSource, Message, Opaque, Part, Reasoning, Request,
     ToolCall, ToolDef, ToolResult, Usage, WrittenCall,
 };
-
-/// For whom a request is rendered, and whose an answer is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Target<'a> {
-    /// The provider's name.
-    pub(super) issuer: &'a str,
-    pub(super) model: &'a str,
-    /// Most tokens go by the newer name `max_completion_tokens`; OpenAI's reasoning models refuse the older one
-    /// (platform.openai.com, 2026-11), and most other servers do not know the newer.
-    pub(super) has_completion_tokens: bool,
-}
 
 /// The text of a request's body.
 ///
@@ -64,8 +53,8 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
             },
         }),
         temperature: request.temperature,
-        max_tokens: tokens.filter(|_| !target.has_completion_tokens),
-        max_completion_tokens: tokens.filter(|_| target.has_completion_tokens),
+        max_tokens: tokens.filter(|_| !target.quirks.completion_tokens),
+        max_completion_tokens: tokens.filter(|_| target.quirks.completion_tokens),
         stream: true,
         stream_options: ChatCompletionStreamOptions { include_usage: Some(true), include_obfuscation: None },
     })

@@ -10,10 +10,10 @@ use crate::{
         Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, OfferedName,
         Opaque, OutputFormat, Part, Reasoning, Request, ToolCall, ToolDef, ToolName, ToolResult, Usage, WrittenCall,
     },
-    provider::{Class, Delta, Failure},
+    provider::{Class, Delta, Failure, Quirks, dialect::Target},
 };
 
-const TARGET: convert::Target<'_> = convert::Target { issuer: "acme", model: "m1", has_completion_tokens: false };
+const TARGET: Target<'_> = Target { issuer: "acme", model: "m1", quirks: &Quirks { completion_tokens: false } };
 
 /// Reads a body that arrives in chunks of `step` bytes, as the client does.
 fn read(bytes: &[u8], step: usize, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
@@ -1002,6 +1002,8 @@ fn request(messages: Vec<Message>) -> Request {
         output: None,
         temperature: None,
         output_tokens_max: None,
+        effort: None,
+        cache_key: None,
     }
 }
 
@@ -1010,7 +1012,7 @@ fn rendered(request: &Request) -> Value {
     rendered_for(request, TARGET)
 }
 
-fn rendered_for(request: &Request, target: convert::Target<'_>) -> Value {
+fn rendered_for(request: &Request, target: Target<'_>) -> Value {
     let body = convert::body(request, target).unwrap();
     serde_json::from_slice::<async_openai::types::chat::CreateChatCompletionRequest>(&body).unwrap();
     serde_json::from_slice(&body).unwrap()
@@ -1064,6 +1066,8 @@ fn a_request_by_the_book() {
         choice: Choice::Tool(OfferedName::from("files__read")),
         temperature: Some(0.2),
         output_tokens_max: Some(500),
+        effort: None,
+        cache_key: None,
         ..request(vec![
             user("Hi"),
             Message::Assistant(vec![
@@ -1099,7 +1103,7 @@ fn a_request_by_the_book() {
         "stream_options": {"include_usage": true},
     });
     assert_eq!(rendered(&request), expected);
-    let newer = rendered_for(&request, convert::Target { has_completion_tokens: true, ..TARGET });
+    let newer = rendered_for(&request, Target { quirks: &Quirks { completion_tokens: true }, ..TARGET });
     assert_eq!((newer.get("max_tokens"), newer.get("max_completion_tokens")), (None, Some(&json!(500))));
 }
 
@@ -1224,11 +1228,11 @@ fn what_an_issuer_gave_goes_back_to_it_alone() {
         {"role": "assistant", "content": "Hello"},
         {"role": "assistant", "content": "Hello"},
     ]);
-    assert_eq!(messages(convert::Target { model: "m2", ..TARGET }), plain);
-    assert_eq!(messages(convert::Target { issuer: "other", ..TARGET }), plain);
+    assert_eq!(messages(Target { model: "m2", ..TARGET }), plain);
+    assert_eq!(messages(Target { issuer: "other", ..TARGET }), plain);
 }
 
-fn rendered_messages(messages: &[&Message], target: convert::Target<'_>) -> Value {
+fn rendered_messages(messages: &[&Message], target: Target<'_>) -> Value {
     let body = convert::body(&request(messages.iter().copied().cloned().collect()), target).unwrap();
     serde_json::from_slice::<Value>(&body).unwrap()["messages"].take()
 }

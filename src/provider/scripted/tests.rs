@@ -18,6 +18,8 @@ fn conversation(messages: impl IntoIterator<Item = Message>) -> Request {
         output: None,
         temperature: None,
         output_tokens_max: None,
+        effort: None,
+        cache_key: None,
     }
 }
 

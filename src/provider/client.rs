@@ -1,30 +1,27 @@
-//! Sends requests to one server of the OpenAI chat format and reads its answers as they come.
+//! The one HTTP client of all dialects: sends a request to one server and reads its answer as it comes.
+//!
+//! What differs between dialects stands behind [`Format`]: where the request goes, what it says, how the answer reads.
 
 use std::fmt;
 
-use reqwest::{
-    Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
-};
+use reqwest::{Url, header::CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{convert, wire::Reading};
-use crate::{
-    chat::{Answer, Request},
-    provider::{
-        BoxFuture, Class, Delta, Failure, Provider, Timeouts,
-        failure::failure,
-        http::{self, Phase},
-    },
+use super::{
+    BoxFuture, Class, Delta, Dialect, Failure, Provider, Quirks, Timeouts,
+    dialect::{Format, Target},
+    failure::failure,
+    http::{self, Phase},
 };
+use crate::chat::{Answer, Request};
 
-/// One server of the OpenAI chat format. Cheap to clone; clones share their connections.
+/// One server that speaks a known dialect. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Client {
     name: String,
-    url: Url,
-    has_completion_tokens: bool,
-    authorization: Option<HeaderValue>,
+    base: Url,
+    format: &'static dyn Format,
+    quirks: Quirks,
     key: Option<SecretString>,
     http: reqwest::Client,
     timeouts: Timeouts,
@@ -32,9 +29,17 @@ pub struct Client {
 
 impl Client {
     /// Begins a client for the server at `base_url`, such as `https://api.openai.com/v1` or `http://127.0.0.1:8000/v1`;
-    /// `/chat/completions` is added unless it is there. A query (`?api-version=…`) is kept.
-    pub fn builder(base_url: impl Into<String>) -> Builder {
-        Builder { base_url: base_url.into(), name: None, key: None, timeouts: Timeouts::default(), http: None }
+    /// the path of the dialect is added unless it is there. A query (`?api-version=…`) is kept.
+    pub fn builder(dialect: Dialect, base_url: impl Into<String>) -> Builder {
+        Builder {
+            dialect,
+            base_url: base_url.into(),
+            name: None,
+            key: None,
+            quirks: Quirks::default(),
+            timeouts: Timeouts::default(),
+            http: None,
+        }
     }
 
     async fn answer(
@@ -43,15 +48,17 @@ impl Client {
         request: &Request,
         seen: &mut (dyn FnMut(Delta<'_>) + Send),
     ) -> Result<Answer, Failure> {
-        let target = convert::Target { issuer: &self.name, model, has_completion_tokens: self.has_completion_tokens };
-        let body = convert::body(request, target)
+        let target = Target { issuer: &self.name, model, quirks: &self.quirks };
+        let body = self
+            .format
+            .body(request, target)
             .map_err(|error| failure(Class::CallerFault, &format!("the request cannot be written as JSON: {error}")))?;
-        let mut post = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
-        if let Some(authorization) = &self.authorization {
-            post = post.header(AUTHORIZATION, authorization);
-        }
-        let mut incoming = http::send(post, self.timeouts).await?;
-        let mut reading = Reading::default();
+        let headers = self.format.headers(self.key.as_ref(), target).map_err(|error| {
+            failure(Class::Credential, &format!("the key holds characters that cannot be sent: {error}"))
+        })?;
+        let post = self.http.post(self.format.url(&self.base, model)).headers(headers);
+        let mut incoming = http::send(post.header(CONTENT_TYPE, "application/json").body(body), self.timeouts).await?;
+        let mut reading = self.format.reading();
         let read = async {
             while !reading.is_ended() {
                 let phase = match (reading.is_finished(), reading.has_begun()) {
@@ -71,13 +78,13 @@ impl Client {
                     Err(failure) => return Err(failure),
                 }
             }
-            reading.end(seen)
+            reading.end(target, seen)
         }
         .await;
         match read {
             Ok(answer) => {
                 incoming.linger().await;
-                convert::answer(answer, target)
+                Ok(answer)
             }
             Err(failure) => {
                 let status = failure.status.or(Some(incoming.status()));
@@ -90,11 +97,11 @@ impl Client {
 impl fmt::Debug for Client {
     /// Without the key and without the query of the URL, where some put a key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Client { name, url, timeouts, .. } = self;
-        let host = format_args!("{}{}", url.authority(), url.path());
+        let Client { name, base, timeouts, .. } = self;
+        let host = format_args!("{}{}", base.authority(), base.path());
         f.debug_struct("Client")
             .field("name", name)
-            .field("url", &host)
+            .field("base", &host)
             .field("timeouts", timeouts)
             .finish_non_exhaustive()
     }
@@ -119,9 +126,11 @@ impl Provider for Client {
 
 /// The settings of a [`Client`].
 pub struct Builder {
+    dialect: Dialect,
     base_url: String,
     name: Option<String>,
     key: Option<SecretString>,
+    quirks: Quirks,
     timeouts: Timeouts,
     http: Option<reqwest::Client>,
 }
@@ -133,9 +142,15 @@ impl Builder {
         self
     }
 
-    /// The key, sent as bearer token. Default: none, as local servers want it.
+    /// The key, sent in the header that the dialect has for it. Default: none, as local servers want it.
     pub fn key(mut self, key: SecretString) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// In what this server differs from its dialect. Default: [`Quirks::default`].
+    pub fn quirks(mut self, quirks: Quirks) -> Self {
+        self.quirks = quirks;
         self
     }
 
@@ -162,26 +177,16 @@ impl Builder {
             url: if self.base_url.contains('@') { "(hidden)".to_owned() } else { self.base_url.clone() },
             reason,
         };
-        let mut url = Url::parse(&self.base_url).map_err(|error| bad_url(error.to_string()))?;
+        let url = Url::parse(&self.base_url).map_err(|error| bad_url(error.to_string()))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(bad_url("a key belongs into `key`, not into the URL".to_owned()));
         }
         let (true, Some(host)) = (matches!(url.scheme(), "http" | "https"), url.host_str().map(str::to_owned)) else {
             return Err(bad_url("it must begin with http:// or https:// and name a host".to_owned()));
         };
-        let path = url.path().trim_end_matches('/').to_owned();
-        if !path.ends_with("/chat/completions") {
-            url.set_path(&format!("{path}/chat/completions"));
-        }
-        let authorization = match &self.key {
-            None => None,
-            Some(key) => {
-                let mut value =
-                    HeaderValue::from_str(&format!("Bearer {}", key.expose_secret())).map_err(|_| Error::Key)?;
-                value.set_sensitive(true);
-                Some(value)
-            }
-        };
+        let format = self.dialect.format();
+        let target = Target { issuer: &host, model: "", quirks: &self.quirks };
+        format.headers(self.key.as_ref(), target).map_err(|_| Error::Key)?;
         let http = match self.http {
             Some(http) => http,
             None => {
@@ -190,9 +195,9 @@ impl Builder {
         };
         Ok(Client {
             name: self.name.unwrap_or_else(|| host.clone()),
-            has_completion_tokens: host == "api.openai.com" || host.ends_with(".openai.azure.com"),
-            url,
-            authorization,
+            base: url,
+            format,
+            quirks: self.quirks,
             key: self.key,
             http,
             timeouts: self.timeouts,
