@@ -74,6 +74,7 @@ impl Driven {
         let world = World {
             agent: self.agent.clone(),
             host: self.host.clone(),
+            left_out: Vec::new(),
             router: self.router.clone(),
             endpoint: self.router.resolve(&format!("double/{script}"))?,
             clock: Arc::new(SystemClock),

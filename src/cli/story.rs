@@ -324,11 +324,35 @@ fn parts(parts: &[Part]) -> String {
     brief(&told.collect::<Vec<_>>().join(" "), TEXT_MAX)
 }
 
-/// Somebody else's text in a line.
+/// Somebody else's text in a line: its own lines one behind the other.
 fn said(text: &str) -> String {
-    brief(text, TEXT_MAX)
+    // More than is shown, since what stands around line breaks goes.
+    let start = text.char_indices().nth(2 * TEXT_MAX).map_or(text, |(end, _)| &text[..end]);
+    brief(&start.lines().map(str::trim).collect::<Vec<_>>().join(" "), TEXT_MAX)
 }
 
 fn arguments_of(arguments: &str) -> String {
     brief(arguments, ARGUMENTS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::golden::every_event;
+
+    #[test]
+    fn every_event_has_its_line() {
+        let mut story = Story::default();
+        let mut told = String::new();
+        for (index, event) in (0..).zip(every_event()) {
+            let entry = Entry { index, at: Time(0), event };
+            let lines = story.tell(&entry);
+            assert!(!lines.is_empty(), "entry {index} tells nothing");
+            for Line { mark, text, step } in lines {
+                told.push_str(&format!("{index:>2} {} {} {text}\n", if step { "step" } else { "    " }, mark.as_char()));
+            }
+        }
+        assert!(told.chars().all(|c| c == '\n' || !c.is_control()), "{told:?}");
+        insta::assert_snapshot!(told);
+    }
 }

@@ -331,7 +331,9 @@ impl Daemon {
             home: Some(self.home.clone()),
             guard: self.guard.clone(),
         }));
-        Ok(World { agent: Arc::new(agent), host, router: self.router.clone(), endpoint, clock: self.clock.clone() })
+        let left_out = servers.left_out.into_iter().map(|(name, problem)| (name, problem.to_string())).collect();
+        let (router, clock) = (self.router.clone(), self.clock.clone());
+        Ok(World { agent: Arc::new(agent), host, left_out, router, endpoint, clock })
     }
 
     async fn claim(&self, id: RunId, world: World) -> Result<Driven, Error> {

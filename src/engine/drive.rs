@@ -288,13 +288,20 @@ impl<'a> Drive<'a> {
     }
 
     async fn list_tools(&mut self) -> Result<(), Error> {
-        let listing = match self.world.host.list().await {
+        let host = self.world.host.clone();
+        let listed = tokio::select! {
+            listed = host.list() => listed,
+            Ok(_) = self.stop.wait_for(|stop| *stop != Stop::No) => return Ok(()),
+        };
+        let mut listing = match listed {
             Ok(listing) => listing,
             Err(error) => {
                 self.commit().await?;
                 return Err(error.into());
             }
         };
+        listing.missing.extend(self.world.left_out.iter().cloned());
+        listing.missing.sort();
         let mut tools = listing.tools;
         let mut hash = blake3::Hasher::new();
         for tool in &mut tools {
@@ -343,7 +350,7 @@ impl<'a> Drive<'a> {
         }));
         let prepared = tokio::select! {
             prepared = preparing => prepared,
-            _ = self.stop.wait_for(|stop| *stop != Stop::No) => return Ok(true),
+            Ok(_) = self.stop.wait_for(|stop| *stop != Stop::No) => return Ok(true),
         };
         let mut sending = Vec::new();
         for ((wanted, _), prepared) in due.into_iter().zip(prepared) {

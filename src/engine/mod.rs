@@ -54,6 +54,8 @@ pub struct World {
     pub agent: Arc<Agent>,
     /// Its tool servers.
     pub host: Arc<dyn ToolHost>,
+    /// Optional servers that `host` does not have, and why.
+    pub left_out: Vec<(String, String)>,
     /// Knows how to ask models.
     pub router: Router,
     /// The model.

@@ -193,7 +193,7 @@ pub(super) fn run_id() -> RunId {
 }
 
 /// Every event at least once, with every word and choice, with and without what is optional.
-pub(super) fn every_event() -> Vec<Event> {
+pub(crate) fn every_event() -> Vec<Event> {
     let parent = "01991f3a-0000-7000-8000-000000000002".parse().unwrap();
     let call = |call| CallId { turn: 3, call };
     // Long enough for a blob, and named twice.

@@ -19,7 +19,7 @@ mod load;
 pub mod v1;
 
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 #[cfg(test)]
 mod tests;
 

@@ -24,9 +24,6 @@ use super::{
     Answered, BoxFuture, Call, GuardId, Outcome, Prepared, Progress, connection::Connection, result, wire::Ticket,
 };
 
-/// How long telling the server of a cancelled call may take.
-const CANCEL: Duration = Duration::from_secs(1);
-
 /// Where the idempotency key stands in a request's `_meta`.
 const KEY: &str = "agentd/idempotencyKey";
 
@@ -144,19 +141,9 @@ impl Open<'_> {
     fn give_up(&mut self, why: &str, broken: bool) -> bool {
         self.over = true;
         let withdrawn = self.ticket.withdraw();
-        if let Some(id) = self.id.take().filter(|_| !withdrawn) {
-            let params = CancelledNotificationParam::new(Some(id), Some(why.to_owned()));
-            let notification = CancelledNotification::new(params);
-            let peer = self.connection.peer().clone();
-            let connection = Arc::clone(self.connection);
-            tokio::spawn(async move {
-                // The server should hear of it before its pipe closes; one that is gone cannot.
-                let _gone = tokio::time::timeout(CANCEL, peer.send_notification(notification.into())).await;
-                connection.spend(broken);
-            });
-        } else {
-            self.connection.spend(broken);
-        }
+        let id = self.id.take().filter(|_| !withdrawn);
+        let cancel = |id| CancelledNotification::new(CancelledNotificationParam::new(Some(id), Some(why.to_owned())));
+        self.connection.spend(broken, id.map(cancel));
         withdrawn
     }
 }

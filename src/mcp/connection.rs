@@ -14,7 +14,7 @@ use std::{
 };
 
 use rmcp::{
-    model::{ProtocolVersion, SubscriptionFilter},
+    model::{CancelledNotification, ProtocolVersion, SubscriptionFilter},
     service::{Peer, RoleClient},
 };
 use tokio::{
@@ -39,6 +39,9 @@ const PIPE_BYTES: usize = 64 * 1024;
 
 /// How long rmcp's loop may take to let go of its pipe.
 const LET_GO: Duration = Duration::from_secs(1);
+
+/// How long telling the server of a cancelled call may take.
+const CANCEL: Duration = Duration::from_secs(1);
 
 /// How long the bundled server may take to finish its last calls.
 const LAST_CALLS: Duration = Duration::from_secs(3);
@@ -172,14 +175,24 @@ impl Connection {
         }
     }
 
-    /// Lets no more calls be made on it, and ends it in the background once the last one at work is over. `died` tells whether
-    /// the server broke it.
-    pub fn spend(self: &Arc<Self>, died: bool) {
-        if !self.spent.swap(true, Ordering::SeqCst) {
+    /// Lets no more calls be prepared on it, at once, and ends it in the background when the last one at work is over. `died`
+    /// tells whether the server broke it; `cancel` is what the server should still hear.
+    pub fn spend(self: &Arc<Self>, died: bool, cancel: Option<CancelledNotification>) {
+        let first = !self.spent.swap(true, Ordering::SeqCst);
+        if first {
             self.died.store(died, Ordering::SeqCst);
-            let connection = Arc::clone(self);
-            tokio::spawn(async move { connection.finish().await });
         }
+        // Without a runtime nothing is at work any more: the process ends when the connection is dropped.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let connection = Arc::clone(self);
+        runtime.spawn(async move {
+            if let Some(cancel) = cancel {
+                let _gone = tokio::time::timeout(CANCEL, connection.peer.send_notification(cancel.into())).await;
+            }
+            if first {
+                connection.finish().await;
+            }
+        });
     }
 
     /// Ends it once the last call at work is over.

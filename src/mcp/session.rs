@@ -59,7 +59,7 @@ impl Session {
         let listing = match connection.listing(&self.server).await {
             Ok(listing) => listing,
             Err(detail) => {
-                connection.spend(false);
+                connection.spend(false, None);
                 return Err(self.not_started(detail));
             }
         };
@@ -79,7 +79,7 @@ impl Session {
                 Ok(listing) => return check(tool, &listing, &filter).map(|()| connection),
                 Err(detail) => failed = detail,
             }
-            connection.spend(false);
+            connection.spend(false, None);
         }
         Err(self.not_started(failed))
     }
