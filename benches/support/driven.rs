@@ -76,7 +76,7 @@ impl Driven {
             host: self.host.clone(),
             left_out: Vec::new(),
             router: self.router.clone(),
-            endpoint: self.router.resolve(&format!("double/{script}"))?,
+            model: self.router.resolve(&format!("double/{script}"))?,
             clock: Arc::new(SystemClock),
         };
         let (mut run, mut journal) = self.start(script).await?;

@@ -257,7 +257,7 @@ mod tests {
         let store = |error: store::Error| daemon::Error::Journal(journal::Error::Store(error));
         let cases: Vec<(daemon::Error, u8, &str)> = vec![
             (daemon::Error::File(text()), 2, "invalid_file"),
-            (router::Error::NoModel(text()).into(), 2, "unknown_model"),
+            (router::Error::NoModel { name: text(), routes: Vec::new() }.into(), 2, "unknown_model"),
             (daemon::Error::Refused(text()), 2, "refused"),
             (daemon::Error::NotFound(text()), 8, "not_found"),
             (server().into(), 5, "tools"),

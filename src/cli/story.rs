@@ -349,7 +349,11 @@ mod tests {
             let lines = story.tell(&entry);
             assert!(!lines.is_empty(), "entry {index} tells nothing");
             for Line { mark, text, step } in lines {
-                told.push_str(&format!("{index:>2} {} {} {text}\n", if step { "step" } else { "    " }, mark.as_char()));
+                told.push_str(&format!(
+                    "{index:>2} {} {} {text}\n",
+                    if step { "step" } else { "    " },
+                    mark.as_char()
+                ));
             }
         }
         assert!(told.chars().all(|c| c == '\n' || !c.is_control()), "{told:?}");

@@ -323,7 +323,7 @@ impl Daemon {
 
     /// What a run of this agent needs of the world. Its servers are not started yet.
     fn world(&self, agent: Agent, dir: &Path, model: &str) -> Result<World, Error> {
-        let endpoint = self.router.resolve(model)?;
+        let model = self.router.resolve(model)?;
         let env = |name: &str| std::env::var(name).ok();
         let servers = agent.expand(dir, &env).map_err(|problems| Error::File(problems.to_string()))?;
         let host: Arc<dyn ToolHost> = Arc::new(Host::new(mcp::host::Config {
@@ -333,7 +333,7 @@ impl Daemon {
         }));
         let left_out = servers.left_out.into_iter().map(|(name, problem)| (name, problem.to_string())).collect();
         let (router, clock) = (self.router.clone(), self.clock.clone());
-        Ok(World { agent: Arc::new(agent), host, left_out, router, endpoint, clock })
+        Ok(World { agent: Arc::new(agent), host, left_out, router, model, clock })
     }
 
     async fn claim(&self, id: RunId, world: World) -> Result<Driven, Error> {
@@ -375,7 +375,7 @@ impl Driven {
 
     /// The endpoint that answers, and whether it is a script and no model.
     pub fn endpoint(&self) -> (&str, bool) {
-        (self.world.endpoint.name(), self.world.endpoint.scripted())
+        (self.world.model.name(), self.world.model.scripted())
     }
 
     /// How many commits were awaited so far.

@@ -16,15 +16,15 @@ use tokio::{
 use super::{Error, Left, Options, Seen, Stop, World, inbox, judge};
 use crate::{
     chaos,
-    chat::{Answer, CallId, Choice, Effect, EffectSource, OutputFormat, Part, Request, ToolDef},
+    chat::{CallId, Choice, Effect, EffectSource, OutputFormat, Part, Request, ToolDef},
     journal::Journal,
     mcp::{self, GuardId, Outcome, Prepared},
     provider::{Class, Delta, Failure},
     repair::{Schema, ToolSet},
-    router::{self, Attempt},
+    router::{self, Attempt, Conversation, Reply},
     run::{
         Ask, AttemptFailed, CallLost, CallWant, End, Ended, Entry, Event, FINAL_ANSWER, ModelAsked, Run, RunId, Sent,
-        ToolFinished, ToolStarted, ToolsListed, Wait, WaitKind, Waiting, Want, Woken,
+        Time, ToolFinished, ToolStarted, ToolsListed, Wait, WaitKind, Waiting, Want, Woken,
     },
 };
 
@@ -55,9 +55,9 @@ enum Happening {
 
 /// What becomes of a request to a model, in order.
 enum News {
-    Sent,
+    Sent(Arc<str>),
     Failed { failure: Failure, latency: Duration },
-    Answered { answer: Box<Answer>, latency: Duration },
+    Answered(Box<Reply>),
     GaveUp(Failure),
 }
 
@@ -67,6 +67,8 @@ struct Asking {
     seen: u64,
     /// The attempt in flight; 0 before the first.
     attempt: u32,
+    /// Who was asked by it.
+    endpoint: Arc<str>,
     sent_at: Instant,
     news: mpsc::Receiver<News>,
     task: AbortHandle,
@@ -98,6 +100,8 @@ pub(super) struct Drive<'a> {
     unseen: VecDeque<Arc<Entry>>,
     /// How often in a row no provider could be reached.
     provider_waits: u32,
+    /// Who answered last, and when: its cache may hold the prompt.
+    answered: Option<(Arc<str>, Time)>,
 }
 
 /// The tasks of a drive end with it.
@@ -139,6 +143,7 @@ impl<'a> Drive<'a> {
             tell,
             unseen: begun.into(),
             provider_waits: 0,
+            answered: None,
         };
         drive.freeze_tools();
         drive
@@ -256,7 +261,7 @@ impl<'a> Drive<'a> {
             if asking.attempt > 0 {
                 self.push(Event::AttemptFailed(AttemptFailed {
                     attempt: asking.attempt,
-                    endpoint: self.world.endpoint.name().to_string(),
+                    endpoint: asking.endpoint.to_string(),
                     class: "interrupted".to_owned(),
                     message: "the request was no longer wanted".to_owned(),
                     latency: asking.sent_at.elapsed(),
@@ -429,14 +434,17 @@ impl<'a> Drive<'a> {
 
     fn start_ask(&mut self, ask: Ask) {
         let request = self.request(&ask);
-        let (router, endpoint, tell) = (self.world.router.clone(), self.world.endpoint.clone(), self.tell.clone());
+        let (router, model, tell) = (self.world.router.clone(), self.world.model.name().clone(), self.tell.clone());
+        let (answered, draw) = (self.answered.clone(), draw(self.journal.run()));
         // Room for all that one request can bring: each attempt sent and failed, and the end.
         let (send, news) = mpsc::channel(2 * router::ATTEMPTS_MAX + 1);
         let task = tokio::spawn(async move {
             chaos::point("model.send");
+            let answered = answered.as_ref().map(|(endpoint, at)| (&**endpoint, *at));
+            let conversation = Conversation { answered, draw, tokens: 0 };
             let asked = router
-                .ask(&endpoint, &request, &mut |attempt| match attempt {
-                    Attempt::Asked => drop(send.try_send(News::Sent)),
+                .ask(&model, &request, conversation, &mut |attempt| match attempt {
+                    Attempt::Asked { endpoint } => drop(send.try_send(News::Sent(endpoint.into()))),
                     Attempt::Failed { failure, latency, .. } => {
                         drop(send.try_send(News::Failed { failure: failure.clone(), latency }));
                     }
@@ -446,7 +454,7 @@ impl<'a> Drive<'a> {
                 .await;
             chaos::point("model.answered");
             let end = match asked {
-                Ok(reply) => News::Answered { answer: Box::new(reply.answer), latency: reply.latency },
+                Ok(reply) => News::Answered(Box::new(reply)),
                 Err(failure) => News::GaveUp(failure),
             };
             // The loop is gone only when nobody wants the answer any more.
@@ -456,6 +464,7 @@ impl<'a> Drive<'a> {
             ask,
             seen: self.run.length(),
             attempt: 0,
+            endpoint: Arc::from(""),
             sent_at: Instant::now(),
             news,
             task: task.abort_handle(),
@@ -483,17 +492,17 @@ impl<'a> Drive<'a> {
     }
 
     fn take_news(&mut self, news: News) -> Result<(), Error> {
-        let endpoint = self.world.endpoint.name().clone();
         let Some(asking) = &mut self.asking else { return Ok(()) };
         match news {
-            News::Sent => {
+            News::Sent(endpoint) => {
+                asking.endpoint = endpoint;
                 asking.attempt = u32::try_from(self.run.tally().attempts + 1).unwrap_or(u32::MAX);
                 asking.sent_at = Instant::now();
                 let asked = ModelAsked {
                     turn: asking.ask.turn,
                     attempt: asking.attempt,
                     purpose: asking.ask.purpose,
-                    endpoint: endpoint.to_string(),
+                    endpoint: asking.endpoint.to_string(),
                     request_hash: None,
                 };
                 self.push(Event::ModelAsked(asked))
@@ -501,7 +510,7 @@ impl<'a> Drive<'a> {
             News::Failed { failure, latency } => {
                 let failed = AttemptFailed {
                     attempt: asking.attempt,
-                    endpoint: endpoint.to_string(),
+                    endpoint: asking.endpoint.to_string(),
                     class: failure.class.as_str().to_owned(),
                     message: failure.message,
                     latency,
@@ -511,15 +520,17 @@ impl<'a> Drive<'a> {
                 };
                 self.push(Event::AttemptFailed(failed))
             }
-            News::Answered { answer, latency } => {
+            News::Answered(reply) => {
+                let Reply { answer, endpoint, scripted, latency } = *reply;
                 self.provider_waits = 0;
+                self.answered = Some((endpoint.clone(), self.world.clock.now()));
                 let origin = judge::Origin {
                     ask: asking.ask,
                     attempt: asking.attempt,
                     seen: asking.seen,
                     latency,
-                    scripted: self.world.endpoint.scripted(),
-                    endpoint,
+                    scripted,
+                    endpoint: endpoint.clone(),
                 };
                 self.asking = None;
                 let rules = judge::Rules {
@@ -528,7 +539,10 @@ impl<'a> Drive<'a> {
                     output: self.output.as_ref(),
                     allow_all: self.options.allow_all,
                 };
-                for event in judge::judge(&rules, self.run, *answer, origin) {
+                let written: Vec<String> = answer.calls().map(|call| call.name.clone()).collect();
+                let events = judge::judge(&rules, self.run, answer, origin);
+                self.world.router.judged(&endpoint, judge::verdicts(&written, &events));
+                for event in events {
                     self.push(event)?;
                 }
                 Ok(())
@@ -617,6 +631,11 @@ fn never_sent(call: CallId, attempt: u32, why: String) -> Event {
     }))
 }
 
+/// Draws the target of a weighted route: from the random end of the run's id, so that a run keeps to its target.
+fn draw(run: RunId) -> u64 {
+    run.as_bytes().last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
 /// Stable over attempts and restarts: 32 hexadecimal digits from run and call.
 fn idempotency_key(run: RunId, call: CallId) -> String {
     let mut hash = blake3::Hasher::new();
@@ -631,13 +650,7 @@ async fn news(asking: &mut Option<Asking>) -> News {
         Some(asking) => match asking.news.recv().await {
             Some(news) => news,
             // Only a panic in the task ends it without a last word.
-            None => News::GaveUp(Failure {
-                class: Class::MalformedAnswer,
-                message: "the request broke off inside agentd".to_owned(),
-                status: None,
-                retry_after: None,
-                discarded: String::new(),
-            }),
+            None => News::GaveUp(Failure::new(Class::MalformedAnswer, "the request broke off inside agentd")),
         },
         None => std::future::pending().await,
     }

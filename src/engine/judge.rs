@@ -118,6 +118,17 @@ pub(super) fn judge(rules: &Rules<'_>, run: &Run, answer: Answer, origin: Origin
     events
 }
 
+/// Which of the calls that a model wrote were right, by tool, as `events` judge them. What was not run for another
+/// reason than its own faults counts as right.
+pub(super) fn verdicts<'a>(written: &'a [String], events: &'a [Event]) -> impl Iterator<Item = (&'a str, bool)> {
+    let rejections =
+        || events.iter().filter_map(|event| if let Event::CallRejected(it) = event { Some(it) } else { None });
+    let calls =
+        events.iter().find_map(|event| if let Event::ModelAnswered(it) = event { Some(&it.calls) } else { None });
+    let wrong = move |id| rejections().any(|it| it.call == id && matches!(it.reason, Rejection::Invalid(_)));
+    written.iter().zip(calls.into_iter().flatten()).map(move |(name, call)| (name.as_str(), !wrong(call.id)))
+}
+
 /// A call of an answer that was cut: the cut one is told so, a whole one is merely not run.
 fn cut_call(call: &WrittenCall) -> Rejection {
     if call.complete {

@@ -26,7 +26,7 @@ use crate::{
     journal::{self, Journal},
     mcp::{self, ToolHost},
     repair::ToolSet,
-    router::{Endpoint, Router},
+    router::{self, Router},
     run::{Claimed, Entry, Event, Run, Time, Wait},
     store::Columns,
 };
@@ -58,8 +58,8 @@ pub struct World {
     pub left_out: Vec<(String, String)>,
     /// Knows how to ask models.
     pub router: Router,
-    /// The model.
-    pub endpoint: Endpoint,
+    /// The model, or the route to one.
+    pub model: router::Model,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }

@@ -95,6 +95,13 @@ pub struct Failure {
     pub discarded: String,
 }
 
+impl Failure {
+    /// A failure that no server told of.
+    pub fn new(class: Class, message: impl Into<String>) -> Self {
+        Failure { class, message: message.into(), status: None, retry_after: None, discarded: String::new() }
+    }
+}
+
 /// What kind of failure an attempt ended with, and so what may help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {

@@ -1,65 +1,147 @@
-//! Sends a model request to the endpoint it names, and again when an attempt fails in a way that passes.
+//! Sends a model request to an endpoint that can serve it, and elsewhere when that fails.
 //!
+//! ```text
+//! reference (provider/model, or a route) ─► targets ─► rank (fit? healthy? good at calls? policy) ─► ask, and on failure the next
+//!                                              ▲                                                        │
+//!                                           memory ◄── answered, failed, judged ─────────────────────────┘
+//! ```
 //! The caller sees every attempt as it happens ([`Attempt`]), so that the engine can journal it. Always true:
-//! - A partial answer is a preview; an answer that breaks off is thrown away and asked again.
-//! - What waiting cannot help (a wrong key, an empty account, our own fault) is tried once.
+//! - A partial answer is a preview; an answer that breaks off is thrown away and asked again, here or elsewhere.
+//! - What asking again cannot help (our own fault) ends the chain; what waiting cannot help (a wrong key, an empty account) is
+//!   tried once at each target.
+//! - Asking sick endpoints again costs from a common budget, so that an outage does not multiply its load.
 //!
-//! Left out so far: other endpoints to fail over to, health, quality, money.
+//! Left out so far: budgets of money by route and day, rate budgets from response headers.
+
+mod budget;
+mod memory;
+mod route;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
+    fmt,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::time::Instant;
 
+pub use memory::{Memory, Standing};
+pub use route::{Known, Need, Policy, Route, Target, Verdict, rank};
+
+use self::budget::Budget;
 use crate::{
-    chat::{Answer, Request},
+    chat::{Answer, Message, Part, Request},
     provider::{Class, Delta, Failure, Provider},
+    run::Time,
 };
 
-/// Most requests for one answer. Four tries with the delays below span about 10 s, which outlasts most short outages.
-pub const ATTEMPTS_MAX: usize = 4;
+/// Most requests for one answer, all targets together.
+pub const ATTEMPTS_MAX: usize = 8;
 
-/// First delay between two attempts; doubled each time, with jitter.
+/// Most requests to the last target that is left. Four tries with the delays below span about 10 s, which outlasts most
+/// short outages.
+const LAST_MAX: usize = 4;
+
+/// Most requests to a target behind which another one waits.
+const EACH_MAX: usize = 2;
+
+/// First delay between two attempts at the same target; doubled each time, with jitter.
 const DELAY_MIN: Duration = Duration::from_millis(500);
 
 /// Longest delay between two attempts. A provider that asks for a longer pause makes the run wait instead.
 const DELAY_MAX: Duration = Duration::from_secs(8);
 
-/// Knows the providers and asks their models.
-#[derive(Clone, Default)]
-pub struct Router {
-    providers: BTreeMap<String, Arc<dyn Provider>>,
+/// How long an endpoint is taken to hold the prompt of a run in its cache: what the vendors name as the least (Anthropic,
+/// docs.anthropic.com, prompt caching, 2026-11: five minutes; OpenAI: five to ten).
+const STICKY: Duration = Duration::from_secs(300);
+
+/// What is known of models before anything was measured. `None` of a member: nobody said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Tokens that the model can read.
+    pub window: Option<u64>,
+    /// Whether it can call tools.
+    pub tools: Option<bool>,
+    /// Whether it can see pictures.
+    pub images: Option<bool>,
+    /// Billionths of a dollar for a million tokens read, and for a million written.
+    pub price: Option<(u64, u64)>,
 }
 
-/// A model at a provider.
+/// Looks up what is known of a model, by `provider/model`.
+pub type Lookup = Arc<dyn Fn(&str) -> Facts + Send + Sync>;
+
+/// Tells the time; replaced in simulations.
+pub type Now = Arc<dyn Fn() -> Time + Send + Sync>;
+
+/// The providers, routes and facts that a router goes by.
 #[derive(Clone)]
-pub struct Endpoint {
-    name: Arc<str>,
-    model: Arc<str>,
-    provider: Arc<dyn Provider>,
+pub struct Table {
+    /// The providers by name.
+    pub providers: BTreeMap<String, Arc<dyn Provider>>,
+    /// The routes by name; no name holds a slash.
+    pub routes: BTreeMap<String, Route>,
+    /// What is known of models.
+    pub facts: Lookup,
 }
 
-impl Endpoint {
-    /// `provider/model`.
+impl Default for Table {
+    fn default() -> Self {
+        Table { providers: BTreeMap::new(), routes: BTreeMap::new(), facts: Arc::new(|_| Facts::default()) }
+    }
+}
+
+/// Gives a new table when the settings have changed since it was last asked, and `None` when they have not.
+pub type Source = Arc<dyn Fn() -> Option<Table> + Send + Sync>;
+
+/// Knows providers, routes and how both fared, and asks their models. Cheap to clone; clones share all of it.
+#[derive(Clone)]
+pub struct Router {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    table: RwLock<Arc<Table>>,
+    source: Option<Source>,
+    memory: Mutex<Memory>,
+    budget: Mutex<Budget>,
+    now: Now,
+}
+
+/// What a model reference leads to: one endpoint or the targets of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    name: Arc<str>,
+    scripted: bool,
+}
+
+impl Model {
+    /// The reference: `provider/model`, or the name of a route.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// Whether a script answers and no model.
+    /// Whether a script may answer and no model.
     pub fn scripted(&self) -> bool {
-        self.provider.scripted()
+        self.scripted
     }
 }
 
 /// Why a model reference leads nowhere.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It is not `provider/model`.
-    #[error("{0:?} names no model; write it as provider/model")]
-    NoModel(String),
+    /// It is neither `provider/model` nor a route.
+    #[error("{name:?} is no route{}; write provider/model, or name a route of the settings", known(.routes))]
+    NoModel {
+        /// The reference.
+        name: String,
+        /// The routes that there are.
+        routes: Vec<String>,
+    },
     /// No provider has that name.
     #[error("there is no provider {name:?}; known: {}", .known.join(", "))]
     UnknownProvider {
@@ -70,88 +152,321 @@ pub enum Error {
     },
 }
 
+fn known(routes: &[String]) -> String {
+    if routes.is_empty() { String::new() } else { format!(" (there are: {})", routes.join(", ")) }
+}
+
 /// What happens on the way to an answer.
 #[derive(Debug)]
 pub enum Attempt<'a> {
     /// A request is being sent.
-    Asked,
+    Asked {
+        /// To whom, `provider/model`.
+        endpoint: &'a str,
+    },
     /// A piece of the answer arrived. Worth nothing if the attempt fails.
     Seen(Delta<'a>),
     /// The attempt brought no answer.
     Failed {
+        /// Who failed, `provider/model`.
+        endpoint: &'a str,
         /// Why.
         failure: &'a Failure,
         /// How long it took.
         latency: Duration,
-        /// When the next attempt follows; `None` if this was the last.
-        again_in: Option<Duration>,
     },
 }
 
-/// An answer and how long the attempt that brought it took.
+/// An answer and where it came from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
     /// The answer.
     pub answer: Answer,
+    /// Who answered, `provider/model`.
+    pub endpoint: Arc<str>,
+    /// Whether a script answered and no model.
+    pub scripted: bool,
     /// From the request to the end of the answer.
     pub latency: Duration,
 }
 
+/// What the router is to know of the conversation that a request belongs to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Conversation<'a> {
+    /// Who answered last, and when.
+    pub answered: Option<(&'a str, Time)>,
+    /// The same in all requests of one run; draws the target of a weighted route.
+    pub draw: u64,
+    /// Tokens of the request, estimated; 0 for no estimate.
+    pub tokens: u64,
+}
+
 impl Router {
-    /// A router over these providers, by name.
+    /// A router over these providers, by name, without routes.
     pub fn new(providers: BTreeMap<String, Arc<dyn Provider>>) -> Self {
-        Router { providers }
+        Router::with(Table { providers, ..Table::default() }, None, Memory::default(), Arc::new(system_time))
     }
 
-    /// The endpoint of a model reference, `provider/model`, split at the first slash.
-    pub fn resolve(&self, reference: &str) -> Result<Endpoint, Error> {
-        let (name, model) = reference
-            .split_once('/')
-            .filter(|(name, model)| !name.is_empty() && !model.is_empty())
-            .ok_or_else(|| Error::NoModel(reference.to_owned()))?;
-        let provider = self.providers.get(name).ok_or_else(|| Error::UnknownProvider {
-            name: name.to_owned(),
-            known: self.providers.keys().cloned().collect(),
-        })?;
-        Ok(Endpoint { name: reference.into(), model: model.into(), provider: provider.clone() })
+    /// A router with all that it can have. `source` is asked before each request.
+    pub fn with(table: Table, source: Option<Source>, memory: Memory, now: Now) -> Self {
+        let budget = Mutex::new(Budget::new((now)()));
+        let table = RwLock::new(Arc::new(table));
+        Router { shared: Arc::new(Shared { table, source, memory: Mutex::new(memory), budget, now }) }
+    }
+
+    /// What a model reference leads to: `provider/model`, split at the first slash, or a route by name.
+    ///
+    /// # Errors
+    /// When it leads nowhere, or a target of the route does.
+    pub fn resolve(&self, reference: &str) -> Result<Model, Error> {
+        let table = self.table();
+        let targets = targets(&table, reference)?;
+        let scripted =
+            targets.iter().map(|it| provider(&table, &it.model)).any(|it| it.is_ok_and(|(it, _)| it.scripted()));
+        Ok(Model { name: reference.into(), scripted })
+    }
+
+    /// What has been learnt so far.
+    pub fn memory(&self) -> Memory {
+        self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes in which calls of an answer were right, by tool.
+    pub fn judged<'a>(&self, endpoint: &str, calls: impl IntoIterator<Item = (&'a str, bool)>) {
+        self.learn(|memory, now| memory.judged(endpoint, calls, now));
+    }
+
+    /// Who would be asked, in this order, and why; those left out at the end.
+    ///
+    /// # Errors
+    /// When the reference leads nowhere.
+    pub fn explain(
+        &self,
+        reference: &str,
+        request: &Request,
+        conversation: Conversation<'_>,
+    ) -> Result<Vec<(String, Verdict)>, Error> {
+        let table = self.table();
+        let (known, ranked) = self.ranked(&table, reference, request, conversation)?;
+        Ok(ranked.into_iter().filter_map(|(at, verdict)| Some((known.get(at)?.endpoint.clone(), verdict))).collect())
     }
 
     /// Asks for one answer, telling `watch` of every attempt.
     ///
     /// # Errors
-    /// The failure of the last attempt, when no attempt is left or none can help.
+    /// When no attempt is left or none can help: the failure that leaves most hope, which is one that passes, if there was one.
     pub async fn ask(
         &self,
-        endpoint: &Endpoint,
+        reference: &str,
+        request: &Request,
+        conversation: Conversation<'_>,
+        watch: &mut (dyn FnMut(Attempt<'_>) + Send),
+    ) -> Result<Reply, Failure> {
+        let table = self.table();
+        let (known, ranked) = self
+            .ranked(&table, reference, request, conversation)
+            .map_err(|error| Failure::new(Class::CallerFault, error.to_string()))?;
+        let mut order = Vec::new();
+        for (at, verdict) in &ranked {
+            if let (Some(it), false) = (known.get(*at), matches!(verdict, Verdict::LeftOut(_))) {
+                order.push(it.endpoint.as_str());
+            }
+        }
+        let mut last = match order.is_empty() {
+            true => Some(nobody(&known, &ranked)),
+            false => None,
+        };
+        let mut attempts = 0;
+        for (place, endpoint) in order.iter().enumerate() {
+            let tries = if place + 1 == order.len() { LAST_MAX } else { EACH_MAX };
+            let mut delays = delays(tries);
+            loop {
+                if attempts == ATTEMPTS_MAX || !self.may_ask(endpoint, attempts) {
+                    break;
+                }
+                attempts += 1;
+                let failure = match self.attempt(&table, endpoint, request, watch).await {
+                    Ok(reply) => return Ok(reply),
+                    Err(failure) => failure,
+                };
+                let (class, asked) = (failure.class, failure.retry_after);
+                last = Some(match last.take() {
+                    Some(before) if hope(&before) > hope(&failure) => before,
+                    _ => failure,
+                });
+                if class == Class::CallerFault {
+                    return Err(last.unwrap_or_else(|| Failure::new(class, String::new())));
+                }
+                // Who is told to slow down goes elsewhere at once, if there is an elsewhere.
+                let elsewhere = class == Class::RateLimited && place + 1 < order.len();
+                let delay = if passes(class) && !elsewhere { delays.next() } else { None };
+                let delay = match (delay, asked) {
+                    (Some(delay), Some(asked)) => Some(delay.max(asked)).filter(|delay| *delay <= DELAY_MAX),
+                    (delay, _) => delay,
+                };
+                match delay {
+                    Some(delay) => tokio::time::sleep(delay).await,
+                    None => break,
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            Failure::new(
+                Class::Transient,
+                "every endpoint has failed of late; they are left alone for a while".to_owned(),
+            )
+        }))
+    }
+
+    /// One request to one endpoint; what comes of it is remembered.
+    async fn attempt(
+        &self,
+        table: &Table,
+        endpoint: &str,
         request: &Request,
         watch: &mut (dyn FnMut(Attempt<'_>) + Send),
     ) -> Result<Reply, Failure> {
-        let mut delays = ExponentialBuilder::default()
-            .with_min_delay(DELAY_MIN)
-            .with_max_delay(DELAY_MAX)
-            .with_max_times(ATTEMPTS_MAX - 1)
-            .with_jitter()
-            .build();
-        loop {
-            watch(Attempt::Asked);
-            let begun = Instant::now();
-            let asked = endpoint.provider.ask(&endpoint.model, request, &mut |delta| watch(Attempt::Seen(delta))).await;
-            let latency = begun.elapsed();
-            let failure = match asked {
-                Ok(answer) => return Ok(Reply { answer, latency }),
-                Err(failure) => failure,
-            };
-            let again_in = passes(failure.class).then(|| delays.next()).flatten();
-            let again_in = match (again_in, failure.retry_after) {
-                (Some(delay), Some(asked)) => Some(delay.max(asked)).filter(|delay| *delay <= DELAY_MAX),
-                (delay, _) => delay,
-            };
-            watch(Attempt::Failed { failure: &failure, latency, again_in });
-            match again_in {
-                Some(delay) => tokio::time::sleep(delay).await,
-                None => return Err(failure),
+        let (provider, model) =
+            provider(table, endpoint).map_err(|error| Failure::new(Class::CallerFault, error.to_string()))?;
+        watch(Attempt::Asked { endpoint });
+        let begun = Instant::now();
+        let asked = provider.ask(model, request, &mut |delta| watch(Attempt::Seen(delta))).await;
+        let latency = begun.elapsed();
+        match asked {
+            Ok(answer) => {
+                let written = answer.usage.map(|usage| usage.output);
+                self.learn(|memory, now| memory.answered(endpoint, latency, written, now));
+                self.spend(|budget, now| budget.earn(now));
+                Ok(Reply { answer, endpoint: endpoint.into(), scripted: provider.scripted(), latency })
+            }
+            Err(failure) => {
+                self.learn(|memory, now| memory.failed(endpoint, failure.class, failure.retry_after, now));
+                watch(Attempt::Failed { endpoint, failure: &failure, latency });
+                Err(failure)
             }
         }
+    }
+
+    /// The first attempt is free, and so is any at an endpoint that has not failed of late.
+    fn may_ask(&self, endpoint: &str, attempts: usize) -> bool {
+        let sick = || self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner).of(endpoint).failures > 0;
+        attempts == 0 || !sick() || self.spend(Budget::spend)
+    }
+
+    fn ranked(
+        &self,
+        table: &Table,
+        reference: &str,
+        request: &Request,
+        conversation: Conversation<'_>,
+    ) -> Result<(Vec<Known>, Vec<(usize, Verdict)>), Error> {
+        let targets = targets(table, reference)?;
+        let now = (self.shared.now)();
+        let memory = self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let known: Vec<Known> = targets
+            .iter()
+            .map(|target| {
+                let Facts { window, tools, images, price } = (table.facts)(&target.model);
+                let standing = memory.of(&target.model);
+                Known { endpoint: target.model.clone(), weight: target.weight, window, tools, images, price, standing }
+            })
+            .collect();
+        drop(memory);
+        let route = table.routes.get(reference);
+        let sticky = conversation.answered.filter(|(_, at)| now.since(*at) < STICKY).map(|(endpoint, _)| endpoint);
+        let need = Need {
+            tokens: conversation.tokens,
+            tools: !request.tools.is_empty(),
+            images: request.messages.iter().any(|message| has_image(message)),
+            sticky,
+            draw: conversation.draw,
+        };
+        let (policy, price_max) = route.map_or((Policy::Order, None), |route| (route.policy, route.price_max));
+        let ranked = rank(&known, policy, price_max.map(|most| most.0), &need, now);
+        Ok((known, ranked))
+    }
+
+    /// The table of this moment.
+    fn table(&self) -> Arc<Table> {
+        if let Some(table) = self.shared.source.as_ref().and_then(|source| source()) {
+            *self.shared.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        }
+        self.shared.table.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn learn(&self, take: impl FnOnce(&mut Memory, Time)) {
+        let now = (self.shared.now)();
+        take(&mut self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner), now);
+    }
+
+    fn spend<T>(&self, take: impl FnOnce(&mut Budget, Time) -> T) -> T {
+        let now = (self.shared.now)();
+        take(&mut self.shared.budget.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router").finish_non_exhaustive()
+    }
+}
+
+/// The targets of a reference, all of them at known providers.
+fn targets(table: &Table, reference: &str) -> Result<Vec<Target>, Error> {
+    let targets = match table.routes.get(reference) {
+        Some(route) => route.targets.clone(),
+        None => vec![Target { model: reference.to_owned(), weight: 1 }],
+    };
+    targets.iter().try_for_each(|target| provider(table, &target.model).map(drop))?;
+    Ok(targets)
+}
+
+fn provider<'a>(table: &'a Table, endpoint: &'a str) -> Result<(&'a Arc<dyn Provider>, &'a str), Error> {
+    let (name, model) = endpoint
+        .split_once('/')
+        .filter(|(name, model)| !name.is_empty() && !model.is_empty())
+        .ok_or_else(|| Error::NoModel { name: endpoint.to_owned(), routes: table.routes.keys().cloned().collect() })?;
+    let provider = table.providers.get(name).ok_or_else(|| Error::UnknownProvider {
+        name: name.to_owned(),
+        known: table.providers.keys().cloned().collect(),
+    })?;
+    Ok((provider, model))
+}
+
+/// Why nobody can be asked.
+fn nobody(known: &[Known], ranked: &[(usize, Verdict)]) -> Failure {
+    let why = |(at, verdict): &(usize, Verdict)| Some(format!("{}: {verdict}", known.get(*at)?.endpoint));
+    let message = ranked.iter().filter_map(why).collect::<Vec<_>>().join("; ");
+    let too_long = known.iter().any(|it| it.window.is_some()) && message.contains("longer than it can read");
+    Failure::new(
+        if too_long { Class::ContextTooLong } else { Class::CallerFault },
+        format!("no target can serve this: {message}"),
+    )
+}
+
+fn has_image(message: &Message) -> bool {
+    match message {
+        Message::User(parts) | Message::Assistant(parts) => parts.iter().any(|part| matches!(part, Part::Image(_))),
+        Message::Tool(result) => result.content.iter().any(|part| matches!(part, Part::Image(_))),
+    }
+}
+
+fn delays(tries: usize) -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(DELAY_MIN)
+        .with_max_delay(DELAY_MAX)
+        .with_max_times(tries.saturating_sub(1))
+        .with_jitter()
+        .build()
+}
+
+/// How much hope a failure leaves: what passes by itself, then a shorter conversation, then what a person can mend.
+fn hope(failure: &Failure) -> u8 {
+    match failure.class {
+        Class::Transient | Class::RateLimited | Class::MalformedAnswer => 3,
+        Class::ContextTooLong => 2,
+        Class::Quota | Class::Credential | Class::ModelGone | Class::Region => 1,
+        Class::CallerFault | Class::ContentRefused => 0,
     }
 }
 
@@ -167,4 +482,8 @@ pub fn passes(class: Class) -> bool {
         | Class::CallerFault
         | Class::ContentRefused => false,
     }
+}
+
+fn system_time() -> Time {
+    Time(jiff::Timestamp::now().as_millisecond())
 }

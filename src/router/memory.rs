@@ -1,0 +1,195 @@
+//! What is remembered of each endpoint: health, speed, and how often its tool calls were right.
+//!
+//! Pure: time comes in with each happening. It goes to disk and back as one JSON document ([`Memory::save`], [`Memory::load`]),
+//! so that a restart does not stampede a dead provider. Always true:
+//! - It is bounded: at most [`ENDPOINTS_MAX`] endpoints, each of the same size but for its tools, of which there are at most
+//!   [`TOOLS_MAX`]; what was not used for longest goes first.
+//! - Counts decay by half in [`HALF_LIFE`], so that an endpoint that got better is believed.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{provider::Class, run::Time};
+
+/// Most endpoints remembered.
+pub const ENDPOINTS_MAX: usize = 512;
+
+/// Most tools remembered of an endpoint.
+pub const TOOLS_MAX: usize = 128;
+
+/// In which counts of tool calls lose half their weight.
+pub const HALF_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Failures in a row that eject an endpoint.
+const FAILURES_MAX: u32 = 3;
+
+/// How long the first ejection lasts; each further one twice as long as the one before.
+const EJECTION_MIN: Duration = Duration::from_secs(5);
+
+/// The longest ejection.
+const EJECTION_MAX: Duration = Duration::from_secs(300);
+
+/// How long an endpoint is left alone when its key, its account or its model is the trouble: short, as a person may mend
+/// it at any moment, and it is asked all the same when there is no other.
+const BARRED: Duration = Duration::from_secs(60);
+
+/// Weight of the newest measurement in a moving average: the last ten or so count.
+const NEWEST: f64 = 0.2;
+
+/// What was seen of one endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Standing {
+    /// Failures in a row, the last one at `failed_at`.
+    pub failures: u32,
+    /// How often it was ejected without an answer of it since.
+    pub ejections: u32,
+    /// Until when it is left alone.
+    #[serde(with = "moment")]
+    pub ejected_until: Option<Time>,
+    /// When it last failed.
+    #[serde(with = "moment")]
+    pub failed_at: Option<Time>,
+    /// When it was last asked.
+    #[serde(with = "moment")]
+    pub used_at: Option<Time>,
+    /// Milliseconds from request to whole answer, a moving average; `None` before the first answer.
+    pub latency_ms: Option<f64>,
+    /// Tokens written a second, a moving average; `None` before the first answer that told its tokens.
+    pub tokens_per_second: Option<f64>,
+    /// Requests whose tool calls were all right, decayed.
+    pub good: f64,
+    /// Requests with at least one tool call that was wrong, decayed.
+    pub bad: f64,
+    /// The same counts by tool: right and wrong calls, decayed.
+    pub tools: BTreeMap<String, (f64, f64)>,
+    /// When the counts were last decayed.
+    #[serde(with = "moment")]
+    counted_at: Option<Time>,
+}
+
+/// What is remembered of all endpoints, by name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    endpoints: BTreeMap<String, Standing>,
+}
+
+impl Memory {
+    /// Reads what [`save`](Memory::save) wrote; what cannot be read is an empty memory, since nothing of it is needed.
+    pub fn load(text: &str) -> Memory {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    /// The whole as JSON text.
+    ///
+    /// # Errors
+    /// Never with what a memory can hold.
+    pub fn save(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+
+    /// What is known of an endpoint.
+    pub fn of(&self, endpoint: &str) -> Standing {
+        self.endpoints.get(endpoint).cloned().unwrap_or_default()
+    }
+
+    /// All endpoints that were ever asked, by name.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Standing)> {
+        self.endpoints.iter().map(|(name, standing)| (name.as_str(), standing))
+    }
+
+    /// Takes in that an endpoint answered.
+    pub fn answered(&mut self, endpoint: &str, latency: Duration, written: Option<u64>, now: Time) {
+        let standing = self.touch(endpoint, now);
+        (standing.failures, standing.ejections, standing.ejected_until) = (0, 0, None);
+        let seconds = latency.as_secs_f64();
+        average(&mut standing.latency_ms, seconds * 1000.0);
+        if let Some(written) = written.filter(|_| seconds > 0.0) {
+            average(&mut standing.tokens_per_second, written as f64 / seconds);
+        }
+    }
+
+    /// Takes in that an endpoint failed, and how long it asks to be left alone.
+    pub fn failed(&mut self, endpoint: &str, class: Class, retry_after: Option<Duration>, now: Time) {
+        let standing = self.touch(endpoint, now);
+        let pause = match class {
+            // The request was at fault, not the endpoint.
+            Class::ContextTooLong | Class::CallerFault | Class::ContentRefused => return,
+            Class::RateLimited => Some(retry_after.unwrap_or(EJECTION_MIN)),
+            Class::Quota | Class::Credential | Class::ModelGone | Class::Region => Some(BARRED),
+            Class::Transient | Class::MalformedAnswer => {
+                let repeated = standing.failures + 1 >= FAILURES_MAX;
+                retry_after.or_else(|| {
+                    repeated.then(|| EJECTION_MAX.min(EJECTION_MIN.saturating_mul(1 << standing.ejections.min(10))))
+                })
+            }
+        };
+        standing.failures = standing.failures.saturating_add(1);
+        standing.failed_at = Some(now);
+        if let Some(pause) = pause {
+            standing.ejected_until = Some(now.after(pause));
+            standing.ejections = standing.ejections.saturating_add(1);
+        }
+    }
+
+    /// Takes in what became of the tool calls of one answer: each tool, and whether its call was right. Nothing is learnt
+    /// from an answer without calls.
+    pub fn judged<'a>(&mut self, endpoint: &str, calls: impl IntoIterator<Item = (&'a str, bool)>, now: Time) {
+        let standing = self.touch(endpoint, now);
+        let lost =
+            standing.counted_at.map_or(1.0, |at| 0.5_f64.powf(now.since(at).as_secs_f64() / HALF_LIFE.as_secs_f64()));
+        standing.counted_at = Some(now);
+        (standing.good, standing.bad) = (standing.good * lost, standing.bad * lost);
+        standing.tools.retain(|_, counts| {
+            *counts = (counts.0 * lost, counts.1 * lost);
+            counts.0 + counts.1 > 0.01
+        });
+        let (mut any, mut wrong) = (false, false);
+        for (tool, right) in calls {
+            (any, wrong) = (true, wrong || !right);
+            if standing.tools.len() < TOOLS_MAX || standing.tools.contains_key(tool) {
+                let counts = standing.tools.entry(tool.to_owned()).or_default();
+                *(if right { &mut counts.0 } else { &mut counts.1 }) += 1.0;
+            }
+        }
+        match (any, wrong) {
+            (true, true) => standing.bad += 1.0,
+            (true, false) => standing.good += 1.0,
+            (false, _) => {}
+        }
+    }
+
+    fn touch(&mut self, endpoint: &str, now: Time) -> &mut Standing {
+        if self.endpoints.len() >= ENDPOINTS_MAX && !self.endpoints.contains_key(endpoint) {
+            let oldest = self.endpoints.iter().min_by_key(|(_, it)| it.used_at.map_or(i64::MIN, |at| at.0));
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.endpoints.remove(&oldest);
+            }
+        }
+        let standing = self.endpoints.entry(endpoint.to_owned()).or_default();
+        standing.used_at = Some(now);
+        standing
+    }
+}
+
+fn average(so_far: &mut Option<f64>, newest: f64) {
+    *so_far = Some(so_far.map_or(newest, |so_far| so_far + NEWEST * (newest - so_far)));
+}
+
+/// A time as milliseconds since 1970.
+mod moment {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::run::Time;
+
+    #[expect(clippy::ref_option, reason = "serde wants it so")]
+    pub fn serialize<S: Serializer>(time: &Option<Time>, serializer: S) -> Result<S::Ok, S::Error> {
+        time.map(|time| time.0).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
+        Ok(Option::<i64>::deserialize(deserializer)?.map(Time))
+    }
+}

@@ -1,0 +1,369 @@
+//! Whom the router asks, over providers that do as they are told, in virtual time.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Attempt, Conversation, Facts, Memory, Now, Policy, Route, Router, Table, Target, Verdict};
+use crate::{
+    chat::{Answer, AnswerPart, Choice, Finish, Message, Part, Request, Usage},
+    provider::{BoxFuture, Class, Delta, Failure, Provider},
+    run::Time,
+};
+
+/// What a provider does with each request in turn; the last one stays.
+#[derive(Debug, Clone, Copy)]
+enum Does {
+    Answers,
+    Fails(Class),
+    AsksToWait(u64),
+}
+
+struct Double {
+    name: &'static str,
+    does: Mutex<VecDeque<Does>>,
+    asked: AtomicU64,
+}
+
+impl Provider for Double {
+    fn ask<'a>(
+        &'a self,
+        model: &'a str,
+        _: &'a Request,
+        seen: &'a mut (dyn FnMut(Delta<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Answer, Failure>> {
+        Box::pin(async move {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let does = {
+                let mut does = self.does.lock().unwrap();
+                if does.len() > 1 { does.pop_front().unwrap() } else { does[0] }
+            };
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            match does {
+                Does::Answers => {
+                    seen(Delta::Text("hi"));
+                    Ok(answer(&format!("{}/{model}", self.name)))
+                }
+                Does::Fails(class) => Err(Failure::new(class, "told to fail")),
+                Does::AsksToWait(seconds) => Err(Failure {
+                    retry_after: Some(Duration::from_secs(seconds)),
+                    ..Failure::new(Class::RateLimited, "slow down")
+                }),
+            }
+        })
+    }
+}
+
+fn answer(text: &str) -> Answer {
+    let usage = Usage { input: 100, output: 10, ..Usage::default() };
+    Answer {
+        parts: vec![AnswerPart::Text(text.into())],
+        finish: Finish::Stop,
+        usage: Some(usage),
+        model: None,
+        id: None,
+    }
+}
+
+fn request() -> Request {
+    Request {
+        system: None,
+        messages: vec![Arc::new(Message::User(vec![Part::text("Hi")]))],
+        tools: Arc::from([]),
+        choice: Choice::Auto,
+        output: None,
+        temperature: None,
+        output_tokens_max: None,
+        effort: None,
+        cache_key: None,
+    }
+}
+
+/// A world of providers `a`, `b`, … and one route, `r`, over all of them.
+struct World {
+    doubles: Vec<Arc<Double>>,
+    router: Router,
+}
+
+fn virtual_time() -> Now {
+    let begun = Instant::now();
+    Arc::new(move || Time(1_000_000_000_000 + i64::try_from(begun.elapsed().as_millis()).unwrap()))
+}
+
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+fn world(policy: Policy, does: &[&[Does]]) -> World {
+    world_with(policy, does, |_| Facts::default())
+}
+
+fn world_with(policy: Policy, does: &[&[Does]], facts: impl Fn(&str) -> Facts + Send + Sync + 'static) -> World {
+    let doubles: Vec<_> = does
+        .iter()
+        .zip(NAMES)
+        .map(|(does, name)| {
+            Arc::new(Double { name, does: Mutex::new(does.iter().copied().collect()), asked: AtomicU64::new(0) })
+        })
+        .collect();
+    let providers: BTreeMap<String, Arc<dyn Provider>> =
+        doubles.iter().map(|it| (it.name.to_owned(), it.clone() as Arc<dyn Provider>)).collect();
+    let targets = doubles.iter().map(|it| Target { model: format!("{}/m", it.name), weight: 1 }).collect();
+    let routes = BTreeMap::from([("r".to_owned(), Route { targets, policy, price_max: None })]);
+    let table = Table { providers, routes, facts: Arc::new(facts) };
+    World { doubles, router: Router::with(table, None, Memory::default(), virtual_time()) }
+}
+
+impl World {
+    /// Asks, and tells who was asked in turn and who answered, or how it failed.
+    async fn ask(&self) -> (Vec<String>, Result<String, Class>) {
+        self.ask_in(Conversation::default()).await
+    }
+
+    async fn ask_in(&self, conversation: Conversation<'_>) -> (Vec<String>, Result<String, Class>) {
+        let mut asked = Vec::new();
+        let reply = self
+            .router
+            .ask("r", &request(), conversation, &mut |attempt| {
+                if let Attempt::Asked { endpoint } = attempt {
+                    asked.push(endpoint.to_owned());
+                }
+            })
+            .await;
+        (asked, reply.map(|reply| reply.endpoint.to_string()).map_err(|failure| failure.class))
+    }
+
+    fn asked(&self) -> Vec<u64> {
+        self.doubles.iter().map(|it| it.asked.load(Ordering::SeqCst)).collect()
+    }
+
+    fn verdicts(&self, conversation: Conversation<'_>) -> Vec<(String, Verdict)> {
+        self.router.explain("r", &request(), conversation).unwrap()
+    }
+}
+
+use Does::{Answers, AsksToWait, Fails};
+
+#[tokio::test(start_paused = true)]
+async fn each_class_of_failure_goes_its_own_way() {
+    let table: &[(Class, &[&str], Result<&str, Class>)] = &[
+        (Class::Transient, &["a/m", "a/m", "b/m"], Ok("b/m")),
+        (Class::MalformedAnswer, &["a/m", "a/m", "b/m"], Ok("b/m")),
+        (Class::RateLimited, &["a/m", "b/m"], Ok("b/m")),
+        (Class::Quota, &["a/m", "b/m"], Ok("b/m")),
+        (Class::Credential, &["a/m", "b/m"], Ok("b/m")),
+        (Class::ModelGone, &["a/m", "b/m"], Ok("b/m")),
+        (Class::Region, &["a/m", "b/m"], Ok("b/m")),
+        (Class::ContextTooLong, &["a/m", "b/m"], Ok("b/m")),
+        (Class::ContentRefused, &["a/m", "b/m"], Ok("b/m")),
+        (Class::CallerFault, &["a/m"], Err(Class::CallerFault)),
+    ];
+    for (class, asked, end) in table {
+        let world = world(Policy::Order, &[&[Fails(*class)], &[Answers]]);
+        let (seen, ended) = world.ask().await;
+        assert_eq!(seen, *asked, "{class}");
+        assert_eq!(ended.as_deref(), end.as_ref().map(|it| *it), "{class}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_failure_that_leaves_most_hope_is_told() {
+    let rows = [
+        ([Class::Credential, Class::RateLimited, Class::Quota], Class::RateLimited),
+        ([Class::Quota, Class::ContextTooLong, Class::Credential], Class::ContextTooLong),
+        ([Class::ContentRefused, Class::Quota, Class::ContentRefused], Class::Quota),
+    ];
+    for (classes, told) in rows {
+        let world = world(Policy::Order, &[&[Fails(classes[0])], &[Fails(classes[1])], &[Fails(classes[2])]]);
+        assert_eq!(world.ask().await.1, Err(told));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_pause_is_waited_for_and_a_long_one_is_not() {
+    let short = world(Policy::Order, &[&[AsksToWait(3), Answers]]);
+    let begun = Instant::now();
+    assert_eq!(short.ask().await.1.as_deref(), Ok("a/m"));
+    assert!(begun.elapsed() >= Duration::from_secs(3));
+    let long = world(Policy::Order, &[&[AsksToWait(3600), Answers]]);
+    assert_eq!(long.ask().await, (vec!["a/m".to_owned()], Err(Class::RateLimited)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_fails_repeatedly_is_left_alone_and_comes_back() {
+    let world = world(Policy::Order, &[&[Fails(Class::Transient)], &[Answers]]);
+    let _ = world.ask().await;
+    // Shaky now: the other goes first.
+    assert_eq!(world.ask().await.0, ["b/m"]);
+    assert!(matches!(world.verdicts(Conversation::default())[1], (_, Verdict::Shaky)));
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    // One more failure, the third in a row, and it is ejected.
+    assert_eq!(world.ask().await.0[..2], ["a/m", "a/m"]);
+    assert!(matches!(world.verdicts(Conversation::default())[1], (_, Verdict::Ejected(_))));
+    // It has recovered, and is asked again when the time is over.
+    *world.doubles[0].does.lock().unwrap() = [Answers].into();
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!(world.ask().await.0, ["a/m"]);
+    assert_eq!(world.router.memory().of("a/m").failures, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_are_ejected_the_one_that_comes_back_first_is_asked() {
+    let world = world(Policy::Order, &[&[AsksToWait(600), Answers], &[AsksToWait(300), Answers]]);
+    assert_eq!(world.ask().await.1, Err(Class::RateLimited));
+    assert_eq!(world.ask().await, (vec!["b/m".to_owned()], Ok("b/m".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_stays_where_its_prompt_is_cached_and_leaves_when_the_cache_is_cold() {
+    let world = world(Policy::Order, &[&[Answers], &[Answers]]);
+    let now = world.router.shared.now.clone();
+    let sticky = Conversation { answered: Some(("b/m", (now)())), ..Conversation::default() };
+    assert_eq!(world.ask_in(sticky).await.0, ["b/m"]);
+    tokio::time::sleep(Duration::from_secs(301)).await;
+    assert_eq!(world.ask_in(sticky).await.0, ["a/m"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_everything_is_not_multiplied() {
+    let world = world(Policy::Order, &[&[Fails(Class::Transient)], &[Fails(Class::Transient)]]);
+    for _ in 0..100 {
+        assert!(world.ask().await.1.is_err());
+    }
+    let asked: u64 = world.asked().iter().sum();
+    // Without a budget each of the 100 requests would be sent six times.
+    assert!(asked < 100 + 60, "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_serve_is_left_out_with_the_reason() {
+    let facts = |model: &str| match model {
+        "a/m" => Facts { tools: Some(false), window: Some(50), ..Facts::default() },
+        "b/m" => Facts { window: Some(1000), ..Facts::default() },
+        _ => Facts::default(),
+    };
+    let world = world_with(Policy::Order, &[&[Answers], &[Answers], &[Answers]], facts);
+    let long = Conversation { tokens: 2000, ..Conversation::default() };
+    let told: Vec<String> = world.verdicts(long).iter().map(|(name, verdict)| format!("{name}: {verdict}")).collect();
+    assert_eq!(
+        told,
+        [
+            "c/m: in its place by the policy",
+            "a/m: left out: the conversation is longer than it can read",
+            "b/m: left out: the conversation is longer than it can read",
+        ]
+    );
+    let only = world_with(Policy::Order, &[&[Answers]], facts);
+    assert_eq!(only.ask_in(long).await, (vec![], Err(Class::ContextTooLong)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_policies_order_by_what_they_say() {
+    let facts = |model: &str| {
+        let dollar = 1_000_000_000;
+        let price = match model {
+            "a/m" => Some((3 * dollar, 15 * dollar)),
+            "b/m" => Some((dollar, 5 * dollar)),
+            _ => None,
+        };
+        Facts { price, ..Facts::default() }
+    };
+    let learn = |router: &Router| {
+        router.learn(|memory, now| {
+            memory.answered("a/m", Duration::from_secs(1), Some(100), now);
+            memory.answered("b/m", Duration::from_secs(5), Some(1000), now);
+            memory.answered("c/m", Duration::from_secs(2), Some(10), now);
+            for turn in 0..100 {
+                memory.judged("a/m", [("t", true)], now);
+                memory.judged("b/m", [("t", turn % 2 == 0)], now);
+            }
+        });
+    };
+    let rows = [
+        (Policy::Order, ["a/m", "c/m", "b/m"]),
+        (Policy::Price, ["a/m", "c/m", "b/m"]),
+        (Policy::Latency, ["a/m", "c/m", "b/m"]),
+        (Policy::Throughput, ["a/m", "c/m", "b/m"]),
+        (Policy::Quality, ["a/m", "c/m", "b/m"]),
+    ];
+    for (policy, expected) in rows {
+        let world = world_with(policy, &[&[Answers], &[Answers], &[Answers]], facts);
+        learn(&world.router);
+        let order: Vec<String> = world.verdicts(Conversation::default()).into_iter().map(|(name, _)| name).collect();
+        // `b`, of whose calls every other is wrong, stands behind whatever the policy.
+        assert_eq!(order, expected, "{policy:?}");
+    }
+    // Without the bad calls it is the cheapest and has the most tokens a second.
+    for (policy, expected) in [
+        (Policy::Price, ["b/m", "a/m", "c/m"]),
+        (Policy::Throughput, ["b/m", "a/m", "c/m"]),
+        (Policy::Latency, ["a/m", "c/m", "b/m"]),
+    ] {
+        let world = world_with(policy, &[&[Answers], &[Answers], &[Answers]], facts);
+        world.router.learn(|memory, now| {
+            memory.answered("a/m", Duration::from_secs(1), Some(100), now);
+            memory.answered("b/m", Duration::from_secs(5), Some(1000), now);
+            memory.answered("c/m", Duration::from_secs(2), Some(10), now);
+        });
+        let order: Vec<String> = world.verdicts(Conversation::default()).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(order, expected, "{policy:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn weights_divide_the_runs_and_a_run_keeps_its_target() {
+    let world = world(Policy::Weighted, &[&[Answers], &[Answers]]);
+    let mut first = [0, 0];
+    for draw in 0..100 {
+        let conversation = Conversation { draw, ..Conversation::default() };
+        let name = world.verdicts(conversation)[0].0.clone();
+        assert_eq!(world.verdicts(conversation)[0].0, name);
+        first[usize::from(name == "b/m")] += 1;
+    }
+    assert_eq!(first, [50, 50]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_learnt_survives_a_restart() {
+    let world = world(Policy::Order, &[&[AsksToWait(600)], &[Answers]]);
+    let _ = world.ask().await;
+    world.router.judged("b/m", [("files__read", true), ("files__write", false)]);
+    let text = world.router.memory().save().unwrap();
+    let memory = Memory::load(&text);
+    assert_eq!(memory, world.router.memory());
+    assert!(memory.of("a/m").ejected_until.is_some());
+    assert_eq!(memory.of("b/m").bad, 1.0);
+    assert_eq!(memory.of("b/m").tools["files__write"], (0.0, 1.0));
+    assert_eq!(Memory::load("garbage"), Memory::default());
+}
+
+#[test]
+fn the_memory_is_bounded() {
+    let mut memory = Memory::default();
+    for number in 0..2000 {
+        memory.answered(&format!("p/{number}"), Duration::from_secs(1), None, Time(number));
+        let tools: Vec<String> = (0..300).map(|tool| format!("t{tool}")).collect();
+        if number % 500 == 0 {
+            memory.judged(&format!("p/{number}"), tools.iter().map(|tool| (tool.as_str(), true)), Time(number));
+        }
+    }
+    assert_eq!(memory.all().count(), super::memory::ENDPOINTS_MAX);
+    assert!(memory.all().all(|(_, it)| it.tools.len() <= super::memory::TOOLS_MAX));
+    // The ones used last are there.
+    assert!(memory.of("p/1999").latency_ms.is_some());
+}
+
+#[test]
+fn routes_that_lead_nowhere_are_told() {
+    let router = Router::new(BTreeMap::new());
+    assert_eq!(
+        router.resolve("smart").unwrap_err().to_string(),
+        "\"smart\" is no route; write provider/model, or name a route of the settings"
+    );
+    assert_eq!(router.resolve("x/y").unwrap_err().to_string(), "there is no provider \"x\"; known: ");
+}
