@@ -566,6 +566,9 @@ impl<'a> Drive<'a> {
                 Some(self.world.clock.now().after(pause.max(failure.retry_after.unwrap_or_default())))
             }
             Class::Quota | Class::Credential | Class::ModelGone | Class::Region => None,
+            Class::ContextTooLong if let Some(compacted) = self.run.compaction() => {
+                return self.push(Event::Compacted(compacted));
+            }
             Class::ContextTooLong | Class::CallerFault | Class::ContentRefused => {
                 return self.push(Event::Ended(Ended { end: End::Failed { code, message } }));
             }

@@ -9,6 +9,7 @@
 //!
 //! Left out on purpose: clocks, ids, randomness, and every effect. They arrive inside events.
 
+mod compact;
 mod event;
 mod id;
 mod next;

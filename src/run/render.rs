@@ -221,7 +221,7 @@ fn content(parts: &[Part]) -> Vec<Part> {
     if kept.is_empty() { vec![Part::text("(no content)")] } else { kept }
 }
 
-fn part_bytes(part: &Part) -> usize {
+pub(super) fn part_bytes(part: &Part) -> usize {
     match part {
         Part::Text(text) => text.len(),
         Part::Image(media) | Part::Audio(media) => match &media.source {

@@ -271,3 +271,26 @@ fn what_was_compacted_is_left_out_and_calls_keep_their_results() {
         ]
     );
 }
+
+#[test]
+fn too_long_a_conversation_loses_its_oldest_results_first_and_in_the_end_all_but_the_notes() {
+    let mut play = Play::new(started());
+    assert_eq!(play.run.compaction(), None);
+    let long = "x".repeat(1000);
+    for (turn, text) in [&*long, &long, &long, &long, "short"].into_iter().enumerate() {
+        play.calls("read");
+        play.start();
+        play.push(finished(id(&format!("t{}c1", turn + 1)), 1, text));
+    }
+    let mut steps = Vec::new();
+    while let Some(compacted) = play.run.compaction() {
+        steps.push(compacted.elided.iter().map(ToString::to_string).collect::<Vec<_>>());
+        play.push(Event::Compacted(compacted));
+    }
+    assert_eq!(steps, [vec!["t1c1", "t2c1"], vec!["t3c1"], vec!["t4c1"]]);
+    // What was too short to be worth it is still there, and so is everything that was said.
+    let told = play.told();
+    assert_eq!(told.len(), 11);
+    assert_eq!(told.last().unwrap(), "t5c1: short");
+    assert_eq!(told.iter().filter(|line| line.contains("[result of 1000 bytes left out")).count(), 4);
+}
