@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use agentd::{
-    agent::Agent,
+    agent::{Agent, Steps},
     chat::Part,
     engine::{self, Clock, Left, Options, Stop, SystemClock, World},
     journal::Journal,
@@ -77,6 +77,7 @@ impl Driven {
             left_out: Vec::new(),
             router: self.router.clone(),
             model: self.router.resolve(&format!("double/{script}"))?,
+            steps: Steps::default(),
             clock: Arc::new(SystemClock),
         };
         let (mut run, mut journal) = self.start(script).await?;

@@ -60,6 +60,8 @@ pub struct Agent {
     pub ask_again: u32,
     /// Most bytes of one tool result that a model gets to see. Default 64 KiB.
     pub tool_result_bytes_max: u64,
+    /// The share of the model's window that a request may fill before old tool results are left out, 0.1 to 1.
+    pub compact_at: f64,
     instructions: Option<Instructions>,
     /// `input`, compiled.
     input_schema: Option<Schema>,
@@ -71,12 +73,38 @@ pub struct Agent {
 /// Which model answers, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
-    /// `provider/model`; the provider is what stands before the first slash.
+    /// `provider/model`, where the provider is what stands before the first slash, or the name of a route.
     pub name: String,
+    /// Other models for some of the requests.
+    pub steps: Steps,
     /// Sampling temperature, 0 to 2; `None` leaves it to the provider.
     pub temperature: Option<f64>,
     /// Most tokens of one answer; `None` leaves it to the provider.
     pub output_tokens: Option<u32>,
+}
+
+/// Whether a text can name an agent or a route: `[a-z0-9][a-z0-9_-]{0,63}`.
+pub fn is_name(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+    text.len() <= 64 && text.chars().all(inner) && !text.is_empty() && !text.starts_with(['_', '-'])
+}
+
+/// Models or routes for kinds of requests; `None`: the agent's own model.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Steps {
+    /// Requests that answer what a person says.
+    pub first: Option<String>,
+    /// Requests that follow results of tools.
+    pub tools: Option<String>,
+    /// Requests that must bring the typed output.
+    pub last: Option<String>,
+}
+
+impl Steps {
+    /// Those that are named.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        [&self.first, &self.tools, &self.last].into_iter().flatten().map(String::as_str)
+    }
 }
 
 /// What the file says of the tools that a pattern matches; `None` where it says nothing.

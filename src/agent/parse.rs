@@ -8,8 +8,8 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use serde_json::Value;
 
 use super::{
-    Agent, Approval, Approvals, Model, OnDoubts, Rule, Server, Source, Start, TIMEOUT, TOTAL_FACTOR, ToolFilter, Trust,
-    instructions::Instructions,
+    Agent, Approval, Approvals, Model, OnDoubts, Rule, Server, Source, Start, Steps, TIMEOUT, TOTAL_FACTOR, ToolFilter,
+    Trust, instructions::Instructions, is_name,
 };
 use crate::{
     chat::Effect,
@@ -99,7 +99,7 @@ impl Reader<'_> {
             let broken = input_node.is_some() && input.is_none();
             if broken { None } else { Instructions::read(node, input.as_ref(), self.file, &mut self.faults) }
         });
-        let context = fields.get("context").map(|node| self.faults.fields(node, &["tool_result"]));
+        let context = fields.get("context").map(|node| self.faults.fields(node, &["compact_at", "tool_result"]));
         let repair = fields.get("repair").map(|node| self.faults.fields(node, &["ask_again"]));
         let top = Place { line: 1, col: 1, start: 0, end: 0 };
         Agent {
@@ -116,6 +116,11 @@ impl Reader<'_> {
                 .and_then(|node| self.faults.whole(node, 0..=10))
                 .and_then(|times| u32::try_from(times).ok())
                 .unwrap_or(2),
+            compact_at: context
+                .as_ref()
+                .and_then(|context| context.get("compact_at"))
+                .and_then(|node| self.faults.number(node, 0.1..=1.0))
+                .unwrap_or(0.8),
             tool_result_bytes_max: context
                 .and_then(|context| context.get("tool_result"))
                 .and_then(|node| self.faults.bytes(node, TOOL_RESULT))
@@ -139,44 +144,51 @@ impl Reader<'_> {
     fn agent_name(&mut self, fields: &Fields<'_>) -> String {
         let Some(node) = self.faults.required(fields, "name") else { return String::new() };
         let Some(name) = self.faults.text(node) else { return String::new() };
-        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
-        if name.len() > 64
-            || !name.chars().all(inner)
-            || !name.starts_with(|c: char| inner(c) && !matches!(c, '_' | '-'))
-        {
+        if !is_name(name) {
             self.faults.of(node, "a name has up to 64 of a-z, 0-9, _ and -, and begins with a letter or digit");
         }
         name.to_owned()
     }
 
     fn model(&mut self, fields: &Fields<'_>) -> Model {
-        let mut model = Model { name: String::new(), temperature: None, output_tokens: None };
+        let mut model = Model { name: String::new(), steps: Steps::default(), temperature: None, output_tokens: None };
         let Some(node) = self.faults.required(fields, "model") else { return model };
         let name = match &node.content {
             Content::Map(_) => {
-                let fields = self.faults.fields(node, &["name", "temperature", "output_tokens"]);
+                let fields = self.faults.fields(node, &["name", "steps", "temperature", "output_tokens"]);
                 model.temperature = fields.get("temperature").and_then(|node| self.faults.number(node, 0.0..=2.0));
                 let most = u64::from(u32::MAX);
                 model.output_tokens = fields
                     .get("output_tokens")
                     .and_then(|node| self.faults.whole(node, 1..=most))
                     .and_then(|tokens| u32::try_from(tokens).ok());
+                if let Some(node) = fields.get("steps") {
+                    let fields = self.faults.fields(node, &["first", "tools", "final"]);
+                    let mut step = |key| fields.get(key).and_then(|node| self.reference(node));
+                    model.steps = Steps { first: step("first"), tools: step("tools"), last: step("final") };
+                }
                 self.faults.required(&fields, "name")
             }
             _ => Some(node),
         };
-        let Some(node) = name else { return model };
-        let Some(name) = self.faults.text(node) else { return model };
+        let name = name.and_then(|node| self.reference(node)).unwrap_or_default();
+        Model { name, ..model }
+    }
+
+    /// A model, `provider/model`, or the name of a route.
+    fn reference(&mut self, node: &Node) -> Option<String> {
+        let name = self.faults.text(node)?;
         let fault = match name.split_once('/') {
             _ if name.contains("${") => Some("variables are looked up for servers only"),
             _ if name.contains(char::is_whitespace) => Some("a model has no spaces in its name"),
             Some((provider, model)) if !provider.is_empty() && !model.is_empty() => None,
-            _ => Some("write provider/model, such as openai/gpt-5"),
+            None if is_name(name) => None,
+            _ => Some("write provider/model, such as openai/gpt-5, or the name of a route"),
         };
         if let Some(fault) = fault {
             self.faults.of(node, fault);
         }
-        Model { name: name.to_owned(), ..model }
+        Some(name.to_owned())
     }
 
     /// A JSON Schema of an object.

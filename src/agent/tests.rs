@@ -27,7 +27,7 @@ fn every_key_is_read() {
 version: 1
 name: triage-2
 description: Sorts incoming tickets
-model: {name: local/meta/llama-3, temperature: 0.2, output_tokens: 4_000}
+model: {name: local/meta/llama-3, steps: {first: smart, tools: local/small, final: smart}, temperature: 0.2, output_tokens: 4_000}
 instructions: |
   You sort tickets of {{ input.product }}.
 input:  {type: object, properties: {product: {type: string, maxLength: 20}}, required: [product]}
@@ -51,7 +51,7 @@ policy:
   "files.*": {approve: allow}
 limits: {turns: 40, tool_calls: 200, tokens: 2_000_000, cost: $1.50, active: 30m}
 approvals: {default: ask, expire: 24h, on_expire: allow}
-context: {tool_result: 128KiB}
+context: {compact_at: 0.7, tool_result: 128KiB}
 repair: {ask_again: 0}
 on_doubt: {write: ask, destructive: tell}
 "#;
@@ -75,7 +75,7 @@ const BAD: &[(&str, &str)] = &[
         "a long name",
         "=version: 1\nname: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\nmodel: demo/any\n",
     ),
-    ("a model without provider", "=version: 1\nname: a\nmodel: gpt-5\n"),
+    ("a model without provider", "=version: 1\nname: a\nmodel: /gpt-5\n"),
     ("a model from the environment", "=version: 1\nname: a\nmodel: ${MODEL}\n"),
     ("a model as map", "=version: 1\nname: a\nmodel: {temperature: hot, output_tokens: 0, top_p: 1}\n"),
     ("a wrong indent", "limits:\n  turns: 1\n tool_calls: 2\n"),
@@ -88,7 +88,7 @@ const BAD: &[(&str, &str)] = &[
     ("numbers", "limits: {turns: 0, tool_calls: 1e3, tokens: 010, cost: 1.50, active: 30}\nrepair: {ask_again: 11}\n"),
     ("numbers of other kinds", "limits: {turns: '5', tool_calls: -1, tokens: many, cost: $, active: 5 years}\n"),
     ("sizes", "context: {tool_result: 10}\n"),
-    ("sizes that are none", "context: {tool_result: large, compact_at: 0.8}\n"),
+    ("sizes that are none", "context: {tool_result: large, compact_at: 80}\n"),
     ("a schema with a wrong type", "output:\n  type: object\n  properties:\n    severity: {type: strin}\n"),
     ("a schema that is no object", "input: {type: string}\noutput: [a, b]\n"),
     (

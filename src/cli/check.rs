@@ -88,9 +88,10 @@ fn check_file(path: &Path, router: Option<&Router>) -> Checked {
 fn check_text(file: &str, bytes: &[u8], router: Option<&Router>) -> Result<(), Problems> {
     let text = decode(file, bytes)?;
     let agent = Agent::parse(file, text)?;
-    match router.map(|router| router.resolve(&agent.model.name)) {
-        Some(Err(error)) => Err(at_model(file, text, &error.to_string())?.into()),
-        Some(Ok(_)) | None => Ok(()),
+    let mut models = std::iter::once(agent.model.name.as_str()).chain(agent.model.steps.named());
+    match models.find_map(|model| router?.resolve(model).err()) {
+        Some(error) => Err(at_model(file, text, &error.to_string())?.into()),
+        None => Ok(()),
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
-    agent::{self, Agent},
+    agent::{self, Agent, Steps},
     chat::{CallId, Part},
     engine::{self, Clock, Left, Options, Seen, Stop, SystemClock, World},
     journal::{self, Journal, Posted, What},
@@ -323,7 +323,10 @@ impl Daemon {
 
     /// What a run of this agent needs of the world. Its servers are not started yet.
     fn world(&self, agent: Agent, dir: &Path, model: &str) -> Result<World, Error> {
+        // Who asks for another model asks for it throughout.
+        let steps = if model == agent.model.name { agent.model.steps.clone() } else { Steps::default() };
         let model = self.router.resolve(model)?;
+        steps.named().try_for_each(|step| self.router.resolve(step).map(drop))?;
         let env = |name: &str| std::env::var(name).ok();
         let servers = agent.expand(dir, &env).map_err(|problems| Error::File(problems.to_string()))?;
         let host: Arc<dyn ToolHost> = Arc::new(Host::new(mcp::host::Config {
@@ -333,7 +336,7 @@ impl Daemon {
         }));
         let left_out = servers.left_out.into_iter().map(|(name, problem)| (name, problem.to_string())).collect();
         let (router, clock) = (self.router.clone(), self.clock.clone());
-        Ok(World { agent: Arc::new(agent), host, left_out, router, model, clock })
+        Ok(World { agent: Arc::new(agent), host, left_out, router, model, steps, clock })
     }
 
     async fn claim(&self, id: RunId, world: World) -> Result<Driven, Error> {

@@ -16,7 +16,7 @@ use tokio::{
 use super::{Error, Left, Options, Seen, Stop, World, inbox, judge};
 use crate::{
     chaos,
-    chat::{CallId, Choice, Effect, EffectSource, OutputFormat, Part, Request, ToolDef},
+    chat::{CallId, Choice, Effect, EffectSource, Message, OutputFormat, Part, Request, ToolDef},
     journal::Journal,
     mcp::{self, GuardId, Outcome, Prepared},
     provider::{Class, Delta, Failure},
@@ -434,7 +434,7 @@ impl<'a> Drive<'a> {
 
     fn start_ask(&mut self, ask: Ask) {
         let request = self.request(&ask);
-        let (router, model, tell) = (self.world.router.clone(), self.world.model.name().clone(), self.tell.clone());
+        let (router, model, tell) = (self.world.router.clone(), self.model_for(&ask, &request), self.tell.clone());
         let (answered, draw) = (self.answered.clone(), draw(self.journal.run()));
         // Room for all that one request can bring: each attempt sent and failed, and the end.
         let (send, news) = mpsc::channel(2 * router::ATTEMPTS_MAX + 1);
@@ -469,6 +469,17 @@ impl<'a> Drive<'a> {
             news,
             task: task.abort_handle(),
         });
+    }
+
+    /// Which model a request is for, by what it follows.
+    fn model_for(&self, ask: &Ask, request: &Request) -> Arc<str> {
+        let steps = &self.world.steps;
+        let step = match request.messages.last().map(|message| &**message) {
+            _ if ask.force_output => &steps.last,
+            Some(Message::Tool(_)) => &steps.tools,
+            _ => &steps.first,
+        };
+        step.as_deref().map_or_else(|| self.world.model.name().clone(), Arc::from)
     }
 
     fn request(&self, ask: &Ask) -> Request {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::{
-    agent::Agent,
+    agent::{Agent, Steps},
     chat::CallId,
     journal::{self, Journal},
     mcp::{self, ToolHost},
@@ -60,6 +60,8 @@ pub struct World {
     pub router: Router,
     /// The model, or the route to one.
     pub model: router::Model,
+    /// Other models for some of the requests.
+    pub steps: Steps,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
