@@ -12,6 +12,7 @@ mod body;
 mod client;
 mod dialect;
 mod failure;
+mod gemini;
 mod http;
 mod json;
 mod openai;
