@@ -33,7 +33,7 @@ const SKIP_VALIDATION: &str = "skip_thought_signature_validator";
 
 /// The kinds of our opaque parts.
 mod kind {
-    /// The signature of the text right before it, or of an empty text.
+    /// The signature of the text right before it.
     pub(super) const TEXT: &str = "text.thoughtSignature";
     /// The signature of a thought.
     pub(super) const THOUGHT: &str = "thought.thoughtSignature";
@@ -550,10 +550,20 @@ pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer,
     for part in answer.parts {
         match part {
             wire::Part::Text { text, signature } => {
-                if !text.is_empty() {
+                let is_empty = text.is_empty();
+                if !is_empty {
                     parts.push(AnswerPart::Text(text.into()));
                 }
-                parts.extend(signature.map(|signature| AnswerPart::Opaque(opaque(kind::TEXT, signature))));
+                parts.extend(signature.map(|signature| {
+                    AnswerPart::Opaque(match is_empty {
+                        // Not the signature of the text before, but a part of its own.
+                        true => {
+                            let whole = json!({"text": "", "thoughtSignature": signature});
+                            opaque(&format!("{}text", kind::PART), whole.to_string())
+                        }
+                        false => opaque(kind::TEXT, signature),
+                    })
+                }));
             }
             wire::Part::Thought { text, signature } => parts.push(AnswerPart::Reasoning(Reasoning {
                 text: text.into(),

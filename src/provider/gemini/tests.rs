@@ -126,7 +126,7 @@ fn documented_streams() {
             told(
                 vec![
                     said("AI works by learning patterns from data."),
-                    AnswerPart::Opaque(opaque("text.thoughtSignature", "CiQBcsjafA==")),
+                    AnswerPart::Opaque(opaque("part.text", r#"{"text":"","thoughtSignature":"CiQBcsjafA=="}"#)),
                 ],
                 Finish::Stop,
                 Usage { input: 8, output: 109, reasoning: 100, ..Usage::default() },
@@ -252,7 +252,7 @@ fn parts() {
         good(
             "a signature alone",
             one(json!([{"text": "Hello"}, {"thoughtSignature": "S"}]), "STOP"),
-            answer(vec![said("Hello"), AnswerPart::Opaque(opaque("text.thoughtSignature", "S"))], Finish::Stop),
+            answer(vec![said("Hello"), AnswerPart::Opaque(opaque("part.text", r#"{"text":"","thoughtSignature":"S"}"#))], Finish::Stop),
         ),
         good(
             "a call with its id",
@@ -532,7 +532,7 @@ fn signatures_go_home_and_nowhere_else() {
             Part::Opaque(opaque("part.executableCode", r#"{"executableCode": {"code": "1.0"}}"#)),
             call(1, "f", "{}", Some(opaque("functionCall", r#"{"id":"c1","thoughtSignature":"C"}"#))),
             call(2, "g", r#"{"n": 1.0}"#, None),
-            Part::Opaque(opaque("text.thoughtSignature", "D")),
+            Part::Opaque(opaque("part.text", r#"{"text":"","thoughtSignature":"D"}"#)),
         ]
     };
     let messages =

@@ -10,7 +10,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::super::{
     Class, Delta, Failure,
@@ -167,13 +167,15 @@ impl Reading {
         }
         let is_damaged = matches!(text, Cow::Owned(_));
         let value: Value = serde_json::from_str(&text).map_err(|error| unreadable(&text, &error))?;
+        let whole = Source { json: &text, path: Vec::new(), is_damaged };
         match &value {
             Value::Array(chunks) => {
+                let sources = whole.elements();
                 for (at, chunk) in chunks.iter().enumerate() {
-                    self.chunk(chunk, &Source { json: &text, path: vec![Step::Element(at)], is_damaged }, seen)?;
+                    self.chunk(chunk, &whole.of(sources.get(at)), seen)?;
                 }
             }
-            chunk => self.chunk(chunk, &Source { json: &text, path: Vec::new(), is_damaged }, seen)?,
+            chunk => self.chunk(chunk, &whole, seen)?,
         }
         self.ended |= is_document && self.is_finished();
         Ok(())
@@ -220,16 +222,16 @@ impl Reading {
         source: &Source<'_>,
         seen: &mut dyn FnMut(Delta<'_>),
     ) -> Result<(), Failure> {
+        let path = [Step::Member("content"), Step::Member("parts")];
         match candidate.pointer("/content/parts") {
             Some(Value::Array(parts)) => {
+                let source = source.at(&path);
+                let sources = source.elements();
                 for (at, part) in parts.iter().enumerate() {
-                    let path = [Step::Member("content"), Step::Member("parts"), Step::Element(at)];
-                    self.part(part, &source.at(&path), seen)?;
+                    self.part(part, &source.of(sources.get(at)), seen)?;
                 }
             }
-            Some(part @ Value::Object(_)) => {
-                self.part(part, &source.at(&[Step::Member("content"), Step::Member("parts")]), seen)?;
-            }
+            Some(part @ Value::Object(_)) => self.part(part, &source.at(&path), seen)?,
             _ => {}
         }
         let finish = either(candidate, "finishReason", "finish_reason").and_then(Value::as_str);
@@ -343,7 +345,18 @@ impl<'a> Source<'a> {
     }
 
     fn text(&self) -> Option<&'a str> {
-        json::source(self.json, &self.path)
+        json::source(self.json, &self.path).filter(|text| !text.is_empty())
+    }
+
+    /// The source texts of the elements here, all in one go: one by one, each would be looked for from the beginning.
+    fn elements(&self) -> Vec<&'a str> {
+        let elements = self.text().and_then(|text| serde_json::from_str::<Vec<&RawValue>>(text).ok());
+        elements.unwrap_or_default().into_iter().map(RawValue::get).collect()
+    }
+
+    /// The place of one of these elements; of none that has no source text.
+    fn of(&self, element: Option<&&'a str>) -> Source<'a> {
+        Source { json: element.copied().unwrap_or_default(), path: Vec::new(), is_damaged: self.is_damaged }
     }
 }
 
