@@ -252,7 +252,10 @@ fn parts() {
         good(
             "a signature alone",
             one(json!([{"text": "Hello"}, {"thoughtSignature": "S"}]), "STOP"),
-            answer(vec![said("Hello"), AnswerPart::Opaque(opaque("part.text", r#"{"text":"","thoughtSignature":"S"}"#))], Finish::Stop),
+            answer(
+                vec![said("Hello"), AnswerPart::Opaque(opaque("part.text", r#"{"text":"","thoughtSignature":"S"}"#))],
+                Finish::Stop,
+            ),
         ),
         good(
             "a call with its id",

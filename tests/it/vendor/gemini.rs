@@ -119,6 +119,7 @@ fn is_third(model: &str) -> bool {
 
 /// What the real service would refuse in a request for this model.
 pub fn check(body: &Value, model: &str) -> Result<(), String> {
+    let body = &camel(body);
     let body = members(
         body,
         "the body",
@@ -162,6 +163,29 @@ pub fn check(body: &Value, model: &str) -> Result<(), String> {
     }
     generation(body.get("generationConfig").unwrap_or(&json!({})), model)?;
     contents(body.get("contents"), model)
+}
+
+/// The same with all names in camel case: the service takes its members' names in both (protobuf's JSON mapping), and
+/// Google's SDK uses both. What is not the service's own (arguments, results, JSON Schemas) stays.
+fn camel(value: &Value) -> Value {
+    let Value::Object(members) = value else {
+        return match value {
+            Value::Array(values) => values.iter().map(camel).collect(),
+            other => other.clone(),
+        };
+    };
+    let renamed = members.iter().map(|(name, value)| {
+        let mut words = name.split('_');
+        let mut camel_name = words.next().unwrap_or_default().to_owned();
+        for word in words {
+            camel_name.push_str(&word[..word.len().min(1)].to_uppercase());
+            camel_name.push_str(word.get(1..).unwrap_or_default());
+        }
+        let foreign = ["args", "response", "properties", "parametersJsonSchema", "responseJsonSchema"];
+        let value = if foreign.contains(&camel_name.as_str()) { value.clone() } else { camel(value) };
+        (camel_name, value)
+    });
+    Value::Object(renamed.collect())
 }
 
 fn require(kept: bool, fault: &str) -> Result<(), String> {
