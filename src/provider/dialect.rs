@@ -6,7 +6,7 @@ use reqwest::{
 };
 use secrecy::SecretString;
 
-use super::{Delta, Failure, openai};
+use super::{Delta, Failure, gemini, openai};
 use crate::chat::{Answer, Request};
 
 /// The wire format that a server speaks.
@@ -14,22 +14,26 @@ use crate::chat::{Answer, Request};
 pub enum Dialect {
     /// OpenAI's chat completions, at OpenAI or at any server that claims them.
     OpenAiChat,
+    /// Google's Gemini API, and Vertex AI.
+    Gemini,
 }
 
 impl Dialect {
     /// All of them.
-    pub const ALL: [Dialect; 1] = [Dialect::OpenAiChat];
+    pub const ALL: [Dialect; 2] = [Dialect::OpenAiChat, Dialect::Gemini];
 
     /// The name in settings and messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Dialect::OpenAiChat => "openai-chat",
+            Dialect::Gemini => "gemini",
         }
     }
 
     pub(super) fn format(self) -> &'static dyn Format {
         match self {
             Dialect::OpenAiChat => &openai::Chat,
+            Dialect::Gemini => &gemini::Gemini,
         }
     }
 }
@@ -40,6 +44,11 @@ pub struct Quirks {
     /// `openai-chat`: most tokens go by the newer name `max_completion_tokens`; OpenAI's reasoning models refuse the older
     /// one (platform.openai.com, 2026-11), and most other servers do not know the newer.
     pub completion_tokens: bool,
+    /// `gemini`: the key goes as a bearer token, as Vertex AI wants it, and not as `x-goog-api-key`.
+    pub bearer: bool,
+    /// `gemini`: tools take only `parameters`, the older form of schemas, and not `parametersJsonSchema`, which Google's
+    /// own endpoints have for all models (ai.google.dev/api/caching#FunctionDeclaration, 2026-11).
+    pub openapi_schemas: bool,
 }
 
 /// For whom a request is rendered, and whose an answer is.

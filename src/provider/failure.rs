@@ -19,6 +19,7 @@ const DISCARDED_BYTES_MAX: usize = 2048;
 /// The failure that an HTTP response with an error status reports.
 pub(super) fn of_response(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Failure {
     let report = Report::read(body);
+    let retry_after = retry_after.or(report.retry_after);
     let class = report.class(Some(status), retry_after.is_some());
     let message =
         if report.message.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {}", report.message) };
@@ -30,9 +31,9 @@ pub(super) fn of_value(value: &Value) -> Failure {
     let report = Report::of_value(value);
     // OpenRouter and vLLM put the status into the body (their error documentation, 2026-11).
     let status = report.status;
-    let class = report.class(status, false);
+    let class = report.class(status, report.retry_after.is_some());
     let message = if report.message.is_empty() { "the server reports an error" } else { &report.message };
-    Failure { status: status.or(Some(200)), ..failure(class, message) }
+    Failure { status: status.or(Some(200)), retry_after: report.retry_after, ..failure(class, message) }
 }
 
 /// Whether a JSON value that should be a piece of an answer reports an error instead.
@@ -91,6 +92,8 @@ struct Report {
     /// Codes, types and statuses, as the provider words them.
     codes: String,
     status: Option<u16>,
+    /// Google's `RetryInfo`, where others have a header (cloud.google.com/apis/design/errors, 2026-11).
+    retry_after: Option<Duration>,
 }
 
 impl Report {
@@ -128,6 +131,7 @@ impl Report {
         if let Value::String(text) = value {
             return self.say(text);
         }
+        self.take_delay(value);
         for key in ["message", "msg", "Message", "error_message", "error_description", "title"] {
             match value.get(key) {
                 Some(Value::String(text)) => self.say(text),
@@ -149,6 +153,15 @@ impl Report {
         }
     }
 
+    /// The delay in the details of an error, such as `"36.5s"`.
+    fn take_delay(&mut self, value: &Value) {
+        let details = value.get("details").and_then(Value::as_array);
+        let delay = details.into_iter().flatten().find_map(|detail| json::text(detail, "retryDelay"));
+        let seconds = delay.and_then(|delay| delay.strip_suffix('s')?.parse::<f64>().ok());
+        let wait = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        self.retry_after = self.retry_after.or(wait.filter(|wait| !wait.is_zero()));
+    }
+
     fn say(&mut self, text: &str) {
         let text = text.trim();
         if !text.is_empty() && !self.message.contains(text) {
@@ -163,7 +176,7 @@ impl Report {
         let words = format!("{}{}", self.codes, self.message.to_lowercase());
         let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
         // A quota that comes back by itself is a rate limit: Gemini words its limits per minute as quota.
-        let passes = has_retry_after || says(&["resource_exhausted", "per minute", "retry in"]);
+        let passes = !says(NO_QUOTA) && (has_retry_after || says(&["resource_exhausted", "per minute", "retry in"]));
         let status_class = status.map(of_status);
         match status_class {
             Some(Class::Transient) => return if says(CONTEXT) { Class::ContextTooLong } else { Class::Transient },
@@ -241,10 +254,15 @@ const QUOTA: &[&str] = &[
     "key limit exceeded",
     "spending limit",
     "out of credits",
+    "credits are depleted",
     "account is in arrears",
 ];
 
+/// A quota of nothing does not come back, even where the server says when to try again.
+const NO_QUOTA: &[&str] = &["limit: 0,", "credits are depleted"];
+
 const CREDENTIAL: &[&str] = &[
+    "api key expired",
     "invalid_api_key",
     "api key not valid",
     "api_key_invalid",
@@ -386,6 +404,61 @@ mod tests {
     #[test]
     fn errors_are_told_apart() {
         let table: &[(u16, &str, Class)] = &[
+            (
+                400,
+                r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID","domain":"googleapis.com"}]}}"#,
+                Class::Credential,
+            ),
+            (
+                400,
+                r#"{"error":{"code":400,"message":"API key expired. Please renew the API key.","status":"INVALID_ARGUMENT"}}"#,
+                Class::Credential,
+            ),
+            (
+                403,
+                r#"{"error":{"code":403,"message":"Your API key was reported as leaked. Please use another API key.","status":"PERMISSION_DENIED"}}"#,
+                Class::Credential,
+            ),
+            (
+                400,
+                r#"{"error":{"code":400,"message":"User location is not supported for the API use.","status":"FAILED_PRECONDITION"}}"#,
+                Class::Region,
+            ),
+            (
+                400,
+                r#"{"error":{"code":400,"message":"The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).","status":"INVALID_ARGUMENT"}}"#,
+                Class::ContextTooLong,
+            ),
+            (
+                404,
+                r#"{"error":{"code":404,"message":"models/gemini-1.5-pro is not found for API version v1beta, or is not supported for generateContent.","status":"NOT_FOUND"}}"#,
+                Class::ModelGone,
+            ),
+            (
+                503,
+                r#"{"error":{"code":503,"message":"The model is overloaded. Please try again later.","status":"UNAVAILABLE"}}"#,
+                Class::Transient,
+            ),
+            (
+                429,
+                r#"{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details. * Quota exceeded for metric: generativelanguage.googleapis.com/generate_content_free_tier_requests, limit: 10, model: gemini-2.5-flash\nPlease retry in 36.5s.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"36s"}]}}"#,
+                Class::RateLimited,
+            ),
+            (
+                429,
+                r#"{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details. * Quota exceeded for metric: generativelanguage.googleapis.com/generate_content_free_tier_requests, limit: 0, model: gemini-3-pro\nPlease retry in 36.5s.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"36s"}]}}"#,
+                Class::Quota,
+            ),
+            (
+                429,
+                r#"{"error":{"code":429,"message":"Your prepayment credits are depleted. Please go to AI Studio to manage your project and billing.","status":"RESOURCE_EXHAUSTED"}}"#,
+                Class::Quota,
+            ),
+            (
+                400,
+                r#"{"error":{"code":400,"message":"Function call is missing a thought_signature in functionCall parts.","status":"INVALID_ARGUMENT"}}"#,
+                Class::CallerFault,
+            ),
             (
                 400,
                 r#"{"error":{"message":"This model's maximum context length is 8192 tokens.","type":"invalid_request_error","code":"context_length_exceeded"}}"#,

@@ -12,9 +12,11 @@ mod body;
 mod client;
 mod dialect;
 mod failure;
+mod gemini;
 mod http;
 mod json;
 mod openai;
+mod schema;
 pub mod scripted;
 
 pub use client::{Builder, Client, Error};

@@ -1,0 +1,394 @@
+//! Reads what the Gemini API streams, through accessors that take every member as optional and every type as possible.
+//!
+//! Bytes go in by [`Reading::push`]; [`Reading::end`] gives the answer in wire terms, which `convert` turns into the
+//! neutral form. Each chunk is a `GenerateContentResponse` with the parts that are new (ai.google.dev/api/generate-content,
+//! 2026-11); without `alt=sse` they come as one array, which is read too. Always true:
+//! - Any split of the bytes gives the same answer, in time linear in their number.
+//! - An answer is whole only if a finish reason came: the format has no end mark.
+//! - A function call comes whole in one part; its arguments keep their source text.
+//! - A part that carries a signature is never joined with another, because the signature goes back on exactly that part.
+
+use std::borrow::Cow;
+
+use serde_json::{Value, value::RawValue};
+
+use super::super::{
+    Class, Delta, Failure,
+    body::{Body, Piece},
+    failure::{self, failure},
+    json::{self, Step},
+};
+
+/// Most calls in one answer. No model makes more in earnest.
+const CALLS_MAX: usize = 1024;
+
+/// An answer in wire terms.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) parts: Vec<Part>,
+    /// As the server wrote it.
+    pub(super) finish: String,
+    /// What the server says about the finish; for malformed calls it holds what the model wrote.
+    pub(super) finish_message: Option<String>,
+    pub(super) usage: Counts,
+    pub(super) model: Option<String>,
+    pub(super) id: Option<String>,
+}
+
+/// One part of an answer, with its signature if it has one.
+#[derive(Debug)]
+pub(super) enum Part {
+    Text {
+        text: String,
+        signature: Option<String>,
+    },
+    Thought {
+        text: String,
+        signature: Option<String>,
+    },
+    Call {
+        id: Option<String>,
+        name: String,
+        /// The source text.
+        arguments: String,
+        /// The server says that more of the arguments would follow, which it only does where that was asked for.
+        is_open: bool,
+        signature: Option<String>,
+    },
+    /// A part of a kind that we do not know, as its source text.
+    Other {
+        kind: String,
+        json: String,
+    },
+}
+
+/// What the server says of tokens; the largest value wins where it says so repeatedly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Cached ones included.
+    pub(super) prompt: u64,
+    pub(super) cached: u64,
+    /// Read by Google's own tools, beyond the prompt.
+    pub(super) tools: u64,
+    /// Thoughts not included.
+    pub(super) candidates: u64,
+    pub(super) thoughts: u64,
+    pub(super) total: u64,
+}
+
+/// An answer being read.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    body: Body,
+    answer: Answer,
+    /// Something of the answer has come.
+    begun: bool,
+    /// A whole document has come.
+    ended: bool,
+    candidate: Option<u64>,
+    calls: usize,
+}
+
+impl Reading {
+    /// Takes in bytes, telling `seen` of every piece of the answer in them. Answers whether they held a sign of life.
+    ///
+    /// # Errors
+    /// When the server reports an error, or what it sends is too large or no answer.
+    pub(super) fn push(&mut self, bytes: &[u8], seen: &mut dyn FnMut(Delta<'_>)) -> Result<bool, Failure> {
+        self.body.push(bytes).map_err(|error| failure(Class::MalformedAnswer, &error.to_string()))?;
+        let mut alive = self.body.is_document();
+        while let Some(piece) = self.body.next() {
+            alive = true;
+            self.piece(&piece, seen)?;
+        }
+        Ok(alive)
+    }
+
+    /// Whether nothing can follow.
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether something of the answer has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun || self.body.is_document()
+    }
+
+    /// Whether the answer is whole as far as the server says, so that what may follow is dispensable.
+    pub(super) fn is_finished(&self) -> bool {
+        !self.answer.finish.is_empty()
+    }
+
+    /// Text that has come so far.
+    pub(super) fn text(&self) -> String {
+        let text = |part: &Part| match part {
+            Part::Text { text, .. } => Some(text.clone()),
+            Part::Call { name, arguments, .. } => Some(format!("[call {name}({arguments}]")),
+            Part::Thought { .. } | Part::Other { .. } => None,
+        };
+        self.answer.parts.iter().filter_map(text).collect()
+    }
+
+    /// The answer, at the end of the body.
+    ///
+    /// # Errors
+    /// When it broke off, or was none.
+    pub(super) fn end(&mut self, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
+        self.body.end();
+        while let Some(piece) = self.body.next() {
+            let read = self.piece(&piece, seen);
+            // What was cut off behind a finished answer is not missed.
+            read.or_else(|failure| if self.is_finished() { Ok(()) } else { Err(failure) })?;
+        }
+        if self.is_finished() {
+            return Ok(std::mem::take(&mut self.answer));
+        }
+        let stray = String::from_utf8_lossy(self.body.stray());
+        Err(failure(
+            Class::MalformedAnswer,
+            &match (self.begun, stray.trim()) {
+                (true, _) => Cow::Borrowed("the answer broke off: no finish reason came"),
+                (false, "") => Cow::Borrowed("the server closed the connection without an answer"),
+                (false, stray) => Cow::Owned(format!("the server sent no answer but {stray:?}")),
+            },
+        ))
+    }
+
+    fn piece(&mut self, piece: &Piece, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
+        let (data, is_document) = match piece {
+            Piece::Alive => return Ok(()),
+            Piece::Event { data, .. } => (data, false),
+            Piece::Document(data) => (data, true),
+        };
+        let text = String::from_utf8_lossy(data);
+        if !is_document && !text.contains('{') {
+            // Words to keep the connection alive, or the end mark of another format.
+            return Ok(());
+        }
+        let is_damaged = matches!(text, Cow::Owned(_));
+        let value: Value = serde_json::from_str(&text).map_err(|error| unreadable(&text, &error))?;
+        let whole = Source { json: &text, path: Vec::new(), is_damaged };
+        match &value {
+            Value::Array(chunks) => {
+                let sources = whole.elements();
+                for (at, chunk) in chunks.iter().enumerate() {
+                    self.chunk(chunk, &whole.of(sources.get(at)), seen)?;
+                }
+            }
+            chunk => self.chunk(chunk, &whole, seen)?,
+        }
+        self.ended |= is_document && self.is_finished();
+        Ok(())
+    }
+
+    fn chunk(&mut self, chunk: &Value, source: &Source<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
+        // Vertex and some proxies wrap it.
+        if let Some(inner) = chunk.get("response").filter(|inner| inner.get("candidates").is_some()) {
+            return self.chunk(inner, &source.at(&[Step::Member("response")]), seen);
+        }
+        if failure::is_error(chunk) {
+            return Err(failure::of_value(chunk));
+        }
+        if let Some(id) = either(chunk, "responseId", "response_id").and_then(Value::as_str) {
+            self.answer.id.get_or_insert_with(|| id.to_owned());
+        }
+        if let Some(model) = either(chunk, "modelVersion", "model_version").and_then(Value::as_str) {
+            self.answer.model.get_or_insert_with(|| model.to_owned());
+        }
+        self.answer.usage.take(either(chunk, "usageMetadata", "usage_metadata"));
+        let feedback = either(chunk, "promptFeedback", "prompt_feedback");
+        if let Some(reason) = feedback.and_then(|feedback| either(feedback, "blockReason", "block_reason")?.as_str())
+            && reason != "BLOCKED_REASON_UNSPECIFIED"
+        {
+            let said = feedback.and_then(|feedback| json::text(feedback, "blockReasonMessage")).unwrap_or_default();
+            let message = format!("the prompt was blocked: {reason} {said}");
+            return Err(failure(Class::ContentRefused, message.trim()));
+        }
+        let Some(Value::Array(candidates)) = chunk.get("candidates") else { return Ok(()) };
+        for (at, candidate) in candidates.iter().enumerate().filter(|(_, candidate)| candidate.is_object()) {
+            // One candidate was asked for: the first to come is it.
+            let index = json::count(candidate, "index").unwrap_or(0);
+            if *self.candidate.get_or_insert(index) == index {
+                let path = [Step::Member("candidates"), Step::Element(at)];
+                self.candidate(candidate, &source.at(&path), seen)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn candidate(
+        &mut self,
+        candidate: &Value,
+        source: &Source<'_>,
+        seen: &mut dyn FnMut(Delta<'_>),
+    ) -> Result<(), Failure> {
+        let path = [Step::Member("content"), Step::Member("parts")];
+        match candidate.pointer("/content/parts") {
+            Some(Value::Array(parts)) => {
+                let source = source.at(&path);
+                let sources = source.elements();
+                for (at, part) in parts.iter().enumerate() {
+                    self.part(part, &source.of(sources.get(at)), seen)?;
+                }
+            }
+            Some(part @ Value::Object(_)) => self.part(part, &source.at(&path), seen)?,
+            _ => {}
+        }
+        let finish = either(candidate, "finishReason", "finish_reason").and_then(Value::as_str);
+        // Some servers of the format send a reason with every chunk; the last one counts.
+        if let Some(finish) = finish.filter(|finish| !finish.is_empty() && *finish != "FINISH_REASON_UNSPECIFIED") {
+            self.begun = true;
+            finish.clone_into(&mut self.answer.finish);
+        }
+        if let Some(message) = either(candidate, "finishMessage", "finish_message").and_then(Value::as_str) {
+            self.answer.finish_message = Some(message.to_owned());
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, part: &Value, source: &Source<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
+        let Value::Object(members) = part else { return Ok(()) };
+        let signature = either(part, "thoughtSignature", "thought_signature").and_then(Value::as_str);
+        let signature = signature.filter(|signature| !signature.is_empty()).map(str::to_owned);
+        let is_thought = part.get("thought") == Some(&Value::Bool(true));
+        let kind = members.keys().find(|key| !ASIDE.contains(&key.as_str())).map(String::as_str);
+        self.begun |= kind.is_some() || signature.is_some();
+        match (kind, kind.and_then(|kind| part.get(kind))) {
+            (Some("text"), Some(Value::String(text))) if is_thought => self.thought(text, signature, seen),
+            (Some("text"), Some(Value::String(text))) => self.text_part(text, signature, seen),
+            (Some(kind @ ("functionCall" | "function_call")), Some(call @ Value::Object(_))) => {
+                self.call(call, &source.at(&[Step::Member(kind)]), signature, seen)?;
+            }
+            // A signature may come alone.
+            (None, _) => self.text_part("", signature, seen),
+            (Some(kind), _) => {
+                let json = source.text().map_or_else(|| part.to_string(), str::to_owned);
+                self.answer.parts.push(Part::Other { kind: kind.to_owned(), json });
+            }
+        }
+        Ok(())
+    }
+
+    fn text_part(&mut self, more: &str, signature: Option<String>, seen: &mut dyn FnMut(Delta<'_>)) {
+        match self.answer.parts.last_mut() {
+            Some(Part::Text { text, signature: None }) if signature.is_none() => text.push_str(more),
+            _ if more.is_empty() && signature.is_none() => return,
+            _ => self.answer.parts.push(Part::Text { text: more.to_owned(), signature }),
+        }
+        if !more.is_empty() {
+            seen(Delta::Text(more));
+        }
+    }
+
+    fn thought(&mut self, more: &str, signature: Option<String>, seen: &mut dyn FnMut(Delta<'_>)) {
+        match self.answer.parts.last_mut() {
+            Some(Part::Thought { text, signature: None }) if signature.is_none() => text.push_str(more),
+            _ if more.is_empty() && signature.is_none() => return,
+            _ => self.answer.parts.push(Part::Thought { text: more.to_owned(), signature }),
+        }
+        if !more.is_empty() {
+            seen(Delta::Reasoning(more));
+        }
+    }
+
+    fn call(
+        &mut self,
+        call: &Value,
+        source: &Source<'_>,
+        signature: Option<String>,
+        seen: &mut dyn FnMut(Delta<'_>),
+    ) -> Result<(), Failure> {
+        if source.is_damaged {
+            return Err(failure(Class::MalformedAnswer, "a tool call holds bytes that are no text"));
+        }
+        self.calls += 1;
+        if self.calls > CALLS_MAX {
+            return Err(failure(Class::MalformedAnswer, &format!("more than {CALLS_MAX} tool calls in one answer")));
+        }
+        let arguments = match call.get("args") {
+            // A function without parameters is called without arguments.
+            None | Some(Value::Null) => "{}".to_owned(),
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => source.at(&[Step::Member("args")]).text().map_or_else(|| value.to_string(), str::to_owned),
+        };
+        let name = json::text(call, "name").unwrap_or_default();
+        let is_open = call.get("partialArgs").is_some() || call.get("willContinue") == Some(&Value::Bool(true));
+        seen(Delta::Call(name));
+        let id = json::id(call, "id");
+        self.answer.parts.push(Part::Call { id, name: name.to_owned(), arguments, is_open, signature });
+        Ok(())
+    }
+}
+
+/// Members of a part that do not say what kind of part it is.
+const ASIDE: [&str; 7] = [
+    "thought",
+    "thoughtSignature",
+    "thought_signature",
+    "partMetadata",
+    "videoMetadata",
+    "mediaResolution",
+    "mediaProcessing",
+];
+
+/// A place in a JSON text.
+struct Source<'a> {
+    json: &'a str,
+    path: Vec<Step<'a>>,
+    /// Bytes of the text were no characters.
+    is_damaged: bool,
+}
+
+impl<'a> Source<'a> {
+    fn at(&self, steps: &[Step<'a>]) -> Source<'a> {
+        Source { json: self.json, path: [&self.path, steps].concat(), is_damaged: self.is_damaged }
+    }
+
+    fn text(&self) -> Option<&'a str> {
+        json::source(self.json, &self.path).filter(|text| !text.is_empty())
+    }
+
+    /// The source texts of the elements here, all in one go: one by one, each would be looked for from the beginning.
+    fn elements(&self) -> Vec<&'a str> {
+        let elements = self.text().and_then(|text| serde_json::from_str::<Vec<&RawValue>>(text).ok());
+        elements.unwrap_or_default().into_iter().map(RawValue::get).collect()
+    }
+
+    /// The place of one of these elements; of none that has no source text.
+    fn of(&self, element: Option<&&'a str>) -> Source<'a> {
+        Source { json: element.copied().unwrap_or_default(), path: Vec::new(), is_damaged: self.is_damaged }
+    }
+}
+
+impl Counts {
+    fn take(&mut self, usage: Option<&Value>) {
+        let Some(usage) = usage else { return };
+        for (mine, key) in [
+            (&mut self.prompt, "promptTokenCount"),
+            (&mut self.cached, "cachedContentTokenCount"),
+            (&mut self.tools, "toolUsePromptTokenCount"),
+            (&mut self.candidates, "candidatesTokenCount"),
+            (&mut self.thoughts, "thoughtsTokenCount"),
+            (&mut self.total, "totalTokenCount"),
+        ] {
+            *mine = (*mine).max(json::count(usage, key).unwrap_or(0));
+        }
+    }
+}
+
+/// A member by its JSON name, or by the name that some proxies leave it with.
+fn either<'a>(value: &'a Value, name: &str, other: &str) -> Option<&'a Value> {
+    value.get(name).or_else(|| value.get(other)).filter(|value| !value.is_null())
+}
+
+fn unreadable(text: &str, error: &serde_json::Error) -> Failure {
+    let start = failure::clip(text.trim(), 120);
+    let message = if start.starts_with('<') {
+        "the server answered with an HTML page; does the base URL name its API?".to_owned()
+    } else if error.is_eof() {
+        format!("the answer broke off within a piece: {start:?}")
+    } else {
+        format!("a piece of the answer is no JSON ({error}): {start:?}")
+    };
+    failure(Class::MalformedAnswer, &message)
+}

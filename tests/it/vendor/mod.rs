@@ -1,0 +1,3 @@
+//! Doubles of the vendors' services: each checks a request as the real service does, and writes answers as it streams them.
+
+pub mod gemini;
