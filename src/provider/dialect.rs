@@ -6,7 +6,7 @@ use reqwest::{
 };
 use secrecy::SecretString;
 
-use super::{Delta, Failure, openai};
+use super::{Delta, Failure, anthropic, openai};
 use crate::chat::{Answer, Request};
 
 /// The wire format that a server speaks.
@@ -14,22 +14,26 @@ use crate::chat::{Answer, Request};
 pub enum Dialect {
     /// OpenAI's chat completions, at OpenAI or at any server that claims them.
     OpenAiChat,
+    /// Anthropic's messages, at Anthropic or at any server that claims them.
+    AnthropicMessages,
 }
 
 impl Dialect {
     /// All of them.
-    pub const ALL: [Dialect; 1] = [Dialect::OpenAiChat];
+    pub const ALL: [Dialect; 2] = [Dialect::OpenAiChat, Dialect::AnthropicMessages];
 
     /// The name in settings and messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Dialect::OpenAiChat => "openai-chat",
+            Dialect::AnthropicMessages => "anthropic-messages",
         }
     }
 
     pub(super) fn format(self) -> &'static dyn Format {
         match self {
             Dialect::OpenAiChat => &openai::Chat,
+            Dialect::AnthropicMessages => &anthropic::Messages,
         }
     }
 }
@@ -40,6 +44,14 @@ pub struct Quirks {
     /// `openai-chat`: most tokens go by the newer name `max_completion_tokens`; OpenAI's reasoning models refuse the older
     /// one (platform.openai.com, 2026-11), and most other servers do not know the newer.
     pub completion_tokens: bool,
+    /// `anthropic-messages`: the key goes as a bearer token, as gateways and other servers of the format want it, and not
+    /// in Anthropic's own header.
+    pub bearer: bool,
+}
+
+impl Quirks {
+    /// None: the server is as its dialect says.
+    pub const NONE: Quirks = Quirks { completion_tokens: false, bearer: false };
 }
 
 /// For whom a request is rendered, and whose an answer is.

@@ -64,6 +64,19 @@ pub(super) fn failure(class: Class, message: &str) -> Failure {
     }
 }
 
+/// The failure of a piece of an answer that is no JSON.
+pub(super) fn unreadable(text: &str, error: &serde_json::Error) -> Failure {
+    let start = clip(text.trim(), 120);
+    let message = if start.starts_with('<') {
+        "the server answered with an HTML page; does the base URL name its API?".to_owned()
+    } else if error.is_eof() {
+        format!("the answer broke off within a piece: {start:?}")
+    } else {
+        format!("a piece of the answer is no JSON ({error}): {start:?}")
+    };
+    failure(Class::MalformedAnswer, &message)
+}
+
 impl Failure {
     /// The same, with the text that had arrived and is thrown away.
     pub(super) fn discarding(mut self, text: &str) -> Self {
