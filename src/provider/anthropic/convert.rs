@@ -40,17 +40,18 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
     let mut turns = turns(request, target)?;
     let max_tokens = request.output_tokens_max.map_or(model.output_tokens_max, |wanted| {
         // More than the model can write is refused; of other servers' models we know no limit.
-        if model == Model::named("") { wanted } else { wanted.min(model.output_tokens_max) }
+        if model == Model::OTHER { wanted } else { wanted.min(model.output_tokens_max) }
     });
     let mode = mode(request, &model, max_tokens, forced.is_some(), &turns);
     if !mode.thinks() {
         turns.iter_mut().for_each(Turn::forget_thoughts);
     }
     let effort = request.effort.filter(|_| model.effort).map(ReasoningEffort::as_str);
-    let format = request.output.as_ref().filter(|_| model.output_format).map(|output| Format {
-        r#type: "json_schema",
-        schema: schema::reduce(&output.schema, &ANTHROPIC_OUTPUT),
-    });
+    let format = request
+        .output
+        .as_ref()
+        .filter(|_| model.output_format)
+        .map(|output| Format { r#type: "json_schema", schema: schema::reduce(&output.schema, &ANTHROPIC_OUTPUT) });
     let mut body = Body {
         model: target.model,
         max_tokens,

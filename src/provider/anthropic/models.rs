@@ -101,7 +101,7 @@ impl Model {
 
     /// DeepSeek, Moonshot, Z.ai and MiniMax offer their models in this format too, as do vLLM, llama.cpp and Ollama; their
     /// smallest limit of an answer is this.
-    const OTHER: Model = Model {
+    pub(super) const OTHER: Model = Model {
         thinking: Thinking::Budget,
         can_be_forced: true,
         temperature: true,

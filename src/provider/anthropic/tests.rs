@@ -1,6 +1,7 @@
 //! What servers of the format send, one deviation a row, and what we make of it; and what we send to each kind of model.
 //!
-//! The golden files are the vendor's documented examples (platform.claude.com/docs: streaming, tool use, 2026-11).
+//! The golden streams are the vendor's documented examples (platform.claude.com/docs: streaming, tool use, thinking, web
+//! search; 2026-11); the golden request is ours, and the double of the service takes it.
 
 use std::sync::Arc;
 
@@ -259,7 +260,8 @@ fn hello() -> Answer {
 fn streams_that_are_told_otherwise() {
     let empty = || begin(0, json!({"type": "text", "text": ""}));
     let by_the_book = || vec![start(), empty(), text(0, "Hel"), text(0, "lo"), end(0), reason("end_turn"), stop()];
-    let without = |kind: &str| sse(&by_the_book().into_iter().filter(|event| event["type"] != kind).collect::<Vec<_>>());
+    let without =
+        |kind: &str| sse(&by_the_book().into_iter().filter(|event| event["type"] != kind).collect::<Vec<_>>());
     let body = sse(&by_the_book());
     check(vec![
         good("by the book", body.clone(), hello()),
@@ -309,26 +311,69 @@ fn calls() {
     let x = || vec![tool_use(0, "f"), input(0, ""), input(0, "{\"x\""), input(0, ": 1}"), end(0)];
     check(vec![
         good("in pieces", with(&x(), "tool_use"), calls(vec![call("toolu_0", "f", "{\"x\": 1}")])),
-        good("no arguments", with(&[tool_use(0, "f"), input(0, ""), end(0)], "tool_use"), calls(vec![call("toolu_0", "f", "{}")])),
-        good("no arguments and no piece", with(&[tool_use(0, "f"), end(0)], "tool_use"), calls(vec![call("toolu_0", "f", "{}")])),
-        good("no input at all", with(&[begin(0, json!({"type": "tool_use", "id": "toolu_0", "name": "f"})), end(0)], "tool_use"), calls(vec![call("toolu_0", "f", "{}")])),
+        good(
+            "no arguments",
+            with(&[tool_use(0, "f"), input(0, ""), end(0)], "tool_use"),
+            calls(vec![call("toolu_0", "f", "{}")]),
+        ),
+        good(
+            "no arguments and no piece",
+            with(&[tool_use(0, "f"), end(0)], "tool_use"),
+            calls(vec![call("toolu_0", "f", "{}")]),
+        ),
+        good(
+            "no input at all",
+            with(&[begin(0, json!({"type": "tool_use", "id": "toolu_0", "name": "f"})), end(0)], "tool_use"),
+            calls(vec![call("toolu_0", "f", "{}")]),
+        ),
         good(
             "whole as it begins",
-            with(&[whole(json!({"n": 0})), end(0)], "tool_use").replace("{\"n\":0}", "{\"n\": 12345678901234567890123}"),
+            with(&[whole(json!({"n": 0})), end(0)], "tool_use")
+                .replace("{\"n\":0}", "{\"n\": 12345678901234567890123}"),
             calls(vec![call("toolu_0", "f", "{\"n\": 12345678901234567890123}")]),
         ),
-        good("whole, and again in pieces", with(&[whole(json!({"x": 1})), input(0, "{\"x\": 1}"), end(0)], "tool_use"), calls(vec![call("toolu_0", "f", "{\"x\": 1}")])),
-        good("whole as text", with(&[whole(json!("{\"x\":1}")), end(0)], "tool_use"), calls(vec![call("toolu_0", "f", "{\"x\":1}")])),
-        good("no end of the block", with(&[tool_use(0, "f"), input(0, "{}")], "tool_use"), calls(vec![call("toolu_0", "f", "{}")])),
-        good("neither end nor arguments", with(&[tool_use(0, "f")], "tool_use"), calls(vec![cut(call("toolu_0", "f", "{}"))])),
+        good(
+            "whole, and again in pieces",
+            with(&[whole(json!({"x": 1})), input(0, "{\"x\": 1}"), end(0)], "tool_use"),
+            calls(vec![call("toolu_0", "f", "{\"x\": 1}")]),
+        ),
+        good(
+            "whole as text",
+            with(&[whole(json!("{\"x\":1}")), end(0)], "tool_use"),
+            calls(vec![call("toolu_0", "f", "{\"x\":1}")]),
+        ),
+        good(
+            "no end of the block",
+            with(&[tool_use(0, "f"), input(0, "{}")], "tool_use"),
+            calls(vec![call("toolu_0", "f", "{}")]),
+        ),
+        good(
+            "neither end nor arguments",
+            with(&[tool_use(0, "f")], "tool_use"),
+            calls(vec![cut(call("toolu_0", "f", "{}"))]),
+        ),
         good(
             "in parallel",
-            with(&[tool_use(0, "f"), input(0, "{\"x\":"), tool_use(1, "g"), input(1, "{\"y\":2}"), input(0, "1}"), end(1), end(0)], "tool_use"),
+            with(
+                &[
+                    tool_use(0, "f"),
+                    input(0, "{\"x\":"),
+                    tool_use(1, "g"),
+                    input(1, "{\"y\":2}"),
+                    input(0, "1}"),
+                    end(1),
+                    end(0),
+                ],
+                "tool_use",
+            ),
             calls(vec![call("toolu_0", "f", "{\"x\":1}"), call("toolu_1", "g", "{\"y\":2}")]),
         ),
         good(
             "one index for all",
-            with(&[tool_use(0, "f"), input(0, "{\"x\":1}"), end(0), tool_use(0, "g"), input(0, "{\"y\":2}"), end(0)], "tool_use"),
+            with(
+                &[tool_use(0, "f"), input(0, "{\"x\":1}"), end(0), tool_use(0, "g"), input(0, "{\"y\":2}"), end(0)],
+                "tool_use",
+            ),
             calls(vec![call("toolu_0", "f", "{\"x\":1}"), call("toolu_0", "g", "{\"y\":2}")]),
         ),
         good(
@@ -341,12 +386,36 @@ fn calls() {
             with(&[tool_use(0, "f"), input(0, "{}"), end(0)], "max_tokens"),
             answer(vec![cut(call("toolu_0", "f", "{}"))], Finish::Length),
         ),
-        good("cut and denied", with(&[tool_use(0, "f"), input(0, "{\"x\": \"a"), end(0)], "tool_use"), calls(vec![cut(call("toolu_0", "f", "{\"x\": \"a"))])),
+        good(
+            "cut and denied",
+            with(&[tool_use(0, "f"), input(0, "{\"x\": \"a"), end(0)], "tool_use"),
+            calls(vec![cut(call("toolu_0", "f", "{\"x\": \"a"))]),
+        ),
         bad("arguments for no call", with(&[input(0, "{}")], "tool_use"), Class::MalformedAnswer, "never begun"),
-        bad("arguments behind the end of the call", with(&[tool_use(0, "f"), input(0, "{}"), end(0), input(0, "{}")], "tool_use"), Class::MalformedAnswer, "never begun"),
-        bad("arguments within a text", with(&[begin(0, json!({"type": "text", "text": "x"})), input(0, "{}")], "tool_use"), Class::MalformedAnswer, "no call"),
-        bad("an unknown piece of a call", with(&[tool_use(0, "f"), delta(0, json!({"type": "riddle"}))], "tool_use"), Class::MalformedAnswer, "riddle"),
-        bad("arguments that are no text", with(&x(), "tool_use").replace("\\\"x\\\"", "\\\"\\ud83d\\\""), Class::MalformedAnswer, "no text"),
+        bad(
+            "arguments behind the end of the call",
+            with(&[tool_use(0, "f"), input(0, "{}"), end(0), input(0, "{}")], "tool_use"),
+            Class::MalformedAnswer,
+            "never begun",
+        ),
+        bad(
+            "arguments within a text",
+            with(&[begin(0, json!({"type": "text", "text": "x"})), input(0, "{}")], "tool_use"),
+            Class::MalformedAnswer,
+            "no call",
+        ),
+        bad(
+            "an unknown piece of a call",
+            with(&[tool_use(0, "f"), delta(0, json!({"type": "riddle"}))], "tool_use"),
+            Class::MalformedAnswer,
+            "riddle",
+        ),
+        bad(
+            "arguments that are no text",
+            with(&x(), "tool_use").replace("\\\"x\\\"", "\\\"\\ud83d\\\""),
+            Class::MalformedAnswer,
+            "no text",
+        ),
         bad("a lost stream", sse(&[&[start()], &x()[..]].concat()), Class::MalformedAnswer, "broke off"),
     ]);
 }
@@ -362,18 +431,61 @@ fn thoughts_and_unknown_blocks() {
     let row = |name, events: &[Value], part| good(name, with(&[events, &hello()[..]].concat()), only(part));
     let search = || begin(0, json!({"type": "server_tool_use", "id": "s", "name": "n", "input": {}}));
     check(vec![
-        row("signed", &[thinking(json!({"type": "thinking", "thinking": ""})), think("Hm"), think("m."), sign("c2"), sign("ln"), end(0)], Some(thought("Hmm.", "thinking.signature", "c2ln"))),
-        row("signed and not shown", &[thinking(json!({"type": "thinking", "thinking": "", "signature": ""})), sign("c2ln"), end(0)], Some(thought("", "thinking.signature", "c2ln"))),
-        row("whole", &[thinking(json!({"type": "thinking", "thinking": "Hmm.", "signature": "c2ln"})), end(0)], Some(thought("Hmm.", "thinking.signature", "c2ln"))),
-        row("not signed", &[thinking(json!({"type": "thinking"})), think("Hmm."), end(0)], Some(thought("Hmm.", "thinking", ""))),
+        row(
+            "signed",
+            &[
+                thinking(json!({"type": "thinking", "thinking": ""})),
+                think("Hm"),
+                think("m."),
+                sign("c2"),
+                sign("ln"),
+                end(0),
+            ],
+            Some(thought("Hmm.", "thinking.signature", "c2ln")),
+        ),
+        row(
+            "signed and not shown",
+            &[thinking(json!({"type": "thinking", "thinking": "", "signature": ""})), sign("c2ln"), end(0)],
+            Some(thought("", "thinking.signature", "c2ln")),
+        ),
+        row(
+            "whole",
+            &[thinking(json!({"type": "thinking", "thinking": "Hmm.", "signature": "c2ln"})), end(0)],
+            Some(thought("Hmm.", "thinking.signature", "c2ln")),
+        ),
+        row(
+            "not signed",
+            &[thinking(json!({"type": "thinking"})), think("Hmm."), end(0)],
+            Some(thought("Hmm.", "thinking", "")),
+        ),
         row("never announced", &[think("Hmm."), end(0)], Some(thought("Hmm.", "thinking", ""))),
         row("nothing", &[thinking(json!({"type": "thinking"})), end(0)], None),
-        row("redacted", &[thinking(json!({"type": "redacted_thinking", "data": "c2ln"})), end(0)], Some(thought("", "redacted_thinking", "c2ln"))),
-        row("an unknown block", &[thinking(json!({"type": "hologram", "n": 1.0})), end(0)], Some(kept("hologram", r#"{"type":"hologram","n":1.0}"#))),
-        row("with input", &[search(), input(0, "{\"q\":"), input(0, "1}"), end(0)], Some(kept("server_tool_use", r#"{"type":"server_tool_use","id":"s","name":"n","input":{"q":1}}"#))),
+        row(
+            "redacted",
+            &[thinking(json!({"type": "redacted_thinking", "data": "c2ln"})), end(0)],
+            Some(thought("", "redacted_thinking", "c2ln")),
+        ),
+        row(
+            "an unknown block",
+            &[thinking(json!({"type": "hologram", "n": 1.0})), end(0)],
+            Some(kept("hologram", r#"{"type":"hologram","n":1.0}"#)),
+        ),
+        row(
+            "with input",
+            &[search(), input(0, "{\"q\":"), input(0, "1}"), end(0)],
+            Some(kept("server_tool_use", r#"{"type":"server_tool_use","id":"s","name":"n","input":{"q":1}}"#)),
+        ),
         row("with input that is none", &[search(), input(0, "{\"q\":"), end(0)], None),
-        row("with unknown pieces", &[thinking(json!({"type": "hologram"})), delta(0, json!({"type": "light", "x": 1})), end(0)], None),
-        row("and all others with it", &[search(), input(0, "{"), end(0), begin(2, json!({"type": "hologram"})), end(2)], None),
+        row(
+            "with unknown pieces",
+            &[thinking(json!({"type": "hologram"})), delta(0, json!({"type": "light", "x": 1})), end(0)],
+            None,
+        ),
+        row(
+            "and all others with it",
+            &[search(), input(0, "{"), end(0), begin(2, json!({"type": "hologram"})), end(2)],
+            None,
+        ),
     ]);
 }
 
@@ -481,7 +593,7 @@ fn media(mime: &str, source: MediaSource) -> Part {
 }
 
 fn image() -> Part {
-    media("image/png", MediaSource::Base64("aGk=".into()))
+    media("image/png", MediaSource::Base64("aGkh".into()))
 }
 
 fn tool(name: &str, schema: Value) -> ToolDef {
@@ -500,7 +612,6 @@ fn tool(name: &str, schema: Value) -> ToolDef {
 
 #[test]
 fn a_request_by_the_book() {
-    let ephemeral = json!({"type": "ephemeral"});
     let request = Request {
         system: Some("Be brief.".into()),
         tools: Arc::new([
@@ -521,44 +632,16 @@ fn a_request_by_the_book() {
             user("Well?"),
         ])
     };
-    assert_eq!(
-        rendered(&request, "claude-sonnet-4-5"),
-        json!({
-            "model": "claude-sonnet-4-5",
-            "max_tokens": 500,
-            "system": [{"type": "text", "text": "Be brief.", "cache_control": ephemeral}],
-            "messages": [
-                {"role": "user", "content": [{"type": "text", "text": "Hi", "cache_control": ephemeral}]},
-                {"role": "assistant", "content": [
-                    {"type": "text", "text": "Let me see."},
-                    {"type": "tool_use", "id": "t0001c001", "name": "f", "input": {"n": 1}},
-                    {"type": "tool_use", "id": "t0001c002", "name": "f", "input": {}},
-                ]},
-                {"role": "user", "content": [
-                    {"type": "tool_result", "tool_use_id": "t0001c001", "content": [
-                        {"type": "text", "text": "one"},
-                        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}},
-                    ]},
-                    {"type": "tool_result", "tool_use_id": "t0001c002", "content": [{"type": "text", "text": "(no content)"}], "is_error": true},
-                    {"type": "text", "text": "Well?", "cache_control": ephemeral},
-                ]},
-            ],
-            "tools": [
-                {"name": "f", "description": "Reads", "input_schema": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}},
-                {"name": "now", "input_schema": {"type": "object", "properties": {}}, "cache_control": ephemeral},
-            ],
-            "tool_choice": {"type": "tool", "name": "f"},
-            "temperature": 1.0,
-            "stream": true,
-        })
-    );
+    let golden: Value = serde_json::from_str(include_str!("../../../tests/golden/anthropic/request.json")).unwrap();
+    assert_eq!(rendered(&request, "claude-sonnet-4-5"), golden);
 }
 
 #[test]
 fn what_goes_beside_the_body() {
     let headers = |model, quirks: &Quirks| {
         let headers = Messages.headers(Some(&"s3cret".into()), Target { model, quirks, ..TARGET }).unwrap();
-        let mut told: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        let mut told: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         told.sort();
         (told, headers.values().filter(|value| value.is_sensitive()).count())
     };
@@ -566,7 +649,14 @@ fn what_goes_beside_the_body() {
     assert_eq!(headers("claude-opus-4-6", &Quirks::NONE), (vec![version.clone(), "x-api-key: s3cret".into()], 1));
     assert_eq!(
         headers("claude-opus-5-5", &Quirks { bearer: true, ..Quirks::NONE }),
-        (vec!["anthropic-beta: thinking-binding-controls-2026-08-01".into(), version, "authorization: Bearer s3cret".into()], 1)
+        (
+            vec![
+                "anthropic-beta: thinking-binding-controls-2026-08-01".into(),
+                version,
+                "authorization: Bearer s3cret".into()
+            ],
+            1
+        )
     );
     let url = |base: &str| Messages.url(&base.parse().unwrap(), "").to_string();
     assert_eq!(url("https://api.anthropic.com/v1"), "https://api.anthropic.com/v1/messages");
@@ -577,15 +667,25 @@ fn what_goes_beside_the_body() {
 #[test]
 fn conversations_are_put_in_order() {
     let text = |text: &str| json!({"type": "text", "text": text});
-    let png = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}});
-    let sound = Part::Audio(Media { mime: "audio/wav".into(), source: MediaSource::Base64("aGk=".into()) });
+    let png = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGkh"}});
+    let sound = Part::Audio(Media { mime: "audio/wav".into(), source: MediaSource::Base64("aGkh".into()) });
     let at = |mime: &str| media(mime, MediaSource::Url("https://host/x".into()));
     let url = json!({"type": "url", "url": "https://host/x"});
     let request = request(vec![
         Message::Assistant(vec![Part::text("I am here.")]),
         user(" "),
-        Message::User(vec![at("image/png"), sound, at("application/pdf"), at("audio/wav"), media("image/tiff", MediaSource::Base64("aGk=".into()))]),
-        Message::Assistant(vec![Part::text(""), tool_call(1, "{}"), tool_call(2, "{\"a\": 12345678901234567890123, \"a\": 1.0}")]),
+        Message::User(vec![
+            at("image/png"),
+            sound,
+            at("application/pdf"),
+            at("audio/wav"),
+            media("image/tiff", MediaSource::Base64("aGkh".into())),
+        ]),
+        Message::Assistant(vec![
+            Part::text(""),
+            tool_call(1, "{}"),
+            tool_call(2, "{\"a\": 12345678901234567890123, \"a\": 1.0}"),
+        ]),
         result(1, vec![Part::text("broken"), image()], true),
         result(2, vec![Part::text(""), image()], false),
         Message::Assistant(vec![Part::text("\n")]),
@@ -623,7 +723,10 @@ fn conversations_are_put_in_order() {
     // What the model wrote goes back as it stood.
     let body = String::from_utf8(convert::body(&request, TARGET).unwrap()).unwrap();
     assert!(body.contains(r#""input":{"a": 12345678901234567890123, "a": 1.0}"#), "{body}");
-    assert_eq!(messages(&self::request(vec![]), "claude-sonnet-4-5"), json!([{"role": "user", "content": [text("Begin.")]}]));
+    assert_eq!(
+        messages(&self::request(vec![]), "claude-sonnet-4-5"),
+        json!([{"role": "user", "content": [text("Begin.")]}])
+    );
 }
 
 /// Pitfall 25: a conversation with calls, and no tools on offer.
@@ -657,8 +760,14 @@ fn schemas_have_no_union_at_their_root() {
 
 #[test]
 fn the_form_of_an_answer() {
-    let output = OutputFormat { name: "out".into(), schema: Arc::new(json!({"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}, "required": ["n"]})) };
-    let request = Request { output: Some(Arc::new(output)), effort: Some(ReasoningEffort::Low), ..request(vec![user("Hi")]) };
+    let output = OutputFormat {
+        name: "out".into(),
+        schema: Arc::new(
+            json!({"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}, "required": ["n"]}),
+        ),
+    };
+    let request =
+        Request { output: Some(Arc::new(output)), effort: Some(ReasoningEffort::Low), ..request(vec![user("Hi")]) };
     let body = rendered(&request, "claude-opus-4-6");
     assert_eq!(body["output_config"]["effort"], "low");
     assert_eq!(body["output_config"]["format"]["type"], "json_schema");
@@ -679,19 +788,24 @@ fn models_think_where_they_can() {
     };
     let plain = |_: &str| vec![user("Hi")];
     // A turn that waits for its results, with the thought that it began with and without.
-    let open = |model: &str| vec![user("Hi"), Message::Assistant(vec![signed(model), tool_call(1, "{}")]), result(1, vec![], false)];
+    let open = |model: &str| {
+        vec![user("Hi"), Message::Assistant(vec![signed(model), tool_call(1, "{}")]), result(1, vec![], false)]
+    };
     let foreign = |_: &str| open("another");
-    let closed = |model: &str| [foreign(model), vec![Message::Assistant(vec![Part::text("Done.")]), user("And now?")]].concat();
+    let closed =
+        |model: &str| [foreign(model), vec![Message::Assistant(vec![Part::text("Done.")]), user("And now?")]].concat();
     let later = |model: &str| {
-        [foreign(model), vec![Message::Assistant(vec![signed(model), tool_call(2, "{}")]), result(2, vec![], false)]].concat()
+        [foreign(model), vec![Message::Assistant(vec![signed(model), tool_call(2, "{}")]), result(2, vec![], false)]]
+            .concat()
     };
     type Conversation<'a> = &'a dyn Fn(&str) -> Vec<Message>;
+    type Case<'a> = (&'a str, Option<ReasoningEffort>, bool, Conversation<'a>, Value, bool);
     let (low, high) = (Some(ReasoningEffort::Low), Some(ReasoningEffort::High));
     let adaptive = || json!({"type": "adaptive"});
     let bound = || json!({"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "drop_block"}});
     let budget = |tokens: u32| json!({"type": "enabled", "budget_tokens": tokens});
     // Model, effort, whether a call is forced, the conversation; what is said of thinking, whether thoughts go back.
-    let table: Vec<(&str, Option<ReasoningEffort>, bool, Conversation<'_>, Value, bool)> = vec![
+    let table: Vec<Case<'_>> = vec![
         ("claude-3-5-haiku-20241022", high, false, &plain, Value::Null, false),
         ("claude-sonnet-4-5", None, false, &open, Value::Null, false),
         ("claude-sonnet-4-5", low, false, &plain, budget(4_000), false),
@@ -728,7 +842,8 @@ fn models_think_where_they_can() {
         let forces = body["tool_choice"]["type"] == "tool";
         assert_eq!(forces, is_forced && model != "claude-opus-5-5", "{case}");
         assert!(!forces || matches!(thinking["type"].as_str(), None | Some("disabled")), "{case}");
-        let takes_temperature = thinking.is_null() && ["3-5", "4-5", "4-6", "deep"].iter().any(|name| model.contains(name));
+        let takes_temperature =
+            thinking.is_null() && ["3-5", "4-5", "4-6", "deep"].iter().any(|name| model.contains(name));
         assert_eq!(body.get("temperature").is_some(), takes_temperature, "{case}");
     }
     // A budget is less than what the answer may have; where that is too little, the model does not think.
@@ -736,7 +851,9 @@ fn models_think_where_they_can() {
         let request = Request { effort: high, output_tokens_max: Some(tokens), ..request(plain("")) };
         assert_eq!(rendered(&request, "claude-sonnet-4-5").get("thinking").unwrap_or(&Value::Null), &thinking);
     }
-    let tokens = |model: &str, wanted| rendered(&Request { output_tokens_max: wanted, ..request(plain("")) }, model)["max_tokens"].take();
+    let tokens = |model: &str, wanted| {
+        rendered(&Request { output_tokens_max: wanted, ..request(plain("")) }, model)["max_tokens"].take()
+    };
     assert_eq!(tokens("claude-opus-4-1", None), 32_000);
     assert_eq!(tokens("claude-opus-4-1", Some(90_000)), 32_000);
     assert_eq!(tokens("kimi-k3", None), 8_192);
@@ -776,7 +893,8 @@ fn what_an_issuer_gave_goes_back_to_it_alone() {
 /// Pitfall 26: at most four marks, and what one request marks the next one finds.
 #[test]
 fn marks_for_the_cache_move_on() {
-    let turn = |n| [Message::Assistant(vec![tool_call(n, "{}")]), result(n, vec![Part::text(format!("result {n}"))], false)];
+    let turn =
+        |n| [Message::Assistant(vec![tool_call(n, "{}")]), result(n, vec![Part::text(format!("result {n}"))], false)];
     let request = |turns: u32| Request {
         system: Some("Be brief.".into()),
         tools: Arc::new([tool("f", json!({"type": "object", "properties": {}}))]),
@@ -788,7 +906,9 @@ fn marks_for_the_cache_move_on() {
         assert_eq!(body.to_string().matches("cache_control").count(), if turns == 0 { 3 } else { 4 }, "{body}");
         if let Some(before) = before {
             let end = before["messages"].as_array().unwrap().len() - 1;
-            let last = |body: &Value| body["messages"][end]["content"].as_array().unwrap().last().unwrap()["cache_control"].clone();
+            let last = |body: &Value| {
+                body["messages"][end]["content"].as_array().unwrap().last().unwrap()["cache_control"].clone()
+            };
             assert_eq!((last(&before), last(&body)), (json!({"type": "ephemeral"}), json!({"type": "ephemeral"})));
         }
         before = Some(body);

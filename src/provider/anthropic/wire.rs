@@ -344,9 +344,10 @@ impl Reading {
         let text = |key| json::text(block, key).unwrap_or_default().to_owned();
         let content = match json::text(block, "type").unwrap_or_default() {
             "text" => Content::Text(text("text")),
-            "thinking" => {
-                Content::Thinking { text: text("thinking"), signature: json::text(block, "signature").map(str::to_owned) }
-            }
+            "thinking" => Content::Thinking {
+                text: text("thinking"),
+                signature: json::text(block, "signature").map(str::to_owned),
+            },
             "redacted_thinking" => Content::Redacted(text("data")),
             "tool_use" => {
                 let initial = match block.get("input") {
