@@ -65,6 +65,19 @@ pub(super) fn failure(class: Class, message: &str) -> Failure {
     }
 }
 
+/// The failure of a piece of an answer that is no JSON.
+pub(super) fn unreadable(text: &str, error: &serde_json::Error) -> Failure {
+    let start = clip(text.trim(), 120);
+    let message = if start.starts_with('<') {
+        "the server answered with an HTML page; does the base URL name its API?".to_owned()
+    } else if error.is_eof() {
+        format!("the answer broke off within a piece: {start:?}")
+    } else {
+        format!("a piece of the answer is no JSON ({error}): {start:?}")
+    };
+    failure(Class::MalformedAnswer, &message)
+}
+
 impl Failure {
     /// The same, with the text that had arrived and is thrown away.
     pub(super) fn discarding(mut self, text: &str) -> Self {
@@ -237,6 +250,7 @@ const REGION: &[&str] = &[
     "not available in your region",
     "not available in your country",
     "region is not supported",
+    "unsupported countries, regions",
 ];
 
 const QUOTA: &[&str] = &[
@@ -249,6 +263,8 @@ const QUOTA: &[&str] = &[
     "credit balance",
     "billing_hard_limit",
     "billing_not_active",
+    "billing_error",
+    "api usage limits",
     "exceeded your current quota",
     "quota_exceeded",
     "key limit exceeded",
@@ -271,6 +287,8 @@ const CREDENTIAL: &[&str] = &[
     "no api key",
     "authentication_error",
     "invalid_authentication",
+    "permission_error",
+    "organization has been disabled",
 ];
 
 const CONTEXT: &[&str] = &[
@@ -297,6 +315,7 @@ const REFUSED: &[&str] = &[
     "content_policy",
     "content policy",
     "content management policy",
+    "content filtering policy",
     "responsibleaipolicy",
     "moderation",
     "flagged",
@@ -310,6 +329,7 @@ const REFUSED: &[&str] = &[
 const MODEL_GONE: &[&str] = &[
     "model_not_found",
     "model not found",
+    "not_found_error",
     "model_decommissioned",
     "decommissioned",
     "deploymentnotfound",
@@ -569,6 +589,97 @@ mod tests {
             (502, "<html><head><title>502 Bad Gateway</title></head></html>", Class::Transient),
             (503, r#"{"error":{"message":"rate limit of the upstream"}}"#, Class::Transient),
             (529, r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, Class::Transient),
+            // Anthropic (platform.claude.com/docs/en/api/errors, and reports; 2026-11).
+            (
+                401,
+                r#"{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"},"request_id":"req_1"}"#,
+                Class::Credential,
+            ),
+            (
+                403,
+                r#"{"type":"error","error":{"type":"permission_error","message":"Your API key does not have permission to use the specified resource"},"request_id":"req_1"}"#,
+                Class::Credential,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"This organization has been disabled."},"request_id":"req_1"}"#,
+                Class::Credential,
+            ),
+            (
+                402,
+                r#"{"type":"error","error":{"type":"billing_error","message":"Billing error"},"request_id":"req_1"}"#,
+                Class::Quota,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits."},"request_id":"req_1"}"#,
+                Class::Quota,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."},"request_id":"req_1"}"#,
+                Class::Quota,
+            ),
+            (
+                403,
+                r#"{"type":"error","error":{"type":"forbidden","message":"Access to Anthropic models is not allowed from unsupported countries, regions, or territories."},"request_id":"req_1"}"#,
+                Class::Region,
+            ),
+            (
+                404,
+                r#"{"type":"error","error":{"type":"not_found_error","message":"model: claude-opus-9"},"request_id":"req_1"}"#,
+                Class::ModelGone,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 210000 tokens > 200000 maximum"},"request_id":"req_1"}"#,
+                Class::ContextTooLong,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"input length and `max_tokens` exceed context limit: 190000 + 32000 > 200000"},"request_id":"req_1"}"#,
+                Class::ContextTooLong,
+            ),
+            (
+                413,
+                r#"{"type":"error","error":{"type":"request_too_large","message":"Request exceeds the maximum allowed number of bytes."},"request_id":"req_1"}"#,
+                Class::ContextTooLong,
+            ),
+            (
+                429,
+                r#"{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed your organization's rate limit of 40,000 input tokens per minute."},"request_id":"req_1"}"#,
+                Class::RateLimited,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"Output blocked by content filtering policy"},"request_id":"req_1"}"#,
+                Class::ContentRefused,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"messages.1.content.0: Invalid `signature` in `thinking` block"},"request_id":"req_1"}"#,
+                Class::CallerFault,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: 200000 > 128000, which is the maximum allowed number of output tokens"},"request_id":"req_1"}"#,
+                Class::CallerFault,
+            ),
+            (
+                409,
+                r#"{"type":"error","error":{"type":"conflict_error","message":"Conflict"},"request_id":"req_1"}"#,
+                Class::Transient,
+            ),
+            (
+                500,
+                r#"{"type":"error","error":{"type":"api_error","message":"Internal server error"},"request_id":"req_1"}"#,
+                Class::Transient,
+            ),
+            (
+                504,
+                r#"{"type":"error","error":{"type":"timeout_error","message":"Request timed out"},"request_id":"req_1"}"#,
+                Class::Transient,
+            ),
             (408, "", Class::Transient),
             (409, "", Class::Transient),
             (425, "", Class::Transient),
@@ -590,6 +701,17 @@ mod tests {
             (r#"{"error":{"code":"429","message":"slow"}}"#, Class::RateLimited, 429),
             (r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, Class::Transient, 200),
             (r#"{"error":{"type":"invalid_request_error","message":"bad"}}"#, Class::CallerFault, 200),
+            (r#"{"type":"error","error":{"type":"rate_limit_error","message":"slow"}}"#, Class::RateLimited, 200),
+            (r#"{"type":"error","error":{"type":"authentication_error","message":"expired"}}"#, Class::Credential, 200),
+            (r#"{"type":"error","error":{"type":"permission_error","message":"no"}}"#, Class::Credential, 200),
+            (r#"{"type":"error","error":{"type":"billing_error","message":"empty"}}"#, Class::Quota, 200),
+            (r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#, Class::ModelGone, 200),
+            (
+                r#"{"type":"error","error":{"type":"api_error","message":"Internal server error"}}"#,
+                Class::Transient,
+                200,
+            ),
+            (r#"{"type":"error","error":{"type":"timeout_error","message":"late"}}"#, Class::Transient, 200),
             (r#"{"error":"out of memory"}"#, Class::Transient, 200),
             (r#"{"detail":"not here"}"#, Class::Transient, 200),
             (r#"{"object":"error","message":"x is not a valid model","code":404}"#, Class::ModelGone, 404),

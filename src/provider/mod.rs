@@ -8,6 +8,7 @@
 //!
 //! Left out on purpose: retries and the choice of another endpoint (`router`), validation of calls (`repair`).
 
+mod anthropic;
 mod body;
 mod client;
 mod dialect;

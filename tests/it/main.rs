@@ -12,3 +12,4 @@ mod provider;
 mod terminal;
 mod vendor;
 mod vendor_gemini;
+mod vendor_anthropic;
