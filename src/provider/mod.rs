@@ -15,6 +15,7 @@ mod failure;
 mod http;
 mod json;
 mod openai;
+mod schema;
 pub mod scripted;
 
 pub use client::{Builder, Client, Error};
