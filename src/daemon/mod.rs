@@ -432,7 +432,10 @@ fn providers(settings: &Settings) -> Result<BTreeMap<String, Arc<dyn Provider>>,
         let provider: Arc<dyn Provider> = match provider {
             settings::Provider::OpenAiChat { base_url, key, timeouts } => {
                 let mut client = Client::builder(Dialect::OpenAiChat, base_url).name(name).timeouts(*timeouts);
-                client = client.quirks(Quirks { completion_tokens: base_url.starts_with("https://api.openai.com/") });
+                client = client.quirks(Quirks {
+                    completion_tokens: base_url.starts_with("https://api.openai.com/"),
+                    ..Quirks::NONE
+                });
                 if let Some(key) = key {
                     client = client.key(key.clone());
                 }

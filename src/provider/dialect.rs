@@ -6,7 +6,7 @@ use reqwest::{
 };
 use secrecy::SecretString;
 
-use super::{Delta, Failure, openai};
+use super::{Delta, Failure, openai, responses};
 use crate::chat::{Answer, Request};
 
 /// The wire format that a server speaks.
@@ -14,22 +14,26 @@ use crate::chat::{Answer, Request};
 pub enum Dialect {
     /// OpenAI's chat completions, at OpenAI or at any server that claims them.
     OpenAiChat,
+    /// OpenAI's Responses, at OpenAI or at any server that claims them.
+    OpenAiResponses,
 }
 
 impl Dialect {
     /// All of them.
-    pub const ALL: [Dialect; 1] = [Dialect::OpenAiChat];
+    pub const ALL: [Dialect; 2] = [Dialect::OpenAiChat, Dialect::OpenAiResponses];
 
     /// The name in settings and messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Dialect::OpenAiChat => "openai-chat",
+            Dialect::OpenAiResponses => "openai-responses",
         }
     }
 
     pub(super) fn format(self) -> &'static dyn Format {
         match self {
             Dialect::OpenAiChat => &openai::Chat,
+            Dialect::OpenAiResponses => &responses::Responses,
         }
     }
 }
@@ -40,6 +44,68 @@ pub struct Quirks {
     /// `openai-chat`: most tokens go by the newer name `max_completion_tokens`; OpenAI's reasoning models refuse the older
     /// one (platform.openai.com, 2026-11), and most other servers do not know the newer.
     pub completion_tokens: bool,
+    /// `openai-chat`: the conversation's cache key goes as `prompt_cache_key`. OpenAI (its reference, 2026-11) and Mistral
+    /// take it; others refuse members that they do not know.
+    pub cache_key: bool,
+    /// `openai-chat`: `stream_options` are refused, and tokens are told without being asked for. Mistral: 422
+    /// `extra_forbidden` (dnakov/anon-kode#53, vybestack/llxprt-code#114, 2025-08).
+    pub no_stream_options: bool,
+    /// `openai-chat`: how the wish to think more or less goes.
+    pub effort: EffortForm,
+    /// `openai-chat`: how a call of one tool is forced.
+    pub force: ForceForm,
+    /// `openai-responses`: no summary of the reasoning is asked for. OpenAI gives it to verified organizations only, and
+    /// refuses the whole request of others (platform.openai.com, reasoning summaries, 2026-11).
+    pub no_reasoning_summary: bool,
+    /// `openai-responses`: encrypted reasoning is not asked for. OpenAI gives it unasked since 2026; older models without
+    /// reasoning, and Azure's, refuse the wish for it.
+    pub no_encrypted_reasoning: bool,
+}
+
+impl Quirks {
+    /// None: the server is as its dialect says.
+    pub const NONE: Quirks = Quirks {
+        completion_tokens: false,
+        cache_key: false,
+        no_stream_options: false,
+        effort: EffortForm::Member,
+        force: ForceForm::Named,
+        no_reasoning_summary: false,
+        no_encrypted_reasoning: false,
+    };
+}
+
+/// How `openai-chat` says how much to think. Only what a user asks for is sent; nothing is asked for by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EffortForm {
+    /// As `reasoning_effort`: OpenAI (up to GPT-5.2), Groq, DeepSeek, Gemini's endpoint of the format, vLLM.
+    #[default]
+    Member,
+    /// The same, and without tools only. OpenAI's GPT-5.4 and 5.5 refuse it together with tools
+    /// (openai/openai-openapi#541, 2026-05).
+    WithoutTools,
+    /// The same, and `none` with tools: OpenAI's GPT-5.6 refuses tools unless this is said
+    /// (BerriAI/litellm#34569, 2026-07). It thinks with tools in `openai-responses`.
+    NoneWithTools,
+    /// As `reasoning: {effort}`: OpenRouter (openrouter.ai/docs, reasoning tokens, 2026-11).
+    Object,
+    /// Only whether to think much: `high`, or else `none`: Mistral (docs.mistral.ai, adjustable reasoning, 2026-11).
+    HighOrNone,
+    /// Not at all: xAI's Grok 4 and most of its other models, which think anyway and refuse the member
+    /// (docs.x.ai, reasoning, 2026-11).
+    Never,
+}
+
+/// How `openai-chat` makes a model call one tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForceForm {
+    /// The tool by name: OpenAI and most others.
+    #[default]
+    Named,
+    /// Any tool: `required`. Servers that know no names here: LM Studio, older llama.cpp.
+    Required,
+    /// Not at all: DeepSeek's thinking models refuse it (BerriAI/litellm#37470, 2026).
+    Never,
 }
 
 /// For whom a request is rendered, and whose an answer is.

@@ -35,6 +35,41 @@ fn whole(number: f64) -> Option<u64> {
     (number >= 0.0 && number <= COUNT_MAX as f64).then_some(number as u64)
 }
 
+/// All JSON values in a text, of which there should be one.
+pub(super) fn values(text: &str) -> Result<Vec<Value>, serde_json::Error> {
+    serde_json::Deserializer::from_str(text).into_iter().collect()
+}
+
+/// The text with escapes of half a surrogate pair replaced by the replacement character.
+pub(super) fn without_lone_surrogates(text: &str) -> String {
+    let unit = |at: usize| {
+        let digits = text.get(at..)?.strip_prefix("\\u")?.get(..4)?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut clean = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(found) = text[at..].find('\\') {
+        let escape = at + found;
+        clean.push_str(&text[at..escape]);
+        let (length, is_lone) = match unit(escape) {
+            Some(0xD800..0xDC00) => match unit(escape + 6) {
+                Some(0xDC00..0xE000) => (12, false),
+                _ => (6, true),
+            },
+            Some(0xDC00..0xE000) => (6, true),
+            // An escaped character takes one byte more, if it is ASCII, and else cannot matter here.
+            _ => (2, false),
+        };
+        let end =
+            (escape + length..).find(|end| text.is_char_boundary(*end) || *end >= text.len()).unwrap_or(text.len());
+        let end = end.min(text.len());
+        clean.push_str(if is_lone { "\\ufffd" } else { &text[escape..end] });
+        at = end;
+    }
+    clean.push_str(&text[at..]);
+    clean
+}
+
 /// The exact source text at `path` in a JSON text, so that large numbers, number spellings and duplicate keys survive
 /// that [`Value`] does not keep. `None` when there is nothing there.
 pub(super) fn source<'a>(json: &'a str, path: &[Step<'_>]) -> Option<&'a str> {

@@ -181,14 +181,14 @@ impl Reading {
             // Some servers keep the connection alive with words. No piece of an answer is without an object.
             return Ok(());
         }
-        let mut values = values(&text);
+        let mut values = json::values(&text);
         if values.is_err() {
             // Half of a surrogate pair is no character; everything else of the piece may still be good.
-            text = Cow::Owned(without_lone_surrogates(&text));
-            values = self::values(&text);
+            text = Cow::Owned(json::without_lone_surrogates(&text));
+            values = json::values(&text);
             is_damaged = true;
         }
-        let values = values.map_err(|error| unreadable(&text, &error))?;
+        let values = values.map_err(|error| failure::unreadable(&text, &error))?;
         // A document with one value has no source text of its own for a part of it.
         let source = if values.len() == 1 { Some(&*text) } else { None };
         for value in &values {
@@ -510,53 +510,6 @@ impl Counts {
             *mine = (*mine).max(new);
         }
     }
-}
-
-/// All JSON values in a text, of which there should be one.
-fn values(text: &str) -> Result<Vec<Value>, serde_json::Error> {
-    serde_json::Deserializer::from_str(text).into_iter().collect()
-}
-
-/// The text with escapes of half a surrogate pair replaced by the replacement character.
-fn without_lone_surrogates(text: &str) -> String {
-    let unit = |at: usize| {
-        let digits = text.get(at..)?.strip_prefix("\\u")?.get(..4)?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    let mut clean = String::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(found) = text[at..].find('\\') {
-        let escape = at + found;
-        clean.push_str(&text[at..escape]);
-        let (length, is_lone) = match unit(escape) {
-            Some(0xD800..0xDC00) => match unit(escape + 6) {
-                Some(0xDC00..0xE000) => (12, false),
-                _ => (6, true),
-            },
-            Some(0xDC00..0xE000) => (6, true),
-            // An escaped character takes one byte more, if it is ASCII, and else cannot matter here.
-            _ => (2, false),
-        };
-        let end =
-            (escape + length..).find(|end| text.is_char_boundary(*end) || *end >= text.len()).unwrap_or(text.len());
-        let end = end.min(text.len());
-        clean.push_str(if is_lone { "\\ufffd" } else { &text[escape..end] });
-        at = end;
-    }
-    clean.push_str(&text[at..]);
-    clean
-}
-
-fn unreadable(text: &str, error: &serde_json::Error) -> Failure {
-    let start = failure::clip(text.trim(), 120);
-    let message = if start.starts_with('<') {
-        "the server answered with an HTML page; does the base URL name its API?".to_owned()
-    } else if error.is_eof() {
-        format!("the answer broke off within a piece: {start:?}")
-    } else {
-        format!("a piece of the answer is no JSON ({error}): {start:?}")
-    };
-    failure(Class::MalformedAnswer, &message)
 }
 
 fn tell(call: &mut Call, seen: &mut dyn FnMut(Delta<'_>)) {
