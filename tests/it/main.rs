@@ -10,3 +10,5 @@ mod mcp;
 mod model;
 mod provider;
 mod terminal;
+mod vendor;
+mod vendor_responses;

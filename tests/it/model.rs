@@ -97,7 +97,18 @@ impl Request {
 
 type Chooser = Box<dyn FnMut(&Request) -> Option<Reply> + Send>;
 
+type Judge = fn(&Request) -> Result<(), Box<Refusal>>;
+
+/// Why a server will have nothing of a request.
+pub struct Refusal {
+    /// What it answers.
+    pub reply: Reply,
+    /// The rules of the format that the request breaks, for [`Model::assert_valid`]; none when the fault is another.
+    pub violations: Vec<String>,
+}
+
 struct Shared {
+    judge: Judge,
     chooser: Mutex<Chooser>,
     log: Mutex<Log>,
     changed: Condvar,
@@ -136,10 +147,16 @@ impl Model {
     }
 
     fn choosing(chooser: Chooser) -> Self {
+        Self::judged(openai, chooser)
+    }
+
+    /// A server of another format: it takes what this judge takes.
+    pub fn judged(judge: Judge, chooser: Chooser) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared { chooser: Mutex::new(chooser), log: Mutex::default(), changed: Condvar::new() });
+        let shared =
+            Arc::new(Shared { judge, chooser: Mutex::new(chooser), log: Mutex::default(), changed: Condvar::new() });
         let (commands, inbox) = commands::unbounded_channel();
         let thread = std::thread::spawn({
             let shared = shared.clone();
@@ -277,23 +294,28 @@ impl Shared {
         if key.is_some_and(|key| request.header("authorization") != Some(&format!("Bearer {key}"))) {
             return Reply::error(401, "Incorrect API key provided", "invalid_api_key");
         }
-        if request.method != "POST" || !request.path.starts_with("/v1/chat/completions") {
-            return Reply::error(
-                404,
-                &format!("Unknown request URL: {} {}", request.method, request.path),
-                "unknown_url",
-            );
-        }
-        let violations = violations(&request.body);
-        if !violations.is_empty() {
-            let message = violations.join("; ");
+        if let Err(refusal) = (self.judge)(request) {
+            let Refusal { reply, violations } = *refusal;
             let n = request.n;
             self.note(|log| log.violations.extend(violations.into_iter().map(|text| format!("request {n}: {text}"))));
-            return Reply::error(400, &message, "invalid_request_error");
+            return reply;
         }
         let mut chooser = self.chooser.lock().unwrap_or_else(PoisonError::into_inner);
         chooser(request).unwrap_or_else(|| Reply::error(500, "the test has no reply left", "server_error"))
     }
+}
+
+/// The judge of this format.
+fn openai(request: &Request) -> Result<(), Box<Refusal>> {
+    if request.method != "POST" || !request.path.starts_with("/v1/chat/completions") {
+        let message = format!("Unknown request URL: {} {}", request.method, request.path);
+        return Err(Box::new(Refusal { reply: Reply::error(404, &message, "unknown_url"), violations: Vec::new() }));
+    }
+    let violations = violations(&request.body);
+    if violations.is_empty() {
+        return Ok(());
+    }
+    Err(Box::new(Refusal { reply: Reply::error(400, &violations.join("; "), "invalid_request_error"), violations }))
 }
 
 async fn serve(

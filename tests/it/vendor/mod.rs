@@ -1,0 +1,3 @@
+//! Doubles of the vendors' services, each as strict as the service itself.
+
+pub mod responses;
