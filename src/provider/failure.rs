@@ -202,6 +202,9 @@ impl Report {
         if status != Some(401) && says(QUOTA) && !passes {
             return Class::Quota;
         }
+        if says(FOREIGN) {
+            return Class::Transient;
+        }
         if status == Some(401) || says(CREDENTIAL) {
             return Class::Credential;
         }
@@ -246,6 +249,7 @@ fn of_status(status: u16) -> Class {
 const REGION: &[&str] = &[
     "unsupported_country",
     "country, region, or territory",
+    "data_residency_mismatch",
     "location is not supported",
     "not available in your region",
     "not available in your country",
@@ -324,6 +328,10 @@ const REFUSED: &[&str] = &[
     "prohibited_content",
     "safety system",
     "usage policies",
+    // Codes of OpenAI's Responses (its reference, 2026-11).
+    "invalid_prompt",
+    "bio_policy",
+    "policy_violation",
 ];
 
 const MODEL_GONE: &[&str] = &[
@@ -355,8 +363,27 @@ const RATE: &[&str] = &[
     "tokens per min",
 ];
 
-const CALLER: &[&str] =
-    &["invalid_request", "bad_request", "badrequest", "invalid_argument", "validation", "not_supported"];
+const CALLER: &[&str] = &[
+    "invalid_request",
+    "bad_request",
+    "badrequest",
+    "invalid_argument",
+    "validation",
+    "not_supported",
+    // Codes of OpenAI's Responses (its reference, 2026-11).
+    "invalid_image",
+    "invalid_base64_image",
+    "image_too_",
+    "image_parse_error",
+    "image_file_",
+    "unsupported_image",
+    "empty_image_file",
+    "failed_to_download_image",
+];
+
+/// The service cannot open what it encrypted itself: another machine or key of it may, and another provider never gets to
+/// see it (openai/codex#8145, BerriAI/litellm#18094).
+const FOREIGN: &[&str] = &["invalid_encrypted_content", "could not be decrypted or parsed"];
 
 /// The title of an HTML page, or what can be said of it.
 fn page_title(text: &str) -> Option<String> {
@@ -686,6 +713,31 @@ mod tests {
             (405, r#"{"detail":"Method Not Allowed"}"#, Class::CallerFault),
             (501, "", Class::CallerFault),
             (307, "", Class::MalformedAnswer),
+            (
+                400,
+                r#"{"error":{"message":"The encrypted content gAAA... could not be verified.","type":"invalid_request_error","param":null,"code":"invalid_encrypted_content"}}"#,
+                Class::Transient,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Item 'rs_1' of type 'reasoning' was provided without its required following item.","type":"invalid_request_error","param":"input","code":null}}"#,
+                Class::CallerFault,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"No tool output found for function call call_t1c1.","type":"invalid_request_error","param":"input","code":null}}"#,
+                Class::CallerFault,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Invalid prompt: your prompt was flagged as potentially violating our usage policy.","type":"invalid_request_error","code":"invalid_prompt"}}"#,
+                Class::ContentRefused,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Your input exceeds the context window of this model. Please adjust your input and try again.","type":"invalid_request_error","param":"input","code":"context_length_exceeded"}}"#,
+                Class::ContextTooLong,
+            ),
         ];
         for (status, body, class) in table {
             let failure = of_response(*status, None, body.as_bytes());

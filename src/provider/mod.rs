@@ -17,11 +17,12 @@ mod gemini;
 mod http;
 mod json;
 mod openai;
+mod responses;
 mod schema;
 pub mod scripted;
 
 pub use client::{Builder, Client, Error};
-pub use dialect::{Dialect, Quirks};
+pub use dialect::{Dialect, EffortForm, ForceForm, Quirks};
 
 use std::{pin::Pin, time::Duration};
 

@@ -13,3 +13,4 @@ mod terminal;
 mod vendor;
 mod vendor_gemini;
 mod vendor_anthropic;
+mod vendor_responses;

@@ -15,18 +15,23 @@ use async_openai::types::chat::{
     ChatCompletionRequestSystemMessage, ChatCompletionRequestToolMessage, ChatCompletionRequestUserMessage,
     ChatCompletionRequestUserMessageContent, ChatCompletionRequestUserMessageContentPart, ChatCompletionStreamOptions,
     ChatCompletionToolChoiceOption, FunctionCall, FunctionName, ImageUrl, InputAudio, InputAudioFormat, ResponseFormat,
-    ResponseFormatJsonSchema,
+    ResponseFormatJsonSchema, ToolChoiceOptions,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{Class, Failure, dialect::Target, failure::failure},
+    super::{
+        Class, Failure,
+        dialect::{EffortForm, ForceForm, Target},
+        failure::failure,
+        schema::{self, reduce},
+    },
     wire,
 };
 use crate::chat::{
-    Answer, AnswerPart, CallId, Choice, Finish, Media, MediaSource, Message, Opaque, Part, Reasoning, Request,
-    ToolCall, ToolDef, ToolResult, Usage, WrittenCall,
+    Answer, AnswerPart, CallId, Choice, Finish, Media, MediaSource, Message, Opaque, Part, Reasoning, ReasoningEffort,
+    Request, ToolCall, ToolDef, ToolResult, Usage, WrittenCall,
 };
 
 /// The text of a request's body.
@@ -34,16 +39,23 @@ use crate::chat::{
 /// # Errors
 /// When it cannot be written as JSON, which nothing in a request can cause.
 pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
+    let quirks = target.quirks;
     let tokens = request.output_tokens_max;
+    let (reasoning_effort, reasoning) = effort(request, quirks.effort);
     serde_json::to_vec(&Body {
         model: target.model,
         messages: messages(request, target)?,
         tools: request.tools.iter().map(Tool::from).collect(),
-        tool_choice: match &request.choice {
-            Choice::Auto => None,
-            Choice::Tool(name) => Some(ChatCompletionToolChoiceOption::Function(ChatCompletionNamedToolChoice {
-                function: FunctionName { name: name.to_string() },
-            })),
+        tool_choice: match (&request.choice, quirks.force) {
+            (Choice::Auto, _) | (Choice::Tool(_), ForceForm::Never) => None,
+            (Choice::Tool(_), ForceForm::Required) => {
+                Some(ChatCompletionToolChoiceOption::Mode(ToolChoiceOptions::Required))
+            }
+            (Choice::Tool(name), ForceForm::Named) => {
+                Some(ChatCompletionToolChoiceOption::Function(ChatCompletionNamedToolChoice {
+                    function: FunctionName { name: name.to_string() },
+                }))
+            }
         },
         response_format: request.output.as_ref().map(|output| ResponseFormat::JsonSchema {
             json_schema: ResponseFormatJsonSchema {
@@ -53,11 +65,31 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
             },
         }),
         temperature: request.temperature,
-        max_tokens: tokens.filter(|_| !target.quirks.completion_tokens),
-        max_completion_tokens: tokens.filter(|_| target.quirks.completion_tokens),
+        max_tokens: tokens.filter(|_| !quirks.completion_tokens),
+        max_completion_tokens: tokens.filter(|_| quirks.completion_tokens),
+        reasoning_effort,
+        reasoning,
+        prompt_cache_key: request.cache_key.as_deref().filter(|_| quirks.cache_key),
         stream: true,
-        stream_options: ChatCompletionStreamOptions { include_usage: Some(true), include_obfuscation: None },
+        stream_options: (!quirks.no_stream_options)
+            .then_some(ChatCompletionStreamOptions { include_usage: Some(true), include_obfuscation: None }),
     })
+}
+
+/// How much to think, in the one of two members that this server has for it.
+fn effort(request: &Request, form: EffortForm) -> (Option<&'static str>, Option<Value>) {
+    let wish = request.effort.map(ReasoningEffort::as_str);
+    let has_tools = !request.tools.is_empty();
+    match form {
+        EffortForm::Member => (wish, None),
+        EffortForm::WithoutTools => (wish.filter(|_| !has_tools), None),
+        EffortForm::NoneWithTools => (if has_tools { Some("none") } else { wish }, None),
+        EffortForm::Object => (None, wish.map(|effort| json!({"effort": effort}))),
+        EffortForm::HighOrNone => {
+            (request.effort.map(|effort| if effort == ReasoningEffort::High { "high" } else { "none" }), None)
+        }
+        EffortForm::Never => (None, None),
+    }
 }
 
 /// The request without the forty members that we never send. Tools are borrowed: they are the same in every turn.
@@ -77,8 +109,16 @@ struct Body<'a> {
     max_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'static str>,
+    /// OpenRouter's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_key: Option<&'a str>,
     stream: bool,
-    stream_options: ChatCompletionStreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<ChatCompletionStreamOptions>,
 }
 
 /// A message: by the book, or with members that the types do not know.
@@ -108,26 +148,9 @@ impl<'a> From<&'a ToolDef> for Tool<'a> {
         let function = Function {
             name: tool.name.as_str(),
             description: &tool.description,
-            parameters: parameters(&tool.input_schema),
+            parameters: reduce(&tool.input_schema, &schema::OPENAI),
         };
         Tool { r#type: "function", function }
-    }
-}
-
-/// The schema as the format wants it: an object that lists properties, be it none. Everything else stays as it is.
-fn parameters(schema: &Value) -> Cow<'_, Value> {
-    match schema {
-        Value::Object(members) if members.contains_key("properties") && members.contains_key("type") => {
-            Cow::Borrowed(schema)
-        }
-        Value::Object(members) => {
-            let mut members = members.clone();
-            members.entry("type").or_insert_with(|| "object".into());
-            members.entry("properties").or_insert_with(|| json!({}));
-            Cow::Owned(Value::Object(members))
-        }
-        // `true` and what is no schema at all: any object.
-        _ => Cow::Owned(json!({"type": "object", "properties": {}})),
     }
 }
 

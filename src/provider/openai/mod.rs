@@ -3,8 +3,8 @@
 //! `convert` renders a request, `wire` reads what comes, with `calls` for what makes tool calls out of
 //! pieces, and `convert` turns that into the neutral answer. Sending is strict, reading is forgiving.
 //!
-//! Left out on purpose: `n`, `seed`, `logprobs` and other knobs that no agent needs; strict schemas and other quirks
-//! per provider, which belong to the catalogue.
+//! Left out on purpose: `n`, `seed`, `logprobs` and other knobs that no agent needs; strict schemas, which take a small
+//! part of JSON Schema; OpenRouter's `usage: {include: true}`, which has no effect any more (openrouter.ai, 2026-11).
 
 mod calls;
 mod convert;

@@ -8,9 +8,10 @@ use super::{convert, wire::Reading};
 use crate::{
     chat::{
         Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, OfferedName,
-        Opaque, OutputFormat, Part, Reasoning, Request, ToolCall, ToolDef, ToolName, ToolResult, Usage, WrittenCall,
+        Opaque, OutputFormat, Part, Reasoning, ReasoningEffort, Request, ToolCall, ToolDef, ToolName, ToolResult,
+        Usage, WrittenCall,
     },
-    provider::{Class, Delta, Failure, Quirks, dialect::Target},
+    provider::{Class, Delta, EffortForm, Failure, ForceForm, Quirks, dialect::Target},
 };
 
 const TARGET: Target<'_> = Target { issuer: "acme", model: "m1", quirks: &Quirks::NONE };
@@ -1106,6 +1107,68 @@ fn a_request_by_the_book() {
     let newer =
         rendered_for(&request, Target { quirks: &Quirks { completion_tokens: true, ..Quirks::NONE }, ..TARGET });
     assert_eq!((newer.get("max_tokens"), newer.get("max_completion_tokens")), (None, Some(&json!(500))));
+}
+
+#[test]
+fn wishes_go_as_each_server_takes_them() {
+    let tool = ToolDef {
+        name: "f".into(),
+        origin: ToolName { server: "x".into(), tool: "f".into() },
+        description: "".into(),
+        input_schema: Arc::new(json!({"type": "object"})),
+        effect: Effect::Read,
+        effect_source: EffectSource::Default,
+        repeatable: false,
+        additive: false,
+        hash: "".into(),
+    };
+    let plain =
+        Request { effort: Some(ReasoningEffort::Medium), cache_key: Some("run-7".into()), ..request(vec![user("Hi")]) };
+    let forced = Request { tools: Arc::new([tool]), choice: Choice::Tool("f".into()), ..plain.clone() };
+    let members = |request: &Request, quirks: Quirks| {
+        let body = rendered_for(request, Target { quirks: &quirks, ..TARGET });
+        let keys = ["reasoning_effort", "reasoning", "prompt_cache_key", "tool_choice", "stream_options"];
+        Value::Object(keys.iter().filter_map(|key| Some(((*key).to_owned(), body.get(key)?.clone()))).collect())
+    };
+    let usage = json!({"include_usage": true});
+    let named = json!({"type": "function", "function": {"name": "f"}});
+    let effort = |effort| Quirks { effort, ..Quirks::NONE };
+    let silent = || Request { effort: None, cache_key: None, ..forced.clone() };
+    let table = [
+        (&plain, Quirks::NONE, json!({"reasoning_effort": "medium", "stream_options": usage})),
+        (&forced, Quirks::NONE, json!({"reasoning_effort": "medium", "tool_choice": named, "stream_options": usage})),
+        (&silent(), Quirks::NONE, json!({"tool_choice": named, "stream_options": usage})),
+        (&plain, effort(EffortForm::WithoutTools), json!({"reasoning_effort": "medium", "stream_options": usage})),
+        (&forced, effort(EffortForm::WithoutTools), json!({"tool_choice": named, "stream_options": usage})),
+        (&plain, effort(EffortForm::NoneWithTools), json!({"reasoning_effort": "medium", "stream_options": usage})),
+        (
+            &silent(),
+            effort(EffortForm::NoneWithTools),
+            json!({"reasoning_effort": "none", "tool_choice": named, "stream_options": usage}),
+        ),
+        (&plain, effort(EffortForm::Object), json!({"reasoning": {"effort": "medium"}, "stream_options": usage})),
+        (&plain, effort(EffortForm::HighOrNone), json!({"reasoning_effort": "none", "stream_options": usage})),
+        (
+            &Request { effort: Some(ReasoningEffort::High), ..plain.clone() },
+            effort(EffortForm::HighOrNone),
+            json!({"reasoning_effort": "high", "stream_options": usage}),
+        ),
+        (&plain, effort(EffortForm::Never), json!({"stream_options": usage})),
+        (
+            &forced,
+            Quirks { force: ForceForm::Required, ..effort(EffortForm::Never) },
+            json!({"tool_choice": "required", "stream_options": usage}),
+        ),
+        (&forced, Quirks { force: ForceForm::Never, ..effort(EffortForm::Never) }, json!({"stream_options": usage})),
+        (
+            &plain,
+            Quirks { cache_key: true, no_stream_options: true, ..effort(EffortForm::Never) },
+            json!({"prompt_cache_key": "run-7"}),
+        ),
+    ];
+    for (request, quirks, expected) in table {
+        assert_eq!(members(request, quirks), expected, "{quirks:?}");
+    }
 }
 
 #[test]
