@@ -40,6 +40,17 @@ pub struct Quirks {
     /// `openai-chat`: most tokens go by the newer name `max_completion_tokens`; OpenAI's reasoning models refuse the older
     /// one (platform.openai.com, 2026-11), and most other servers do not know the newer.
     pub completion_tokens: bool,
+    /// `openai-chat`: which tool must be called cannot be said; the server refuses the request (DeepSeek while it thinks,
+    /// BerriAI/litellm#37470).
+    pub free_choice: bool,
+    /// A prompt that is too long is cut without a word (Ollama, ollama/ollama#18107): the usage is held against an
+    /// estimate.
+    pub cuts_prompts: bool,
+}
+
+impl Quirks {
+    /// None: the server is as its dialect says.
+    pub const NONE: Quirks = Quirks { completion_tokens: false, free_choice: false, cuts_prompts: false };
 }
 
 /// For whom a request is rendered, and whose an answer is.
@@ -55,6 +66,18 @@ pub(super) struct Target<'a> {
 pub(super) trait Format: Send + Sync {
     /// Where requests for this model go.
     fn url(&self, base: &Url, model: &str) -> Url;
+
+    /// Where the list of models is.
+    fn models(&self, base: &Url) -> Url {
+        // Some base URLs name the path of the dialect itself.
+        let mut base = base.clone();
+        for own in ["/chat/completions", "/responses", "/messages"] {
+            if let Some(before) = base.path().trim_end_matches('/').strip_suffix(own).map(str::to_owned) {
+                base.set_path(&before);
+            }
+        }
+        with_path(&base, "/models")
+    }
 
     /// The headers of a request, the key among them, marked as sensitive.
     ///

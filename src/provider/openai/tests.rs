@@ -13,7 +13,7 @@ use crate::{
     provider::{Class, Delta, Failure, Quirks, dialect::Target},
 };
 
-const TARGET: Target<'_> = Target { issuer: "acme", model: "m1", quirks: &Quirks { completion_tokens: false } };
+const TARGET: Target<'_> = Target { issuer: "acme", model: "m1", quirks: &Quirks::NONE };
 
 /// Reads a body that arrives in chunks of `step` bytes, as the client does.
 fn read(bytes: &[u8], step: usize, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
@@ -1103,7 +1103,7 @@ fn a_request_by_the_book() {
         "stream_options": {"include_usage": true},
     });
     assert_eq!(rendered(&request), expected);
-    let newer = rendered_for(&request, Target { quirks: &Quirks { completion_tokens: true }, ..TARGET });
+    let newer = rendered_for(&request, Target { quirks: &Quirks { completion_tokens: true, ..Quirks::NONE }, ..TARGET });
     assert_eq!((newer.get("max_tokens"), newer.get("max_completion_tokens")), (None, Some(&json!(500))));
 }
 
