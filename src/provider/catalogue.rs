@@ -331,7 +331,16 @@ fn entry(faults: &mut Faults, name: &str, node: &Node) -> Option<Entry> {
     }
     let source = source(faults, &fields);
     let base_url = Template(base_url?.to_owned());
-    Some(Entry { name: name.to_owned(), title: title?, dialect: dialect?, base_url, keys, local, quirks, source: source? })
+    Some(Entry {
+        name: name.to_owned(),
+        title: title?,
+        dialect: dialect?,
+        base_url,
+        keys,
+        local,
+        quirks,
+        source: source?,
+    })
 }
 
 fn model(faults: &mut Faults, name: &str, node: &Node) -> Option<Model> {
@@ -391,7 +400,8 @@ mod tests {
             assert_eq!(url.scheme(), if loopback { "http" } else { "https" }, "{name}");
             assert!(!entry.keys.is_empty() || entry.local, "{name} has no key");
             assert!(!entry.title.is_empty() && !entry.source.from.is_empty(), "{name}");
-            let client = super::super::Client::builder(entry.dialect, url.as_str()).key("k".into()).quirks(entry.quirks());
+            let client =
+                super::super::Client::builder(entry.dialect, url.as_str()).key("k".into()).quirks(entry.quirks());
             if entry.local {
                 // Others need the certificates of the system.
                 client.build().unwrap();
@@ -401,8 +411,22 @@ mod tests {
             assert_eq!(entry.missing(&everything_set, false), [""; 0], "{name}");
         }
         let usual = [
-            "openai", "openrouter", "mistral", "deepseek", "xai", "groq", "together", "fireworks", "cerebras", "azure",
-            "bedrock", "vertex", "ollama", "llamacpp", "lmstudio", "vllm",
+            "openai",
+            "openrouter",
+            "mistral",
+            "deepseek",
+            "xai",
+            "groq",
+            "together",
+            "fireworks",
+            "cerebras",
+            "azure",
+            "bedrock",
+            "vertex",
+            "ollama",
+            "llamacpp",
+            "lmstudio",
+            "vllm",
         ];
         for name in usual {
             assert!(catalogue().provider(name).is_some(), "{name}");
@@ -417,7 +441,8 @@ mod tests {
                 assert!(model.source.from.starts_with("https://"), "{name}");
                 assert!(model.output <= model.window || model.window.is_none(), "{name}");
                 let Some(price) = &model.price else { continue };
-                for rates in [Some(&price.rates), price.above.as_ref().map(|above| &above.rates)].into_iter().flatten() {
+                for rates in [Some(&price.rates), price.above.as_ref().map(|above| &above.rates)].into_iter().flatten()
+                {
                     assert!(rates.input <= rates.output, "{name}");
                     assert!(rates.cached.is_none_or(|cached| cached < rates.input), "{name}");
                     assert!(rates.cache_write.is_none_or(|write| write > rates.input), "{name}");
@@ -434,7 +459,9 @@ mod tests {
         let none = ("m.yaml", "version: 1\nmodels: {}\n");
         assert!(Catalogue::parse(good, none).is_ok());
         let entry = |more: &str| {
-            format!("version: 1\nproviders:\n  a: {{title: A, dialect: openai-chat, base_url: x, keys: [K], source: s, date: 2026-11-21{more}}}\n")
+            format!(
+                "version: 1\nproviders:\n  a: {{title: A, dialect: openai-chat, base_url: x, keys: [K], source: s, date: 2026-11-21{more}}}\n"
+            )
         };
         let table = [
             (entry(", quirks: {oddity: {source: s, date: 2026-11-21}}"), "no such quirk"),
@@ -492,9 +519,8 @@ mod tests {
     #[test]
     fn a_price_that_was_set_goes_first() {
         let usage = Usage { input: 1_000_000, ..Usage::default() };
-        let of = |prices: &Prices, model| {
-            prices.of("openai", model).map(|(price, own)| (price.cost(&usage).unwrap(), own))
-        };
+        let of =
+            |prices: &Prices, model| prices.of("openai", model).map(|(price, own)| (price.cost(&usage).unwrap(), own));
         let known = Prices::default();
         assert_eq!(of(&known, "gpt-5"), Some((NanoDollars(1_250_000_000), false)));
         assert_eq!(of(&known, "gpt-nobody-knows"), None, "unknown stays unknown");

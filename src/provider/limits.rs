@@ -110,7 +110,8 @@ struct Budget {
 
 /// The words of a header's name that tells of a budget.
 fn words(name: &str) -> Option<Vec<&str>> {
-    let rest = ["x-ratelimit-", "anthropic-ratelimit-", "ratelimit-"].iter().find_map(|start| name.strip_prefix(start))?;
+    let rest =
+        ["x-ratelimit-", "anthropic-ratelimit-", "ratelimit-"].iter().find_map(|start| name.strip_prefix(start))?;
     Some(rest.split('-').collect())
 }
 
@@ -221,7 +222,11 @@ mod tests {
                     ("x-ratelimit-reset-requests", "1s"),
                     ("x-ratelimit-reset-tokens", "6m0s"),
                 ],
-                Some(Limits { requests_left: Some(59), tokens_left: Some(149_984), reset: Some(Duration::from_secs(1)) }),
+                Some(Limits {
+                    requests_left: Some(59),
+                    tokens_left: Some(149_984),
+                    reset: Some(Duration::from_secs(1)),
+                }),
             ),
             (
                 "Azure does not count",
@@ -237,7 +242,11 @@ mod tests {
                     ("x-ratelimit-reset-requests-day", "33011"),
                     ("x-ratelimit-reset-tokens-minute", "11"),
                 ],
-                Some(Limits { requests_left: Some(0), tokens_left: Some(59_000), reset: Some(Duration::from_secs(33_011)) }),
+                Some(Limits {
+                    requests_left: Some(0),
+                    tokens_left: Some(59_000),
+                    reset: Some(Duration::from_secs(33_011)),
+                }),
             ),
             (
                 "Anthropic, as moments",

@@ -89,14 +89,18 @@ mod tests {
                 Some(&[("gemini-2.5-pro", Some(1_048_576))]),
             ),
             // Together
-            (r#"[{"id":"openai/gpt-oss-120b","context_length":131072}]"#, Some(&[("openai/gpt-oss-120b", Some(131_072))])),
+            (
+                r#"[{"id":"openai/gpt-oss-120b","context_length":131072}]"#,
+                Some(&[("openai/gpt-oss-120b", Some(131_072))]),
+            ),
             (r#"{"data":["a",{"id":""},{"id":"b","context_window":0},7,null]}"#, Some(&[("a", None), ("b", None)])),
             (r#"{"hello":"world"}"#, None),
             ("7", None),
         ];
         for (text, expected) in table {
             let expected = expected.map(|models| {
-                let served = |(name, window): &(&str, Option<u64>)| Served { name: (*name).to_owned(), window: *window };
+                let served =
+                    |(name, window): &(&str, Option<u64>)| Served { name: (*name).to_owned(), window: *window };
                 models.iter().map(served).collect::<Vec<_>>()
             });
             assert_eq!(read(&serde_json::from_str(text).unwrap()), expected, "{text}");

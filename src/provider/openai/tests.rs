@@ -1103,7 +1103,8 @@ fn a_request_by_the_book() {
         "stream_options": {"include_usage": true},
     });
     assert_eq!(rendered(&request), expected);
-    let newer = rendered_for(&request, Target { quirks: &Quirks { completion_tokens: true, ..Quirks::NONE }, ..TARGET });
+    let newer =
+        rendered_for(&request, Target { quirks: &Quirks { completion_tokens: true, ..Quirks::NONE }, ..TARGET });
     assert_eq!((newer.get("max_tokens"), newer.get("max_completion_tokens")), (None, Some(&json!(500))));
 }
 
