@@ -172,10 +172,10 @@ mod tests {
             listing("c", Some(Obstacle::Silent("127.0.0.1:1".to_owned())), vec![]),
         ];
         let expected = "
-                  WINDOW  OUTPUT  $/M IN  CACHED  WRITE     OUT  READ ON
+                 WINDOW  OUTPUT  $/M IN  CACHED  WRITE     OUT  READ ON
 a (A): usable
-  big             400000       ?   1.25+  0.0125      -  10.00+  2026-11-21
-  own             400000       ?    1.25  0.0125      -   10.00  settings
+  big            400000       ?   1.25+  0.0125      -  10.00+  2026-11-21
+  own            400000       ?    1.25  0.0125      -   10.00  settings
   dark\\u{1b}[2J  400000       ?       ?       ?      ?       ?
 b (B): set B_KEY and B_REGION
 c (C): nothing listens on 127.0.0.1:1";

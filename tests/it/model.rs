@@ -110,6 +110,7 @@ struct Log {
     connections: usize,
     hang_ups: usize,
     key: Option<String>,
+    models: Vec<Value>,
 }
 
 enum Command {
@@ -164,6 +165,11 @@ impl Model {
     /// From now on requests need this key.
     pub fn require_key(&self, key: &str) {
         self.shared.log().key = Some(key.to_owned());
+    }
+
+    /// What the list of models says, an entry a model.
+    pub fn lists(&self, models: impl IntoIterator<Item = Value>) {
+        self.shared.log().models = models.into_iter().collect();
     }
 
     /// All requests so far.
@@ -276,6 +282,9 @@ impl Shared {
         let key = self.log().key.clone();
         if key.is_some_and(|key| request.header("authorization") != Some(&format!("Bearer {key}"))) {
             return Reply::error(401, "Incorrect API key provided", "invalid_api_key");
+        }
+        if request.method == "GET" && request.path == "/v1/models" {
+            return Reply::json(200, &json!({"object": "list", "data": self.log().models}));
         }
         if request.method != "POST" || !request.path.starts_with("/v1/chat/completions") {
             return Reply::error(
