@@ -431,7 +431,7 @@ mod tests {
         assert_eq!(settings.unready["mistral"], ["MISTRAL_API_KEY"]);
         let deepseek = server(&settings, "deepseek");
         assert_eq!((deepseek.base_url.as_str(), key(deepseek)), ("https://proxy.example/v1", Some("ds")));
-        assert!(deepseek.quirks.free_choice && server(&settings, "ollama").quirks.cuts_prompts);
+        assert!(server(&settings, "ollama").quirks.cuts_prompts);
         assert!(server(&settings, "mine").quirks.completion_tokens, "what is known of an address holds under any name");
     }
 

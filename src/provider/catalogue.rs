@@ -57,6 +57,8 @@ pub struct Entry {
 pub struct Quirk {
     /// The name of a member of [`Quirks`].
     pub name: String,
+    /// What it is, for one that is more than yes or no.
+    pub is: Option<String>,
     /// Where it was read.
     pub source: Source,
 }
@@ -171,9 +173,8 @@ impl Entry {
     pub fn quirks(&self) -> Quirks {
         let mut quirks = Quirks::default();
         for quirk in &self.quirks {
-            if let Some(member) = member(&mut quirks, &quirk.name) {
-                *member = true;
-            }
+            // All of them are known, or the catalogue would not have been read.
+            apply(&mut quirks, &quirk.name, quirk.is.as_deref());
         }
         quirks
     }
@@ -275,14 +276,14 @@ impl Prices {
     }
 }
 
-/// The member of that name.
-fn member<'q>(quirks: &'q mut Quirks, name: &str) -> Option<&'q mut bool> {
-    match name {
-        "completion_tokens" => Some(&mut quirks.completion_tokens),
-        "free_choice" => Some(&mut quirks.free_choice),
-        "cuts_prompts" => Some(&mut quirks.cuts_prompts),
-        _ => None,
+/// Sets the quirk of that name; answers whether there is one.
+fn apply(quirks: &mut Quirks, name: &str, is: Option<&str>) -> bool {
+    match (name, is) {
+        ("completion_tokens", None) => quirks.completion_tokens = true,
+        ("cuts_prompts", None) => quirks.cuts_prompts = true,
+        _ => return false,
     }
+    true
 }
 
 /// The name without the date of a snapshot behind it: `-2025-08-07`, `-20250929`, `-latest`.
@@ -323,11 +324,12 @@ fn entry(faults: &mut Faults, name: &str, node: &Node) -> Option<Entry> {
     let local = fields.get("local").and_then(|node| faults.flag(node)).unwrap_or(false);
     let mut quirks = Vec::new();
     for (key, node) in fields.get("quirks").and_then(|node| faults.members(node)).unwrap_or_default() {
-        if member(&mut Quirks::default(), &key.text).is_none() {
+        let fields = faults.fields(node, &["is", "source", "date"]);
+        let is = fields.get("is").and_then(|node| faults.text(node)).map(str::to_owned);
+        if !apply(&mut Quirks::default(), &key.text, is.as_deref()) {
             faults.add(key.place, "there is no such quirk");
         }
-        let fields = faults.fields(node, &["source", "date"]);
-        quirks.extend(source(faults, &fields).map(|source| Quirk { name: key.text.clone(), source }));
+        quirks.extend(source(faults, &fields).map(|source| Quirk { name: key.text.clone(), is, source }));
     }
     let source = source(faults, &fields);
     let base_url = Template(base_url?.to_owned());
@@ -465,8 +467,9 @@ mod tests {
         };
         let table = [
             (entry(", quirks: {oddity: {source: s, date: 2026-11-21}}"), "no such quirk"),
-            (entry(", quirks: {free_choice: {date: 2026-11-21}}"), "\"source\" is missing"),
-            (entry(", quirks: {free_choice: {source: s, date: lately}}"), "no day"),
+            (entry(", quirks: {cuts_prompts: {is: often, source: s, date: 2026-11-21}}"), "no such quirk"),
+            (entry(", quirks: {cuts_prompts: {date: 2026-11-21}}"), "\"source\" is missing"),
+            (entry(", quirks: {cuts_prompts: {source: s, date: lately}}"), "no day"),
             (entry("").replace("openai-chat", "telepathy"), "openai-chat"),
             (entry("").replace(", source: s", ""), "\"source\" is missing"),
             (entry(", a: b"), "unknown key"),
@@ -511,8 +514,10 @@ mod tests {
     fn quirks_hold_at_the_address_of_their_provider() {
         let at = |url| catalogue().quirks_at(Dialect::OpenAiChat, url);
         assert!(at("http://127.0.0.1:11434/v1").cuts_prompts);
-        assert!(at("https://api.deepseek.com/").free_choice);
-        assert_eq!(at("https://api.deepseek.com.example/"), Quirks::NONE);
+        assert!(
+            at("https://api.openai.com/v1").completion_tokens && at("https://api.openai.com/v1/").completion_tokens
+        );
+        assert_eq!(at("https://api.openai.com/v1.example/"), Quirks::NONE);
         assert_eq!(at("https://far.example/v1"), Quirks::NONE);
     }
 

@@ -86,15 +86,14 @@ impl Client {
             reading.end(target, seen)
         }
         .await;
-        let cut = |answer: &Answer| estimate::cut_short(request, answer.usage).filter(|_| self.quirks.cuts_prompts);
-        let read = read.and_then(|answer| match cut(&answer) {
-            Some(failure) => Err(failure),
-            None => Ok(answer),
-        });
         match read {
             Ok(answer) => {
+                let status = incoming.status();
                 incoming.linger().await;
-                Ok(answer)
+                match estimate::cut_short(request, answer.usage).filter(|_| self.quirks.cuts_prompts) {
+                    Some(failure) => Err(Failure { status: Some(status), ..failure }.discarding(&answer.text())),
+                    None => Ok(answer),
+                }
             }
             Err(failure) => {
                 let status = failure.status.or(Some(incoming.status()));

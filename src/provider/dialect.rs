@@ -40,9 +40,6 @@ pub struct Quirks {
     /// `openai-chat`: most tokens go by the newer name `max_completion_tokens`; OpenAI's reasoning models refuse the older
     /// one (platform.openai.com, 2026-11), and most other servers do not know the newer.
     pub completion_tokens: bool,
-    /// `openai-chat`: which tool must be called cannot be said; the server refuses the request (DeepSeek while it thinks,
-    /// BerriAI/litellm#37470).
-    pub free_choice: bool,
     /// A prompt that is too long is cut without a word (Ollama, ollama/ollama#18107): the usage is held against an
     /// estimate.
     pub cuts_prompts: bool,
@@ -50,7 +47,7 @@ pub struct Quirks {
 
 impl Quirks {
     /// None: the server is as its dialect says.
-    pub const NONE: Quirks = Quirks { completion_tokens: false, free_choice: false, cuts_prompts: false };
+    pub const NONE: Quirks = Quirks { completion_tokens: false, cuts_prompts: false };
 }
 
 /// For whom a request is rendered, and whose an answer is.

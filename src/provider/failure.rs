@@ -588,7 +588,8 @@ mod tests {
             CallerFault, ContentRefused, ContextTooLong, Credential, MalformedAnswer, ModelGone, Quota, RateLimited,
             Region, Transient,
         };
-        let table: &[(&str, &[(u16, &str, Class)])] = &[
+        type Rows<'a> = &'a [(u16, &'a str, Class)];
+        let table: &[(&str, Rows<'_>)] = &[
             (
                 "openai",
                 &[

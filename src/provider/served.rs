@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn lists_in_every_form() {
-        let table: &[(&str, Option<&[(&str, Option<u64>)]>)] = &[
+        type Models<'a> = &'a [(&'a str, Option<u64>)];
+        let table: &[(&str, Option<Models<'_>>)] = &[
             (r#"{"object":"list","data":[]}"#, Some(&[])),
             // Ollama
             (

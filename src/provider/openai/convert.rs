@@ -41,7 +41,6 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
         tools: request.tools.iter().map(Tool::from).collect(),
         tool_choice: match &request.choice {
             Choice::Auto => None,
-            Choice::Tool(_) if target.quirks.free_choice => None,
             Choice::Tool(name) => Some(ChatCompletionToolChoiceOption::Function(ChatCompletionNamedToolChoice {
                 function: FunctionName { name: name.to_string() },
             })),
