@@ -1,7 +1,7 @@
 //! Which models could be asked now, and why others could not.
 //!
 //! What is known stands in the settings and the catalogue; only servers on this machine are asked, for which models they have.
-//! All of them at once, and none for longer than [`PATIENCE`].
+//! All of them at once, and none for longer than two seconds.
 
 use std::time::Duration;
 
