@@ -65,6 +65,14 @@ Example:
 Example:
   agentd check agents/*.yaml")]
     Check(Check),
+    /// List models: which can be asked now, why others cannot, and what they cost
+    #[command(after_help = "\
+Example:
+  agentd models
+  agentd models --json
+
+Prices are US dollars per million tokens; `+` means that long requests cost more.")]
+    Models(Models),
     /// List runs and look into them
     #[command(
         args_conflicts_with_subcommands = true,
@@ -237,6 +245,13 @@ pub(super) struct Check {
     pub shared: Shared,
 }
 
+/// See [`Command::Models`].
+#[derive(Debug, Args)]
+pub(super) struct Models {
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
 /// See [`Command::Runs`].
 #[derive(Debug, Args)]
 pub(super) struct Runs {
@@ -311,6 +326,7 @@ impl Command {
             Command::Resolve(resolve) => resolve.shared.clone(),
             Command::Cancel(cancel) => cancel.shared.clone(),
             Command::Check(check) => check.shared.clone(),
+            Command::Models(models) => models.shared.clone(),
             Command::Runs(Runs { look: None, shared }) => shared.clone(),
             Command::Runs(Runs { look: Some(Look::Ls(ls)), .. }) => ls.shared.clone(),
             Command::Runs(Runs { look: Some(Look::Show(show)), .. }) => show.shared.clone(),

@@ -22,6 +22,7 @@ use super::{
     check,
     drive::{How, drive},
     exit::{Code, Trouble},
+    models,
     open::open,
     out::Out,
     runs,
@@ -65,6 +66,7 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
             answered(&daemon, id, None, "cancelled", it.shared.json, screen, out).await
         }
         Command::Check(it) => check::check(&it, screen, out),
+        Command::Models(it) => models::models(&it, out).await,
         Command::Runs(args::Runs { look: None, shared }) => ls(&shared, out).await,
         Command::Runs(args::Runs { look: Some(args::Look::Ls(it)), .. }) => ls(&it.shared, out).await,
         Command::Runs(args::Runs { look: Some(args::Look::Show(it)), .. }) => {

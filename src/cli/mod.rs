@@ -15,6 +15,7 @@ mod drive;
 mod exit;
 mod follow;
 mod log;
+mod models;
 mod open;
 mod out;
 mod runs;

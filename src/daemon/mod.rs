@@ -9,6 +9,7 @@
 //!
 //! Left out so far: several slots, the control socket, supervision of many runs.
 
+pub mod models;
 mod report;
 pub mod settings;
 
@@ -28,7 +29,7 @@ use crate::{
     engine::{self, Clock, Left, Options, Seen, Stop, SystemClock, World},
     journal::{self, Journal, Posted, What},
     mcp::{self, Host, ToolHost, guard},
-    provider::{Client, Dialect, Provider, Quirks, scripted},
+    provider::{Client, Provider, Timeouts, scripted},
     router::{self, Router},
     run::{
         CallRecord, CallState, Claimed, Decision, Entry, Event, InputGiven, Limits, LimitsChanged, Misfit, Resolution,
@@ -433,15 +434,7 @@ fn providers(settings: &Settings) -> Result<BTreeMap<String, Arc<dyn Provider>>,
     let mut providers: BTreeMap<String, Arc<dyn Provider>> = BTreeMap::new();
     for (name, provider) in &settings.providers {
         let provider: Arc<dyn Provider> = match provider {
-            settings::Provider::OpenAiChat { base_url, key, timeouts } => {
-                let mut client = Client::builder(Dialect::OpenAiChat, base_url).name(name).timeouts(*timeouts);
-                let completion_tokens = base_url.starts_with("https://api.openai.com/");
-                client = client.quirks(Quirks { completion_tokens, ..Quirks::NONE });
-                if let Some(key) = key {
-                    client = client.key(key.clone());
-                }
-                Arc::new(client.build().map_err(|error| Error::File(format!("provider {name}: {error}")))?)
-            }
+            settings::Provider::Server(server) => Arc::new(client(name, server, server.timeouts)?),
             settings::Provider::Scripted { script } => {
                 let text = std::fs::read_to_string(script)
                     .map_err(|source| Error::Io { what: format!("cannot read {}", script.display()), source })?;
@@ -453,6 +446,15 @@ fn providers(settings: &Settings) -> Result<BTreeMap<String, Arc<dyn Provider>>,
         providers.insert(name.clone(), provider);
     }
     Ok(providers)
+}
+
+fn client(name: &str, server: &settings::Server, timeouts: Timeouts) -> Result<Client, Error> {
+    let client = Client::builder(server.dialect, &server.base_url).name(name).timeouts(timeouts).quirks(server.quirks);
+    let client = match &server.key {
+        Some(key) => client.key(key.clone()),
+        None => client,
+    };
+    client.build().map_err(|error| Error::File(format!("provider {name}: {error}")))
 }
 
 fn parse(file: &str, definition: &str) -> Result<Agent, Error> {

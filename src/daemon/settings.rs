@@ -2,7 +2,7 @@
 //!
 //! Looked for at `--config`, `$AGENTD_CONFIG`, then `agentd.yaml` in the working directory or one above it, then in the
 //! user's configuration directory; the first found is the one. Without any, the defaults hold: the store is sled below the
-//! data directory, and `openai/…` works when `OPENAI_API_KEY` is set.
+//! data directory, and every provider of the catalogue whose key is in the environment is there, as are local servers.
 
 use std::{
     collections::BTreeMap,
@@ -14,23 +14,27 @@ use secrecy::SecretString;
 
 use super::Error;
 use crate::{
-    provider::Timeouts,
-    yaml::{Document, Faults, Key, Node, Problems, decode},
+    provider::{
+        Dialect, Price, Quirks, Timeouts,
+        catalogue::{self, Catalogue, Entry, Prices},
+    },
+    yaml::{Document, Faults, Key, Node, Problems, decode, nearest},
 };
 
 /// What to call the file.
 pub const FILE_NAME: &str = "agentd.yaml";
-
-/// Where OpenAI serves its models (platform.openai.com, API reference, 2026-08).
-const OPENAI: &str = "https://api.openai.com/v1";
 
 /// The settings in force.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// The file they come from; `None` for the defaults alone.
     pub file: Option<PathBuf>,
-    /// The providers, by name.
+    /// The providers that can be asked, by name.
     pub providers: BTreeMap<String, Provider>,
+    /// Those that cannot, and the variables that they want for it.
+    pub unready: BTreeMap<String, Vec<String>>,
+    /// What tokens cost.
+    pub prices: Prices,
     /// Where runs are kept.
     pub store: Store,
 }
@@ -38,20 +42,35 @@ pub struct Settings {
 /// A provider and how to reach it.
 #[derive(Debug, Clone)]
 pub enum Provider {
-    /// A server that speaks the OpenAI chat format.
-    OpenAiChat {
-        /// The address that `/chat/completions` is put behind.
-        base_url: String,
-        /// The key; `None` sends none.
-        key: Option<SecretString>,
-        /// How long requests may take.
-        timeouts: Timeouts,
-    },
+    /// A server.
+    Server(Server),
     /// A script that plays a model.
     Scripted {
         /// Where it is.
         script: PathBuf,
     },
+}
+
+/// A server that speaks a known format.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The format.
+    pub dialect: Dialect,
+    /// Its address; the path of the format is put behind it.
+    pub base_url: String,
+    /// The key; `None` sends none.
+    pub key: Option<SecretString>,
+    /// How long requests may take.
+    pub timeouts: Timeouts,
+    /// In what it differs from the format.
+    pub quirks: Quirks,
+}
+
+impl Server {
+    /// Whether it is on this machine.
+    pub fn is_local(&self) -> bool {
+        self.base_url.parse::<http::Uri>().is_ok_and(|url| loopback(url.host()))
+    }
 }
 
 /// Where runs are kept.
@@ -103,13 +122,8 @@ impl Settings {
                 Settings { file: Some(file), ..read.map_err(|problems| Error::File(problems.to_string()))? }
             }
         };
-        if let Some(key) = env("OPENAI_API_KEY").filter(|key| !key.is_empty()) {
-            settings.providers.entry("openai".to_owned()).or_insert_with(|| Provider::OpenAiChat {
-                base_url: OPENAI.to_owned(),
-                key: Some(key.into()),
-                timeouts: Timeouts::default(),
-            });
-        }
+        let catalogue = catalogue::built_in().map_err(|problems| Error::File(problems.to_string()))?;
+        settings.add_known(catalogue, env);
         Ok(settings)
     }
 
@@ -117,9 +131,28 @@ impl Settings {
     pub fn parse(file: &str, text: &str, dir: &Path, env: Env<'_>) -> Result<Settings, Problems> {
         let (mut document, mut faults) = Document::parse(file, text)?;
         document.expand(env, &mut faults);
-        let mut reader = Reader { faults, dir };
-        let settings = reader.settings(document.root());
-        document.finish(Some(settings), reader.faults)
+        let catalogue = catalogue::built_in().map_err(Problems::clone)?;
+        let mut reader = Reader { faults, dir, env, catalogue, settings: Settings::default() };
+        reader.settings(document.root());
+        document.finish(Some(reader.settings), reader.faults)
+    }
+
+    /// Adds the providers of the catalogue that nothing was said about.
+    fn add_known(&mut self, catalogue: &Catalogue, env: Env<'_>) {
+        for entry in catalogue.providers() {
+            if self.providers.contains_key(&entry.name) || self.unready.contains_key(&entry.name) {
+                continue;
+            }
+            match entry.base_url.fill(env) {
+                Ok(base_url) if entry.missing(env, false).is_empty() => {
+                    let key = entry.key(env).map(SecretString::from);
+                    let (dialect, timeouts, quirks) = (entry.dialect, Timeouts::default(), entry.quirks());
+                    let server = Server { dialect, base_url, key, timeouts, quirks };
+                    self.providers.insert(entry.name.clone(), Provider::Server(server));
+                }
+                _ => drop(self.unready.insert(entry.name.clone(), entry.missing(env, false))),
+            }
+        }
     }
 }
 
@@ -132,38 +165,60 @@ fn user_dir(env: Env<'_>) -> Option<PathBuf> {
 struct Reader<'a> {
     faults: Faults,
     dir: &'a Path,
+    env: Env<'a>,
+    catalogue: &'a Catalogue,
+    settings: Settings,
 }
 
 impl Reader<'_> {
-    fn settings(&mut self, root: &Node) -> Settings {
-        let fields = self.faults.fields(root, &["version", "providers", "store"]);
+    fn settings(&mut self, root: &Node) {
+        let fields = self.faults.fields(root, &["version", "providers", "prices", "store"]);
         if let Some(node) = self.faults.required(&fields, "version")
             && self.faults.whole(node, 0..=u64::MAX).is_some_and(|version| version != 1)
         {
             self.faults.of(node, "this agentd reads version 1");
         }
         let providers = fields.get("providers").and_then(|node| self.faults.members(node)).unwrap_or_default();
-        Settings {
-            file: None,
-            providers: providers.iter().filter_map(|(key, node)| self.provider(key, node)).collect(),
-            store: fields.get("store").and_then(|node| self.store(node)).unwrap_or_default(),
+        for (key, node) in providers {
+            self.provider(key, node);
         }
+        if let Some(node) = fields.get("prices") {
+            self.prices(node, providers);
+        }
+        self.settings.store = fields.get("store").and_then(|node| self.store(node)).unwrap_or_default();
     }
 
-    fn provider(&mut self, key: &Key, node: &Node) -> Option<(String, Provider)> {
+    /// A provider with a format of its own, or what differs from the catalogue.
+    fn provider(&mut self, key: &Key, node: &Node) -> Option<()> {
         let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
         if key.text.is_empty() || key.text.len() > 64 || !key.text.chars().all(inner) {
             self.faults.add(key.place, "a provider's name has up to 64 of a-z, 0-9, '.', '-' and '_'");
         }
-        let all = self.faults.members(node)?;
-        let dialect = all.iter().find(|(key, _)| key.text == "dialect");
-        let Some((_, dialect)) = dialect else {
-            self.faults.of(node, "the key \"dialect\" is missing; it is openai-chat or scripted");
-            return None;
+        let known = self.catalogue.provider(&key.text);
+        let members = self.faults.members(node)?;
+        let formats = Dialect::ALL.map(|dialect| (dialect.as_str(), Some(dialect)));
+        let formats: Vec<_> = formats.into_iter().chain([("scripted", None)]).collect();
+        let dialect = match (members.iter().find(|(key, _)| key.text == "dialect"), known) {
+            (Some((_, node)), _) => self.faults.choice(node, &formats)?,
+            (None, Some(entry)) => Some(entry.dialect),
+            (None, None) => {
+                let names: Vec<_> = formats.iter().map(|(name, _)| *name).collect();
+                let near = nearest(&key.text, self.catalogue.providers().map(|entry| entry.name.as_str()));
+                let near = near.map_or(String::new(), |near| format!("; did you mean the provider {near:?}?"));
+                let list = names.join(", ");
+                self.faults.of(node, format!("the key \"dialect\" is missing; it is one of {list}{near}"));
+                return None;
+            }
         };
-        let scripted = self.faults.choice(dialect, &[("openai-chat", false), ("scripted", true)])?;
-        let provider = if scripted { self.scripted(node) } else { self.openai(node) };
-        Some((key.text.clone(), provider?))
+        let provider = match dialect {
+            None => self.scripted(node)?,
+            Some(dialect) => {
+                let known = known.filter(|entry| entry.dialect == dialect);
+                Provider::Server(self.server(key, node, dialect, known)?)
+            }
+        };
+        self.settings.providers.insert(key.text.clone(), provider);
+        Some(())
     }
 
     fn scripted(&mut self, node: &Node) -> Option<Provider> {
@@ -172,24 +227,67 @@ impl Reader<'_> {
         Some(Provider::Scripted { script: self.dir.join(self.faults.text(script)?) })
     }
 
-    fn openai(&mut self, node: &Node) -> Option<Provider> {
+    /// A server. `None` when something is wrong, and when a known one still wants variables, which is noted.
+    fn server(&mut self, name: &Key, node: &Node, dialect: Dialect, known: Option<&Entry>) -> Option<Server> {
         let fields = self.faults.fields(node, &["dialect", "base_url", "key", "timeouts"]);
-        let key =
-            fields.get("key").and_then(|node| self.faults.text(node)).map(|key| SecretString::from(key.to_owned()));
+        let key = fields.get("key").and_then(|node| self.faults.text(node)).map(str::to_owned);
         let timeouts = fields.get("timeouts").map(|node| self.timeouts(node)).unwrap_or_default();
-        let url = self.faults.required(&fields, "base_url")?;
-        let base_url = self.faults.text(url)?.to_owned();
+        let from_env = || known.and_then(|entry| entry.key(self.env));
+        let key = key.or_else(from_env).map(SecretString::from);
+        let base_url = match (fields.get("base_url"), known) {
+            (None, Some(entry)) => {
+                let missing = entry.missing(self.env, key.is_some());
+                if !missing.is_empty() {
+                    self.settings.unready.insert(name.text.clone(), missing);
+                    return None;
+                }
+                entry.base_url.fill(self.env).ok()?
+            }
+            _ => {
+                let url = self.faults.required(&fields, "base_url")?;
+                let base_url = self.faults.text(url)?.to_owned();
+                self.check(url, &base_url, key.is_some());
+                base_url
+            }
+        };
+        let quirks = known.map(Entry::quirks).unwrap_or_else(|| self.catalogue.quirks_at(dialect, &base_url));
+        Some(Server { dialect, base_url, key, timeouts, quirks })
+    }
+
+    /// Whether an address can be one.
+    fn check(&mut self, node: &Node, base_url: &str, has_key: bool) {
         match base_url.parse::<http::Uri>() {
             Ok(parsed) if parsed.host().is_none() || !matches!(parsed.scheme_str(), Some("http" | "https")) => {
-                self.faults.of(url, "this is no address of a server, such as https://api.example/v1");
+                self.faults.of(node, "this is no address of a server, such as https://api.example/v1");
             }
-            Ok(parsed) if parsed.scheme_str() == Some("http") && key.is_some() && !loopback(parsed.host()) => {
-                self.faults.of(url, "a key is only sent over https, or to this machine");
+            Ok(parsed) if parsed.scheme_str() == Some("http") && has_key && !loopback(parsed.host()) => {
+                self.faults.of(node, "a key is only sent over https, or to this machine");
             }
             Ok(_) => {}
-            Err(error) => self.faults.of(url, format!("this is no address: {error}")),
+            Err(error) => self.faults.of(node, format!("this is no address: {error}")),
         }
-        Some(Provider::OpenAiChat { base_url, key, timeouts })
+    }
+
+    /// Prices by `provider/model`.
+    fn prices(&mut self, node: &Node, providers: &[(Key, Node)]) {
+        let mut own: BTreeMap<String, Price> = BTreeMap::new();
+        for (key, node) in self.faults.members(node).unwrap_or_default() {
+            let known = || {
+                let own = providers.iter().map(|(key, _)| key.text.as_str());
+                own.chain(self.catalogue.providers().map(|entry| entry.name.as_str()))
+            };
+            match key.text.split_once('/').filter(|(provider, model)| !provider.is_empty() && !model.is_empty()) {
+                None => self.faults.add(key.place, "a price is that of a model, written provider/model"),
+                Some((provider, _)) if !known().any(|name| name == provider) => {
+                    let near =
+                        nearest(provider, known()).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+                    self.faults.add(key.place, format!("there is no provider {provider:?}{near}"));
+                }
+                Some(_) => {}
+            }
+            own.extend(Price::read(&mut self.faults, node).map(|price| (key.text.clone(), price)));
+        }
+        self.settings.prices = Prices::new(own);
     }
 
     fn timeouts(&mut self, node: &Node) -> Timeouts {
@@ -244,10 +342,10 @@ mod tests {
         assert_eq!(settings.store, Store::Sled { path: Some("/etc/agentd/runs".into()) });
         assert!(matches!(&settings.providers["demo"],
             Provider::Scripted { script } if script == Path::new("/etc/agentd/./demo.yaml")));
-        let Provider::OpenAiChat { base_url, key, timeouts } = &settings.providers["local"] else { panic!() };
-        assert_eq!(base_url, "http://127.0.0.1:8000/v1");
-        assert_eq!(timeouts.idle.as_secs(), 5);
-        assert!(key.is_some());
+        let Provider::Server(server) = &settings.providers["local"] else { panic!() };
+        assert_eq!((server.dialect, server.base_url.as_str()), (Dialect::OpenAiChat, "http://127.0.0.1:8000/v1"));
+        assert_eq!(server.timeouts.idle.as_secs(), 5);
+        assert!(server.key.is_some() && server.is_local());
         assert!(!format!("{settings:?}").contains("sk-canary"), "a key must not be shown");
     }
 
@@ -264,6 +362,14 @@ mod tests {
             ("version: 1\nproviders: {a: {dialect: openai-chat, base_url: \"${NOPE}\"}}\n", "NOPE"),
             ("version: 1\nproviders: {a: {dialect: scripted}}\n", "script"),
             ("version: 1\nstore: redis\n", "sled:PATH"),
+            ("version: 1\nproviders: {opnai: {key: k}}\n", "did you mean the provider \"openai\""),
+            ("version: 1\nproviders: {openai: {ky: k}}\n", "did you mean \"key\""),
+            ("version: 1\nproviders: {openai: {base_url: \"http://far.example\", key: k}}\n", "https"),
+            ("version: 1\nproviders: {openai: {dialect: telepathy}}\n", "openai-chat"),
+            ("version: 1\nprices: {qwen3: {input: 0, output: 0}}\n", "provider/model"),
+            ("version: 1\nprices: {opnai/gpt-5: {input: 0, output: 0}}\n", "did you mean \"openai\""),
+            ("version: 1\nprices: {openai/gpt-5: {input: 0}}\n", "\"output\" is missing"),
+            ("version: 1\nprices: {openai/gpt-5: {input: 0, output: dear}}\n", "an amount in dollars"),
             ("version: 1\nproviders: {a: {dialect: scripted, script: x, key: y}}\n", "key"),
         ];
         for (text, expected) in bad {
@@ -271,5 +377,74 @@ mod tests {
             assert!(problems.contains(expected), "{text}: {problems}");
             assert!(problems.starts_with("agentd.yaml:"), "{problems}");
         }
+    }
+
+    fn with(text: &str, set: &[(&str, &str)]) -> Settings {
+        let env = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let mut settings = Settings::parse("agentd.yaml", text, Path::new("/"), &env).unwrap();
+        settings.add_known(catalogue::built_in().unwrap(), &env);
+        settings
+    }
+
+    fn server<'s>(settings: &'s Settings, name: &str) -> &'s Server {
+        match &settings.providers[name] {
+            Provider::Server(server) => server,
+            Provider::Scripted { .. } => panic!("{name} is a script"),
+        }
+    }
+
+    fn key(server: &Server) -> Option<&str> {
+        server.key.as_ref().map(secrecy::ExposeSecret::expose_secret)
+    }
+
+    #[test]
+    fn a_key_in_the_environment_is_enough() {
+        let settings = with("version: 1\n", &[("OPENAI_API_KEY", "sk-1"), ("GROQ_API_KEY", "")]);
+        let openai = server(&settings, "openai");
+        assert_eq!((openai.base_url.as_str(), key(openai)), ("https://api.openai.com/v1", Some("sk-1")));
+        assert!(openai.quirks.completion_tokens);
+        assert_eq!(settings.unready["groq"], ["GROQ_API_KEY"], "an empty key is none");
+        assert_eq!(settings.unready["azure"], ["AZURE_OPENAI_API_KEY", "AZURE_OPENAI_RESOURCE"]);
+        let ollama = server(&settings, "ollama");
+        assert!(ollama.is_local() && ollama.quirks.cuts_prompts && ollama.key.is_none());
+
+        let azure = with("version: 1\n", &[("AZURE_OPENAI_API_KEY", "k"), ("AZURE_OPENAI_RESOURCE", "mine")]);
+        assert_eq!(server(&azure, "azure").base_url, "https://mine.openai.azure.com/openai/v1");
+        let half = with("version: 1\n", &[("AZURE_OPENAI_API_KEY", "k")]);
+        assert_eq!(half.unready["azure"], ["AZURE_OPENAI_RESOURCE"]);
+    }
+
+    #[test]
+    fn an_entry_says_only_what_differs_from_the_catalogue() {
+        let text = "version: 1\nproviders:\n  \
+            openai: {timeouts: {idle: 5s}}\n  \
+            groq: {key: mine}\n  \
+            mistral: {timeouts: {idle: 5s}}\n  \
+            deepseek: {base_url: \"https://proxy.example/v1\"}\n  \
+            ollama: {base_url: \"http://127.0.0.1:9999/v1\"}\n  \
+            mine: {dialect: openai-chat, base_url: \"https://api.openai.com/v1\", key: k}\n";
+        let settings = with(text, &[("OPENAI_API_KEY", "sk-1"), ("GROQ_API_KEY", "other"), ("DEEPSEEK_API_KEY", "ds")]);
+        let openai = server(&settings, "openai");
+        assert_eq!((key(openai), openai.timeouts.idle.as_secs()), (Some("sk-1"), 5));
+        assert!(openai.quirks.completion_tokens);
+        assert_eq!(key(server(&settings, "groq")), Some("mine"), "the file goes before the environment");
+        assert_eq!(settings.unready["mistral"], ["MISTRAL_API_KEY"]);
+        let deepseek = server(&settings, "deepseek");
+        assert_eq!((deepseek.base_url.as_str(), key(deepseek)), ("https://proxy.example/v1", Some("ds")));
+        assert!(server(&settings, "ollama").quirks.cuts_prompts);
+        assert!(server(&settings, "mine").quirks.completion_tokens, "what is known of an address holds under any name");
+    }
+
+    #[test]
+    fn prices_are_overridden() {
+        let settings = with(
+            "version: 1\nprices: {ollama/qwen3: {input: 0, output: 0}, openai/gpt-5: {input: $9, output: 9}}\n",
+            &[],
+        );
+        let price =
+            |provider, model| settings.prices.of(provider, model).map(|(price, own)| (price.rates.input.0, own));
+        assert_eq!(price("ollama", "qwen3"), Some((0, true)));
+        assert_eq!(price("openai", "gpt-5"), Some((9_000_000_000, true)));
+        assert_eq!(price("openai", "gpt-5-mini"), Some((250_000_000, false)));
     }
 }

@@ -8,10 +8,12 @@ use reqwest::{Url, header::CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    BoxFuture, Class, Delta, Dialect, Failure, Provider, Quirks, Timeouts,
+    BoxFuture, Class, Delta, Dialect, Failure, Provider, Quirks, Served, Timeouts,
     dialect::{Format, Target},
+    estimate,
     failure::failure,
     http::{self, Phase},
+    served,
 };
 use crate::chat::{Answer, Request};
 
@@ -58,6 +60,9 @@ impl Client {
         })?;
         let post = self.http.post(self.format.url(&self.base, model)).headers(headers);
         let mut incoming = http::send(post.header(CONTENT_TYPE, "application/json").body(body), self.timeouts).await?;
+        if let Some(limits) = incoming.limits() {
+            seen(Delta::Limits(limits));
+        }
         let mut reading = self.format.reading();
         let read = async {
             while !reading.is_ended() {
@@ -83,13 +88,40 @@ impl Client {
         .await;
         match read {
             Ok(answer) => {
+                let status = incoming.status();
                 incoming.linger().await;
-                Ok(answer)
+                match estimate::cut_short(request, answer.usage).filter(|_| self.quirks.cuts_prompts) {
+                    Some(failure) => Err(Failure { status: Some(status), ..failure }.discarding(&answer.text())),
+                    None => Ok(answer),
+                }
             }
             Err(failure) => {
                 let status = failure.status.or(Some(incoming.status()));
                 Err(Failure { status, ..failure }.discarding(&reading.text()))
             }
+        }
+    }
+}
+
+impl Client {
+    /// Asks the server which models it serves.
+    ///
+    /// # Errors
+    /// When it cannot be reached, refuses, or answers with something else.
+    pub async fn served(&self) -> Result<Vec<Served>, Failure> {
+        let target = Target { issuer: &self.name, model: "", quirks: &self.quirks };
+        let headers = self.format.headers(self.key.as_ref(), target).map_err(|error| {
+            failure(Class::Credential, &format!("the key holds characters that cannot be sent: {error}"))
+        })?;
+        let asked = served::ask(self.http.get(self.format.models(&self.base)).headers(headers), self.timeouts).await;
+        asked.map_err(|failure| self.discreet(failure))
+    }
+
+    /// The failure without our key.
+    fn discreet(&self, failure: Failure) -> Failure {
+        match &self.key {
+            Some(key) => failure.without(key.expose_secret()),
+            None => failure,
         }
     }
 }
@@ -116,10 +148,7 @@ impl Provider for Client {
     ) -> BoxFuture<'a, Result<Answer, Failure>> {
         Box::pin(async move {
             let answer = self.answer(model, request, seen).await;
-            answer.map_err(|failure| match &self.key {
-                Some(key) => failure.without(key.expose_secret()),
-                None => failure,
-            })
+            answer.map_err(|failure| self.discreet(failure))
         })
     }
 }

@@ -8,7 +8,7 @@ use std::{borrow::Cow, time::Duration};
 
 use serde_json::Value;
 
-use super::{Class, Failure, json};
+use super::{Class, Failure, json, limits};
 
 /// Longest message, in bytes: an error with its reason fits, a page of HTML does not.
 const MESSAGE_BYTES_MAX: usize = 600;
@@ -23,6 +23,7 @@ pub(super) fn of_response(status: u16, retry_after: Option<Duration>, body: &[u8
     let class = report.class(Some(status), retry_after.is_some());
     let message =
         if report.message.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {}", report.message) };
+    let retry_after = retry_after.or_else(|| report.wait(class));
     Failure { status: Some(status), retry_after, ..failure(class, &message) }
 }
 
@@ -33,7 +34,7 @@ pub(super) fn of_value(value: &Value) -> Failure {
     let status = report.status;
     let class = report.class(status, report.retry_after.is_some());
     let message = if report.message.is_empty() { "the server reports an error" } else { &report.message };
-    Failure { status: status.or(Some(200)), retry_after: report.retry_after, ..failure(class, message) }
+    Failure { status: status.or(Some(200)), retry_after: report.wait(class), ..failure(class, message) }
 }
 
 /// Whether a JSON value that should be a piece of an answer reports an error instead.
@@ -105,7 +106,8 @@ struct Report {
     /// Codes, types and statuses, as the provider words them.
     codes: String,
     status: Option<u16>,
-    /// Google's `RetryInfo`, where others have a header (cloud.google.com/apis/design/errors, 2026-11).
+    /// How long to wait, where the provider has a member of its own for it: Google's `RetryInfo`, where others have a header
+    /// (cloud.google.com/apis/design/errors, 2026-11).
     retry_after: Option<Duration>,
 }
 
@@ -170,9 +172,7 @@ impl Report {
     fn take_delay(&mut self, value: &Value) {
         let details = value.get("details").and_then(Value::as_array);
         let delay = details.into_iter().flatten().find_map(|detail| json::text(detail, "retryDelay"));
-        let seconds = delay.and_then(|delay| delay.strip_suffix('s')?.parse::<f64>().ok());
-        let wait = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        self.retry_after = self.retry_after.or(wait.filter(|wait| !wait.is_zero()));
+        self.retry_after = self.retry_after.or(delay.and_then(|delay| limits::wait(delay, None)));
     }
 
     fn say(&mut self, text: &str) {
@@ -185,14 +185,24 @@ impl Report {
         }
     }
 
+    /// How long the body asks us to wait, if a failure of this class passes by waiting.
+    fn wait(&self, class: Class) -> Option<Duration> {
+        if !matches!(class, Class::RateLimited | Class::Transient) {
+            return None;
+        }
+        self.retry_after.or_else(|| wait_in(&self.message.to_lowercase()))
+    }
+
     fn class(&self, status: Option<u16>, has_retry_after: bool) -> Class {
         let words = format!("{}{}", self.codes, self.message.to_lowercase());
         let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
-        // A quota that comes back by itself is a rate limit: Gemini words its limits per minute as quota.
-        let passes = !says(NO_QUOTA) && (has_retry_after || says(&["resource_exhausted", "per minute", "retry in"]));
+        // A quota that comes back by itself is a rate limit: Gemini and Cerebras word their limits per minute as quota.
+        let passes = !says(NO_QUOTA) && (has_retry_after || says(PASSES));
         let status_class = status.map(of_status);
         match status_class {
-            Some(Class::Transient) => return if says(CONTEXT) { Class::ContextTooLong } else { Class::Transient },
+            Some(Class::Transient) if says(CONTEXT) => return Class::ContextTooLong,
+            Some(Class::Transient) if says(UNSERVED) => return Class::ModelGone,
+            Some(Class::Transient) => return Class::Transient,
             Some(Class::Quota) => return Class::Quota,
             _ => {}
         }
@@ -214,8 +224,11 @@ impl Report {
         if says(REFUSED) {
             return Class::ContentRefused;
         }
-        if says(MODEL_GONE) {
+        if says(MODEL_GONE) || says(UNSERVED) {
             return Class::ModelGone;
+        }
+        if says(MALFORMED) {
+            return Class::MalformedAnswer;
         }
         if status != Some(403) && says(RATE) {
             return Class::RateLimited;
@@ -236,7 +249,8 @@ fn of_status(status: u16) -> Class {
         404 | 410 => Class::ModelGone,
         408 | 409 | 425 | 499 => Class::Transient,
         413 => Class::ContextTooLong,
-        429 => Class::RateLimited,
+        // 498 is Groq's for a flexible tier without capacity (console.groq.com/docs/errors, 2026-11).
+        429 | 498 => Class::RateLimited,
         451 => Class::Region,
         501 => Class::CallerFault,
         500.. => Class::Transient,
@@ -257,6 +271,9 @@ const REGION: &[&str] = &[
     "unsupported countries, regions",
 ];
 
+const PASSES: &[&str] =
+    &["resource_exhausted", "per minute", "per hour", "per day", "retry in", "retry after", "try again in"];
+
 const QUOTA: &[&str] = &[
     "insufficient_quota",
     "insufficient quota",
@@ -276,6 +293,12 @@ const QUOTA: &[&str] = &[
     "out of credits",
     "credits are depleted",
     "account is in arrears",
+    "credit_limit",
+    "credit limit exceeded",
+    "have any credits",
+    "used all available credits",
+    "servicequotaexceeded",
+    "payment_required",
 ];
 
 /// A quota of nothing does not come back, even where the server says when to try again.
@@ -293,6 +316,10 @@ const CREDENTIAL: &[&str] = &[
     "invalid_authentication",
     "permission_error",
     "organization has been disabled",
+    "wrong_api_key",
+    "no auth credentials",
+    "security token included in the request is invalid",
+    "organization_restricted",
 ];
 
 const CONTEXT: &[&str] = &[
@@ -312,6 +339,8 @@ const CONTEXT: &[&str] = &[
     "request too large",
     "request_too_large",
     "max_prompt_tokens",
+    "maximum prompt length",
+    "`max_new_tokens` must be <=",
 ];
 
 const REFUSED: &[&str] = &[
@@ -332,6 +361,7 @@ const REFUSED: &[&str] = &[
     "invalid_prompt",
     "bio_policy",
     "policy_violation",
+    "usage guidelines",
 ];
 
 const MODEL_GONE: &[&str] = &[
@@ -349,7 +379,24 @@ const MODEL_GONE: &[&str] = &[
     "model does not exist",
     "model is not available",
     "try pulling it first",
+    "model not exist",
+    "model_not_available",
+    "model identifier is invalid",
+    "access to the model",
+    "no models loaded",
 ];
+
+/// What the model or the server cannot do, though the request is fine: another target may.
+const UNSERVED: &[&str] = &[
+    "does not support tools",
+    "requires --jinja",
+    "requires --enable-auto-tool-choice",
+    "on-demand throughput",
+    "supported on this route",
+];
+
+/// The model's own answer was none, and the server says so with an error status (Groq).
+const MALFORMED: &[&str] = &["tool_use_failed", "failed_generation", "json_validate_failed"];
 
 const RATE: &[&str] = &[
     "rate_limit",
@@ -361,6 +408,8 @@ const RATE: &[&str] = &[
     "resource_exhausted",
     "requests per minute",
     "tokens per min",
+    "too_many_requests",
+    "tier_capacity_exceeded",
 ];
 
 const CALLER: &[&str] = &[
@@ -384,6 +433,21 @@ const CALLER: &[&str] = &[
 /// The service cannot open what it encrypted itself: another machine or key of it may, and another provider never gets to
 /// see it (openai/codex#8145, BerriAI/litellm#18094).
 const FOREIGN: &[&str] = &["invalid_encrypted_content", "could not be decrypted or parsed"];
+
+/// The wait that a message tells, such as `try again in 1.2s` (OpenAI), `in 7m12.5s` (Groq), `retry in 34.07s` (Gemini),
+/// `retry after 26 seconds` (Azure).
+fn wait_in(message: &str) -> Option<Duration> {
+    let told = |phrase: &&str| message.split_once(*phrase).map(|(_, rest)| rest);
+    let rest = ["again in ", "retry in ", "retry after ", "again after "].iter().find_map(told)?;
+    let mut words = rest.split_whitespace().map(|word| word.trim_end_matches(['.', ',', ';', ')']));
+    let first = words.next()?;
+    let mut spelled = || Some(format!("{first} {}", words.next()?));
+    match first.parse::<f64>() {
+        // A number without a unit counts seconds; a unit may stand apart.
+        Ok(_) => spelled().and_then(|text| limits::wait(&text, None)).or_else(|| limits::wait(first, None)),
+        Err(_) => limits::wait(first, None),
+    }
+}
 
 /// The title of an HTML page, or what can be said of it.
 fn page_title(text: &str) -> Option<String> {
@@ -743,6 +807,658 @@ mod tests {
             let failure = of_response(*status, None, body.as_bytes());
             assert_eq!((failure.class, failure.status), (*class, Some(*status)), "{status} {body}");
         }
+    }
+
+    /// A row a kind of error, as the providers of the OpenAI chat format send it (their documentation and bodies quoted in issue
+    /// threads, 2026-11; names and ids changed).
+    #[test]
+    fn errors_of_each_provider() {
+        use Class::{
+            CallerFault, ContentRefused, ContextTooLong, Credential, MalformedAnswer, ModelGone, Quota, RateLimited,
+            Region, Transient,
+        };
+        type Rows<'a> = &'a [(u16, &'a str, Class)];
+        let table: &[(&str, Rows<'_>)] = &[
+            (
+                "openai",
+                &[
+                    (
+                        401,
+                        r#"{"error":{"message":"Incorrect API key provided: sk-abc***xyz. You can find your API key at https://platform.openai.com/account/api-keys.","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}"#,
+                        Credential,
+                    ),
+                    (
+                        401,
+                        r#"{"error":{"message":"You must be a member of an organization to use the API","type":"invalid_request_error","param":null,"code":null}}"#,
+                        Credential,
+                    ),
+                    (
+                        403,
+                        r#"{"error":{"code":"unsupported_country_region_territory","message":"Country, region, or territory not supported","param":null,"type":"request_forbidden"}}"#,
+                        Region,
+                    ),
+                    (
+                        429,
+                        r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#,
+                        Quota,
+                    ),
+                    (
+                        429,
+                        r#"{"error":{"message":"Rate limit reached for gpt-4o in organization org-x on tokens per min (TPM): Limit 30000, Used 29500, Requested 1100. Please try again in 1.2s.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
+                        RateLimited,
+                    ),
+                    (
+                        404,
+                        r#"{"error":{"message":"The model `gpt-x` does not exist or you do not have access to it.","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#,
+                        ModelGone,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"This model's maximum context length is 128000 tokens. However, your messages resulted in 128500 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+                        ContextTooLong,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.","type":"invalid_request_error","param":"max_tokens","code":"unsupported_parameter"}}"#,
+                        CallerFault,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"Invalid prompt: your prompt was flagged as potentially violating our usage policy.","type":"invalid_request_error","param":null,"code":"invalid_prompt"}}"#,
+                        ContentRefused,
+                    ),
+                    (
+                        500,
+                        r#"{"error":{"message":"The server had an error while processing your request. Sorry about that!","type":"server_error","param":null,"code":null}}"#,
+                        Transient,
+                    ),
+                    (
+                        503,
+                        r#"{"error":{"message":"That model is currently overloaded with other requests.","type":"server_error","param":null,"code":null}}"#,
+                        Transient,
+                    ),
+                ],
+            ),
+            (
+                "azure",
+                &[
+                    (
+                        401,
+                        r#"{"error":{"code":"401","message":"Access denied due to invalid subscription key or wrong API endpoint."}}"#,
+                        Credential,
+                    ),
+                    (
+                        401,
+                        r#"{"statusCode":401,"message":"Unauthorized. Access token is missing, invalid, audience is incorrect, or have expired."}"#,
+                        Credential,
+                    ),
+                    (
+                        404,
+                        r#"{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource does not exist."}}"#,
+                        ModelGone,
+                    ),
+                    (
+                        429,
+                        r#"{"error":{"code":"429","message":"Requests to the ChatCompletions_Create Operation under Azure OpenAI API have exceeded token rate limit of your current OpenAI S0 pricing tier. Please retry after 26 seconds."}}"#,
+                        RateLimited,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"The response was filtered due to the prompt triggering Azure OpenAI's content management policy.","type":null,"param":"prompt","code":"content_filter","status":400,"innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#,
+                        ContentRefused,
+                    ),
+                    (
+                        500,
+                        r#"{"error":{"code":"InternalServerError","message":"Backend returned unexpected response."}}"#,
+                        Transient,
+                    ),
+                ],
+            ),
+            (
+                "openrouter",
+                &[
+                    (401, r#"{"error":{"message":"No auth credentials found","code":401}}"#, Credential),
+                    (
+                        402,
+                        r#"{"error":{"message":"This request requires more credits, or fewer max_tokens. You requested up to 8192 tokens, but can only afford 1024.","code":402}}"#,
+                        Quota,
+                    ),
+                    (
+                        403,
+                        r#"{"error":{"message":"acme/model requires moderation on Acme. Your input was flagged for \"violence\". No credits were charged.","code":403,"metadata":{"reasons":["violence"],"flagged_input":"…"}}}"#,
+                        ContentRefused,
+                    ),
+                    (404, r#"{"error":{"message":"No endpoints found that support tool use.","code":404}}"#, ModelGone),
+                    (408, r#"{"error":{"message":"Request timed out","code":408}}"#, Transient),
+                    (
+                        429,
+                        r#"{"error":{"message":"Provider returned error","code":429,"metadata":{"raw":"acme/model:free is temporarily rate-limited upstream. Please retry shortly.","provider_name":"Acme"}}}"#,
+                        RateLimited,
+                    ),
+                    (
+                        429,
+                        r#"{"error":{"message":"Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day","code":429}}"#,
+                        RateLimited,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"This endpoint's maximum context length is 131072 tokens. However, you requested about 140000 tokens.","code":400}}"#,
+                        ContextTooLong,
+                    ),
+                    (502, r#"{"error":{"message":"Provider disconnected","code":502}}"#, Transient),
+                    (
+                        503,
+                        r#"{"error":{"message":"There is no available model provider that meets your routing requirements","code":503}}"#,
+                        Transient,
+                    ),
+                ],
+            ),
+            (
+                "mistral",
+                &[
+                    (401, r#"{"message":"Unauthorized","request_id":"x"}"#, Credential),
+                    (
+                        400,
+                        r#"{"object":"error","message":"Invalid model: mistral-x","type":"invalid_model","param":null,"code":"1500"}"#,
+                        ModelGone,
+                    ),
+                    (
+                        400,
+                        r#"{"object":"error","message":"Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length","type":"invalid_request_prompt","param":null,"code":"3051"}"#,
+                        ContextTooLong,
+                    ),
+                    (
+                        400,
+                        r#"{"object":"error","message":"Not the same number of function calls and responses","type":"invalid_request_error","param":null,"code":null}"#,
+                        CallerFault,
+                    ),
+                    (
+                        422,
+                        r#"{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","x"],"msg":"Extra inputs are not permitted"}]},"type":"invalid_request_error","param":null,"code":null}"#,
+                        CallerFault,
+                    ),
+                    (429, r#"{"message":"Requests rate limit exceeded"}"#, RateLimited),
+                    (
+                        429,
+                        r#"{"object":"error","message":"Service tier capacity exceeded for this model.","type":"service_tier_capacity_exceeded","param":null,"code":"3505"}"#,
+                        RateLimited,
+                    ),
+                    (
+                        503,
+                        r#"{"object":"error","message":"Service unavailable.","type":"unreachable_backend","param":null,"code":"1100"}"#,
+                        Transient,
+                    ),
+                ],
+            ),
+            (
+                "deepseek",
+                &[
+                    (
+                        401,
+                        r#"{"error":{"message":"Authentication Fails (no such user)","type":"authentication_error","param":null,"code":"invalid_request_error"}}"#,
+                        Credential,
+                    ),
+                    (
+                        402,
+                        r#"{"error":{"message":"Insufficient Balance","type":"unknown_error","param":null,"code":"invalid_request_error"}}"#,
+                        Quota,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"Model Not Exist","type":"invalid_request_error","param":null,"code":"invalid_request_error"}}"#,
+                        ModelGone,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"Content Exists Risk","type":"invalid_request_error","param":null,"code":"invalid_request_error"}}"#,
+                        ContentRefused,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"This model's maximum context length is 131072 tokens. However, you requested 140000 tokens.","type":"invalid_request_error","param":null,"code":"invalid_request_error"}}"#,
+                        ContextTooLong,
+                    ),
+                    (
+                        422,
+                        r#"{"error":{"message":"Failed to deserialize the JSON body into the target type","type":"invalid_request_error","param":null,"code":"invalid_request_error"}}"#,
+                        CallerFault,
+                    ),
+                    (
+                        503,
+                        r#"{"error":{"message":"Service is too busy. We advise users to temporarily switch to alternative LLM API service providers.","type":"service_unavailable_error"}}"#,
+                        Transient,
+                    ),
+                ],
+            ),
+            (
+                "xai",
+                &[
+                    (
+                        400,
+                        r#"{"code":"Client specified an invalid argument","error":"Incorrect API key provided: xa***yz. You can obtain an API key from https://console.x.ai."}"#,
+                        Credential,
+                    ),
+                    (
+                        403,
+                        r#"{"code":"The caller does not have permission to execute the specified operation","error":"Your newly created team doesn't have any credits yet. You can purchase credits on https://console.x.ai."}"#,
+                        Quota,
+                    ),
+                    (
+                        429,
+                        r#"{"code":"Some resource has been exhausted","error":"Your team x has either used all available credits or reached its monthly spending limit."}"#,
+                        Quota,
+                    ),
+                    (
+                        429,
+                        r#"{"code":"Some resource has been exhausted","error":"Too many requests for team x and model grok-x. Your team's rate limit is: 1 request per second."}"#,
+                        RateLimited,
+                    ),
+                    (
+                        404,
+                        r#"{"code":"Some requested entity was not found","error":"The model grok-x does not exist or your team does not have access to it."}"#,
+                        ModelGone,
+                    ),
+                    (
+                        400,
+                        r#"{"code":"Client specified an invalid argument","error":"This model's maximum prompt length is 131072 but the request contains 150000 tokens."}"#,
+                        ContextTooLong,
+                    ),
+                    (
+                        403,
+                        r#"{"code":"The caller does not have permission to execute the specified operation","error":"Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_X"}"#,
+                        ContentRefused,
+                    ),
+                    (
+                        400,
+                        r#"{"code":"Client specified an invalid argument","error":"Invalid request content: Each message must have at least one content element."}"#,
+                        CallerFault,
+                    ),
+                ],
+            ),
+            (
+                "groq",
+                &[
+                    (
+                        401,
+                        r#"{"error":{"message":"Invalid API Key","type":"invalid_request_error","code":"invalid_api_key"}}"#,
+                        Credential,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"Organization has been restricted. Please reach out to support.","type":"invalid_request_error","code":"organization_restricted"}}"#,
+                        Credential,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"The model `x` has been decommissioned and is no longer supported.","type":"invalid_request_error","code":"model_decommissioned"}}"#,
+                        ModelGone,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"Failed to call a function. Please adjust your prompt. See 'failed_generation' for more details.","type":"invalid_request_error","code":"tool_use_failed","failed_generation":"<function=f>{"}}"#,
+                        MalformedAnswer,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"Failed to generate JSON. Please adjust your prompt.","type":"invalid_request_error","code":"json_validate_failed"}}"#,
+                        MalformedAnswer,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"Please reduce the length of the messages or completion.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+                        ContextTooLong,
+                    ),
+                    (
+                        413,
+                        r#"{"error":{"message":"Request too large for model `x` in organization `org` service tier `on_demand` on tokens per minute (TPM): Limit 6000, Requested 12000, please reduce your message size and try again.","type":"tokens","code":"rate_limit_exceeded"}}"#,
+                        ContextTooLong,
+                    ),
+                    (
+                        429,
+                        r#"{"error":{"message":"Rate limit reached for model `x` in organization `org` on tokens per day (TPD): Limit 100000, Used 99500, Requested 1500. Please try again in 14m24s.","type":"tokens","code":"rate_limit_exceeded"}}"#,
+                        RateLimited,
+                    ),
+                    (
+                        498,
+                        r#"{"error":{"message":"Flex tier capacity exceeded","type":"capacity_exceeded"}}"#,
+                        RateLimited,
+                    ),
+                    (503, r#"{"error":{"message":"Service unavailable","type":"internal_server_error"}}"#, Transient),
+                ],
+            ),
+            (
+                "together",
+                &[
+                    (
+                        401,
+                        r#"{"id":"x","error":{"message":"Invalid API key provided. You can find your API key at https://api.together.ai/settings/api-keys.","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}"#,
+                        Credential,
+                    ),
+                    (
+                        403,
+                        r#"{"error":{"message":"Credit limit exceeded, please navigate to the billing page to upgrade.","type":"credit_limit","param":null,"code":null}}"#,
+                        Quota,
+                    ),
+                    (
+                        404,
+                        r#"{"error":{"message":"Unable to access model acme/x. Please visit the list of supported models.","type":"invalid_request_error","param":null,"code":"model_not_available"}}"#,
+                        ModelGone,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"Unable to access non-serverless model acme/x.","type":"invalid_request_error","param":null,"code":"model_not_available"}}"#,
+                        ModelGone,
+                    ),
+                    (
+                        422,
+                        r#"{"error":{"message":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. Given: 9000 `inputs` tokens and 512 `max_new_tokens`","type":"invalid_request_error","param":null,"code":null}}"#,
+                        ContextTooLong,
+                    ),
+                    (
+                        429,
+                        r#"{"error":{"message":"You have reached the rate limit specific to this model acme/x.","type":"model_rate_limit","param":null,"code":null}}"#,
+                        RateLimited,
+                    ),
+                    (
+                        503,
+                        r#"{"error":{"message":"The server is overloaded or not ready yet.","type":"service_unavailable","param":null,"code":null}}"#,
+                        Transient,
+                    ),
+                ],
+            ),
+            (
+                "fireworks",
+                &[
+                    (
+                        401,
+                        r#"{"error":{"object":"error","type":"invalid_request_error","code":"invalid_request_error","message":"The API key you provided is invalid."}}"#,
+                        Credential,
+                    ),
+                    (
+                        404,
+                        r#"{"error":{"object":"error","type":"invalid_request_error","code":"invalid_request_error","message":"Model not found, inaccessible, and/or not deployed"}}"#,
+                        ModelGone,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"object":"error","type":"invalid_request_error","code":"invalid_request_error","message":"The prompt is too long: 140000, model maximum context length: 131071"}}"#,
+                        ContextTooLong,
+                    ),
+                    (
+                        412,
+                        r#"{"error":{"object":"error","type":"invalid_request_error","code":"invalid_request_error","message":"Account x is suspended, possibly due to reaching the monthly spending limit or failure to pay past invoices."}}"#,
+                        Quota,
+                    ),
+                    (
+                        429,
+                        r#"{"error":{"object":"error","type":"rate_limit_error","code":"rate_limit_exceeded","message":"Request didn't generate first token before the given deadline"}}"#,
+                        RateLimited,
+                    ),
+                    (
+                        503,
+                        r#"{"error":{"object":"error","type":"internal_server_error","code":"service_unavailable","message":"Service overloaded"}}"#,
+                        Transient,
+                    ),
+                ],
+            ),
+            (
+                "cerebras",
+                &[
+                    (
+                        401,
+                        r#"{"message":"Wrong API Key","type":"invalid_request_error","param":"api_key","code":"wrong_api_key"}"#,
+                        Credential,
+                    ),
+                    (
+                        402,
+                        r#"{"message":"Payment required to access this resource.","type":"payment_required_error","param":"quota","code":"payment_required"}"#,
+                        Quota,
+                    ),
+                    (
+                        404,
+                        r#"{"message":"Model x does not exist or you do not have access to it.","type":"not_found_error","param":"model","code":"model_not_found"}"#,
+                        ModelGone,
+                    ),
+                    (
+                        400,
+                        r#"{"message":"Please reduce the length of the messages or completion. Current length is 9000 while limit is 8192","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}"#,
+                        ContextTooLong,
+                    ),
+                    (
+                        429,
+                        r#"{"message":"Requests per minute limit exceeded - too many requests sent.","type":"too_many_requests_error","param":"quota","code":"request_quota_exceeded"}"#,
+                        RateLimited,
+                    ),
+                    (
+                        429,
+                        r#"{"message":"Tokens per day limit exceeded - too many tokens processed.","type":"too_many_tokens_error","param":"quota","code":"token_quota_exceeded"}"#,
+                        RateLimited,
+                    ),
+                    (
+                        429,
+                        r#"{"message":"We're experiencing high traffic right now! Please try again soon.","type":"too_many_requests_error","param":"queue","code":"queue_exceeded"}"#,
+                        RateLimited,
+                    ),
+                    (
+                        500,
+                        r#"{"message":"Encountered a server error, please try again.","type":"server_error","param":"","code":""}"#,
+                        Transient,
+                    ),
+                ],
+            ),
+            (
+                "bedrock",
+                &[
+                    (403, r#"{"message":"The security token included in the request is invalid."}"#, Credential),
+                    (403, r#"{"Message":"Invalid API Key format: Must start with pre-defined prefix"}"#, Credential),
+                    (
+                        403,
+                        r#"{"message":"You don't have access to the model with the specified model ID."}"#,
+                        ModelGone,
+                    ),
+                    (400, r#"{"message":"The provided model identifier is invalid."}"#, ModelGone),
+                    (
+                        400,
+                        r#"{"message":"Invocation of model ID x with on-demand throughput isn't supported. Retry your request with the ID or ARN of an inference profile that contains this model."}"#,
+                        ModelGone,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"code":"validation_error","message":"model `x` isn't supported on this route","type":"invalid_request_error"}}"#,
+                        ModelGone,
+                    ),
+                    (400, r#"{"message":"Input is too long for requested model."}"#, ContextTooLong),
+                    (
+                        400,
+                        r#"{"__type":"ServiceQuotaExceededException","message":"Your account has reached a limit of the service."}"#,
+                        Quota,
+                    ),
+                    (
+                        400,
+                        r#"{"__type":"ValidationException","message":"Malformed input request, please reformat your input and try again."}"#,
+                        CallerFault,
+                    ),
+                    (
+                        429,
+                        r#"{"__type":"ThrottlingException","message":"Too many tokens, please wait before trying again."}"#,
+                        RateLimited,
+                    ),
+                    (
+                        503,
+                        r#"{"__type":"ServiceUnavailableException","message":"The service is temporarily unavailable."}"#,
+                        Transient,
+                    ),
+                ],
+            ),
+            (
+                "ollama",
+                &[
+                    (
+                        404,
+                        r#"{"error":{"message":"model \"x\" not found, try pulling it first","type":"api_error","param":null,"code":null}}"#,
+                        ModelGone,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"registry.ollama.ai/library/x:2b does not support tools","type":"api_error","param":null,"code":null}}"#,
+                        ModelGone,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"json: cannot unmarshal string into Go struct field","type":"invalid_request_error","param":null,"code":null}}"#,
+                        CallerFault,
+                    ),
+                    (
+                        500,
+                        r#"{"error":{"message":"model requires more system memory (8.4 GiB) than is available (5.6 GiB)","type":"api_error","param":null,"code":null}}"#,
+                        Transient,
+                    ),
+                    (
+                        503,
+                        r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#,
+                        Transient,
+                    ),
+                ],
+            ),
+            (
+                "llama.cpp",
+                &[
+                    (
+                        401,
+                        r#"{"error":{"code":401,"message":"Invalid API Key","type":"authentication_error"}}"#,
+                        Credential,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"code":400,"message":"request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":4096}}"#,
+                        ContextTooLong,
+                    ),
+                    (
+                        500,
+                        r#"{"error":{"code":500,"message":"tools param requires --jinja flag","type":"server_error"}}"#,
+                        ModelGone,
+                    ),
+                    (
+                        500,
+                        r#"{"error":{"code":500,"message":"Failed to parse messages: Missing 'content'","type":"server_error"}}"#,
+                        Transient,
+                    ),
+                    (503, r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#, Transient),
+                ],
+            ),
+            (
+                "lm studio",
+                &[
+                    (
+                        400,
+                        r#"{"error":"Trying to keep the first 9000 tokens when context the overflows. However, the model is loaded with context length of only 4096 tokens, which is not enough."}"#,
+                        ContextTooLong,
+                    ),
+                    (
+                        400,
+                        r#"{"error":"No models loaded. Please load a model in the developer page or use the `lms load` command."}"#,
+                        ModelGone,
+                    ),
+                    (
+                        404,
+                        r#"{"error":{"message":"Model \"x\" not found","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#,
+                        ModelGone,
+                    ),
+                    (400, r#"{"error":"'messages' field is required"}"#, CallerFault),
+                ],
+            ),
+            (
+                "vllm",
+                &[
+                    (401, r#"{"error":"Unauthorized"}"#, Credential),
+                    (
+                        404,
+                        r#"{"error":{"message":"The model `x` does not exist.","type":"NotFoundError","param":"model","code":404}}"#,
+                        ModelGone,
+                    ),
+                    (
+                        400,
+                        r#"{"object":"error","message":"This model's maximum context length is 4096 tokens. However, you requested 5000 tokens in the messages, Please reduce the length of the messages.","type":"BadRequestError","param":null,"code":400}"#,
+                        ContextTooLong,
+                    ),
+                    (
+                        400,
+                        r#"{"error":{"message":"\"auto\" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set","type":"BadRequestError","param":null,"code":400}}"#,
+                        ModelGone,
+                    ),
+                    (
+                        400,
+                        r#"{"object":"error","message":"[{'type': 'missing', 'loc': ('body', 'messages')}]","type":"BadRequestError","param":null,"code":400}"#,
+                        CallerFault,
+                    ),
+                    (
+                        500,
+                        r#"{"error":{"message":"EngineCore encountered an issue.","type":"InternalServerError","param":null,"code":500}}"#,
+                        Transient,
+                    ),
+                ],
+            ),
+        ];
+        for (provider, rows) in table {
+            for (status, body, class) in *rows {
+                let failure = of_response(*status, None, body.as_bytes());
+                assert_eq!((failure.class, failure.status), (*class, Some(*status)), "{provider}: {status} {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn waits_are_found_in_bodies() {
+        let table: &[(u16, &str, Option<Duration>)] = &[
+            (
+                429,
+                r#"{"error":{"message":"Rate limit reached. Please try again in 1.2s. Visit us.","code":"rate_limit_exceeded"}}"#,
+                Some(Duration::from_millis(1200)),
+            ),
+            (
+                429,
+                r#"{"error":{"message":"Rate limit reached. Please try again in 450ms.","code":"rate_limit_exceeded"}}"#,
+                Some(Duration::from_millis(450)),
+            ),
+            (
+                429,
+                r#"{"error":{"message":"Please try again in 7m12.5s.","code":"rate_limit_exceeded"}}"#,
+                Some(Duration::from_millis(432_500)),
+            ),
+            (
+                429,
+                r#"{"error":{"message":"Please try again in 6m0s.","code":"rate_limit_exceeded"}}"#,
+                Some(Duration::from_secs(360)),
+            ),
+            (
+                429,
+                r#"{"error":{"code":"429","message":"Please retry after 26 seconds. To increase it, ask."}}"#,
+                Some(Duration::from_secs(26)),
+            ),
+            (429, r#"{"error":{"code":"429","message":"Please retry after 1 day."}}"#, Some(limits::WAIT_MAX)),
+            (
+                429,
+                r#"{"error":{"code":429,"message":"Please retry in 34.07s.","status":"RESOURCE_EXHAUSTED"}}"#,
+                Some(Duration::from_millis(34_070)),
+            ),
+            (
+                429,
+                r#"[{"error":{"code":429,"message":"Quota exceeded.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.Help"},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34s"}]}}]"#,
+                Some(Duration::from_secs(34)),
+            ),
+            (503, r#"{"error":{"message":"Overloaded; try again in 20 s"}}"#, Some(Duration::from_secs(20))),
+            (429, r#"{"error":{"message":"Please try again in 30"}}"#, Some(Duration::from_secs(30))),
+            (429, r#"{"error":{"message":"Please try again in a while."}}"#, None),
+            (429, r#"{"error":{"message":"Please try again in -5s."}}"#, None),
+            (429, r#"{"error":{"message":"Please try again later."}}"#, None),
+            // Waiting does not help there.
+            (401, r#"{"error":{"message":"Wrong key; try again in 5s"}}"#, None),
+        ];
+        for (status, body, expected) in table {
+            assert_eq!(of_response(*status, None, body.as_bytes()).retry_after, *expected, "{body}");
+        }
+        let told = Some(Duration::from_secs(9));
+        assert_eq!(of_response(429, told, table[0].1.as_bytes()).retry_after, told, "the header is preferred");
     }
 
     #[test]

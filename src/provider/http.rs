@@ -1,5 +1,5 @@
-//! One request over HTTP and its answer as chunks of bytes: the deadlines, the error statuses and the headers that tell
-//! how long to wait.
+//! One request over HTTP and its answer as chunks of bytes: the deadlines, the error statuses and what the head of an answer
+//! tells.
 //!
 //! Always true:
 //! - An [`Incoming`] has a good status; any other became a [`Failure`], of whose body at most [`ERROR_BYTES_MAX`] were read.
@@ -12,17 +12,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use jiff::{Timestamp, fmt::rfc2822};
-use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::LOCATION;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Class, Failure, Timeouts, failure};
+use super::{
+    Class, Failure, Limits, Timeouts, failure,
+    limits::{limits, retry_after},
+};
 
 /// Most bytes read of the body of an error.
 const ERROR_BYTES_MAX: usize = 64 << 10;
-
-/// Longest wait that we take from a provider; what asks for more is wrong or means "never".
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// How long to wait for what may follow a finished answer (tokens used, the end of the stream): long enough for a slow
 /// link, short beside the idle timeout.
@@ -112,6 +111,11 @@ impl Incoming {
         self.response.status().as_u16()
     }
 
+    /// What the provider still allows, as far as the head of the answer says.
+    pub(super) fn limits(&self) -> Option<Limits> {
+        limits(self.response.headers(), SystemTime::now())
+    }
+
     /// Waits a moment for the end of the body, so that the connection goes back to the pool.
     pub(super) async fn linger(mut self) {
         let deadline = Instant::now() + LINGER;
@@ -122,7 +126,8 @@ impl Incoming {
     async fn refusal(mut self) -> Failure {
         let status = self.status();
         let headers = self.response.headers();
-        let retry_after = retry_after(headers, SystemTime::now());
+        let told = retry_after(headers, SystemTime::now());
+        let reset = limits(headers, SystemTime::now()).and_then(|limits| limits.reset);
         if let (300..400, Some(location)) = (status, headers.get(LOCATION)) {
             let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
             let message = format!(
@@ -139,7 +144,10 @@ impl Incoming {
             }
         }
         body.truncate(ERROR_BYTES_MAX);
-        failure::of_response(status, retry_after, &body)
+        let failure = failure::of_response(status, told, &body);
+        // A budget that comes back says nothing about failures of other kinds.
+        let reset = reset.filter(|_| failure.class == Class::RateLimited);
+        Failure { retry_after: failure.retry_after.or(reset), ..failure }
     }
 }
 
@@ -179,56 +187,5 @@ fn cause(error: &reqwest::Error) -> String {
         [.., outer, inner] if !outer.contains(inner.as_str()) => format!("{outer}: {inner}"),
         [.., outer, _] => outer.clone(),
         [only] => only.clone(),
-    }
-}
-
-/// How long the provider asks us to wait: `retry-after-ms`, or `retry-after` in seconds or as an HTTP date, which is
-/// taken against the provider's own clock where it tells it. `None` for anything else, in the past included.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let date = |text: &str| rfc2822::DateTimeParser::new().parse_timestamp(text).ok();
-    let milliseconds = text("retry-after-ms").and_then(|text| text.parse::<f64>().ok()).map(|ms| ms / 1000.0);
-    let seconds = || {
-        let text = text(RETRY_AFTER.as_str())?;
-        text.parse::<f64>().ok().or_else(|| {
-            let told = headers.get(DATE).and_then(|value| date(value.to_str().ok()?));
-            let now = told.or_else(|| Timestamp::try_from(now).ok())?;
-            Some(date(text)?.duration_since(now).as_secs_f64())
-        })
-    };
-    let wait = milliseconds.or_else(seconds).filter(|seconds| *seconds > 0.0)?;
-    Some(Duration::try_from_secs_f64(wait).unwrap_or(RETRY_AFTER_MAX).min(RETRY_AFTER_MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_in_every_form() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_420); // Wed, 21 Oct 2015 07:27:00 GMT
-        type Row = (&'static [(&'static str, &'static str)], Option<Duration>);
-        let table: &[Row] = &[
-            (&[], None),
-            (&[("retry-after", "7")], Some(Duration::from_secs(7))),
-            (&[("retry-after", " 0.5 ")], Some(Duration::from_millis(500))),
-            (&[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")], Some(Duration::from_secs(60))),
-            (
-                &[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"), ("date", "Wed, 21 Oct 2015 07:27:50 GMT")],
-                Some(Duration::from_secs(10)),
-            ),
-            (&[("retry-after", "9"), ("retry-after-ms", "250")], Some(Duration::from_millis(250))),
-            (&[("retry-after", "Wed, 21 Oct 2015 07:26:00 GMT")], None),
-            (&[("retry-after", "-5")], None),
-            (&[("retry-after", "0")], None),
-            (&[("retry-after", "NaN")], None),
-            (&[("retry-after", "soon")], None),
-            (&[("retry-after", "1000000000")], Some(RETRY_AFTER_MAX)),
-            (&[("retry-after", "inf")], Some(RETRY_AFTER_MAX)),
-        ];
-        for (headers, expected) in table {
-            let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-            assert_eq!(retry_after(&headers, now), *expected, "{headers:?}");
-        }
     }
 }

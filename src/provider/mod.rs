@@ -10,19 +10,28 @@
 
 mod anthropic;
 mod body;
+pub mod catalogue;
 mod client;
 mod dialect;
+mod estimate;
 mod failure;
 mod gemini;
 mod http;
 mod json;
+mod limits;
 mod openai;
+mod price;
 mod responses;
 mod schema;
 pub mod scripted;
+mod served;
 
 pub use client::{Builder, Client, Error};
 pub use dialect::{Dialect, EffortForm, ForceForm, Quirks};
+pub use estimate::estimate_tokens;
+pub use limits::Limits;
+pub use price::{Above, Price, Rates};
+pub use served::Served;
 
 use std::{pin::Pin, time::Duration};
 
@@ -57,6 +66,8 @@ pub enum Delta<'a> {
     Reasoning(&'a str),
     /// A call has its name; its arguments are still coming.
     Call(&'a str),
+    /// What the provider still allows; comes with the head of the answer, before anything of it.
+    Limits(Limits),
 }
 
 /// How long a request may take.

@@ -35,7 +35,7 @@ pub use route::{Known, Need, Policy, Route, Target, Verdict, rank};
 use self::budget::Budget;
 use crate::{
     chat::{Answer, Message, Part, Request},
-    provider::{Class, Delta, Failure, Provider},
+    provider::{Class, Delta, Failure, Provider, catalogue},
     run::Time,
 };
 
@@ -143,7 +143,7 @@ pub enum Error {
         routes: Vec<String>,
     },
     /// No provider has that name.
-    #[error("there is no provider {name:?}; known: {}", .known.join(", "))]
+    #[error("{}", unknown(.name, .known))]
     UnknownProvider {
         /// The name.
         name: String,
@@ -154,6 +154,16 @@ pub enum Error {
 
 fn known(routes: &[String]) -> String {
     if routes.is_empty() { String::new() } else { format!(" (there are: {})", routes.join(", ")) }
+}
+
+/// A provider of the catalogue is only unknown for want of its variables.
+fn unknown(name: &str, known: &[String]) -> String {
+    let missing =
+        catalogue::built_in().ok().and_then(|catalogue| Some(catalogue.provider(name)?.missing(&|_| None, false)));
+    match missing {
+        Some(missing) if !missing.is_empty() => format!("the provider {name} needs {}", missing.join(" and ")),
+        _ => format!("there is no provider {name:?}; known: {}", known.join(", ")),
+    }
 }
 
 /// What happens on the way to an answer.

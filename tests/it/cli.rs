@@ -8,9 +8,12 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
+use agentd::provider::catalogue::built_in;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::model::{Model, nobody};
 
 /// A working directory with its settings, and a home of its own.
 struct World {
@@ -103,6 +106,10 @@ impl World {
             .env_remove("AGENTD_CONFIG")
             .env_remove("AGENTD_LOG")
             .stdin(Stdio::null());
+        // Keys of whoever runs the tests are none of theirs.
+        for key in built_in().unwrap().providers().flat_map(|provider| &provider.keys) {
+            command.env_remove(key);
+        }
         command
     }
 
@@ -504,6 +511,83 @@ fn runs_are_listed_and_told() {
     for told in ["started", "files.read {\"path\":\"a.txt\"}", "turn 2: final answer", "done"] {
         assert!(shown.stdout.contains(told), "{told:?} is missing: {}", shown.stdout);
     }
+}
+
+#[test]
+fn models_are_listed_with_what_keeps_them_from_being_asked() {
+    let model = Model::replying([]);
+    model.lists([json!({"id": "qwen3:8b", "object": "model"}), json!({"id": "big", "max_model_len": 40960})]);
+    model.require_key("right");
+    let world = World::new(AGENT, READS);
+    let (near, gone) = (model.base_url(), nobody());
+    let wrong = near.clone();
+    world.write(
+        "agentd.yaml",
+        &format!(
+            "version: 1
+providers:
+  demo: {{dialect: scripted, script: ./script.yaml}}
+  near: {{dialect: openai-chat, base_url: \"{near}\", key: right}}
+  shut: {{dialect: openai-chat, base_url: \"{wrong}\", key: wrong}}
+  ollama: {{base_url: \"{gone}\"}}
+  groq: {{timeouts: {{total: 1m}}}}
+prices: {{near/qwen3:8b: {{input: 0, output: 0}}, openai/gpt-5: {{input: 1, output: 2}}}}
+"
+        ),
+    );
+    let list = |json: &[&str]| {
+        let mut command = world.command(&[&["models"], json].concat());
+        let output = command.env("OPENAI_API_KEY", "sk-canary").env_remove("AZURE_OPENAI_RESOURCE").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let document: Value = serde_json::from_str(&list(&["--json"])).unwrap();
+    let provider = |name: &str| {
+        let all = document["providers"].as_array().unwrap();
+        all.iter().find(|provider| provider["provider"] == name).unwrap_or_else(|| panic!("no {name}")).clone()
+    };
+    let models = |name: &str| -> Vec<(String, Value)> {
+        let models = provider(name)["models"].as_array().unwrap().clone();
+        models
+            .iter()
+            .map(|model| (model["model"].as_str().unwrap().to_owned(), model["window_tokens"].clone()))
+            .collect()
+    };
+    let state = |name: &str| (provider(name)["usable"].clone(), provider(name)["why_not"].clone());
+    assert_eq!(state("near"), (json!(true), Value::Null));
+    assert_eq!(models("near"), [("near/qwen3:8b".to_owned(), Value::Null), ("near/big".to_owned(), json!(40960))]);
+    assert_eq!(provider("near")["models"][0]["usd_per_million"]["input"], 0.0);
+    assert_eq!(provider("near")["models"][1]["usd_per_million"], Value::Null, "unknown stays unknown");
+    assert_eq!(state("shut").0, false);
+    assert!(state("shut").1.as_str().unwrap().contains("Incorrect API key"), "{:?}", state("shut"));
+    let address = gone.trim_start_matches("http://").trim_end_matches("/v1");
+    assert_eq!(state("ollama"), (json!(false), json!(format!("nothing listens on {address}"))));
+    assert_eq!(state("groq"), (json!(false), json!("set GROQ_API_KEY")));
+    assert_eq!(state("azure"), (json!(false), json!("set AZURE_OPENAI_API_KEY and AZURE_OPENAI_RESOURCE")));
+    assert_eq!(state("openai").0, true);
+    let gpt = provider("openai")["models"].as_array().unwrap().iter().find(|it| it["model"] == "openai/gpt-5").cloned();
+    assert_eq!(
+        gpt.unwrap()["usd_per_million"],
+        json!({"input": 1.0, "cached": null, "cache_write": null, "output": 2.0})
+    );
+    assert_eq!((state("demo").0, provider("demo")["dialect"].clone()), (json!(true), json!("scripted")));
+
+    let text = list(&[]);
+    for told in
+        ["near: usable", "groq (Groq): set GROQ_API_KEY", &format!("ollama (Ollama): nothing listens on {address}")]
+    {
+        assert!(text.contains(told), "{told:?} is missing: {text}");
+    }
+    assert!(!text.contains("sk-canary"));
+    assert!(model.requests().iter().all(|request| request.method == "GET"), "nothing is asked of a model");
+}
+
+#[test]
+fn a_provider_without_its_key_says_which_it_wants() {
+    let world = World::new(&AGENT.replace("demo/any", "groq/any"), READS);
+    let said = world.agentd(&["run", "agent.yaml", "go", "--json"]);
+    assert_eq!((said.code, &said.json()["error"]["code"]), (2, &json!("unknown_model")), "{said:#?}");
+    assert!(said.stderr.contains("the provider groq needs GROQ_API_KEY"), "{said:#?}");
 }
 
 #[test]

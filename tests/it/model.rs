@@ -121,6 +121,7 @@ struct Log {
     connections: usize,
     hang_ups: usize,
     key: Option<String>,
+    models: Vec<Value>,
 }
 
 enum Command {
@@ -181,6 +182,11 @@ impl Model {
     /// From now on requests need this key.
     pub fn require_key(&self, key: &str) {
         self.shared.log().key = Some(key.to_owned());
+    }
+
+    /// What the list of models says, an entry a model.
+    pub fn lists(&self, models: impl IntoIterator<Item = Value>) {
+        self.shared.log().models = models.into_iter().collect();
     }
 
     /// All requests so far.
@@ -293,6 +299,9 @@ impl Shared {
         let key = self.log().key.clone();
         if key.is_some_and(|key| request.header("authorization") != Some(&format!("Bearer {key}"))) {
             return Reply::error(401, "Incorrect API key provided", "invalid_api_key");
+        }
+        if request.method == "GET" && request.path == "/v1/models" {
+            return Reply::json(200, &json!({"object": "list", "data": self.log().models}));
         }
         if let Err(refusal) = (self.judge)(request) {
             let Refusal { reply, violations } = *refusal;

@@ -11,7 +11,7 @@ use agentd::{
         Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, Part, Request,
         ToolCall, ToolDef, ToolName, ToolResult, Usage, WrittenCall,
     },
-    provider::{Class, Client, Delta, Dialect, Failure, Provider, Timeouts},
+    provider::{Class, Client, Delta, Dialect, Failure, Limits, Provider, Quirks, Served, Timeouts},
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -437,6 +437,53 @@ async fn statuses_and_how_long_to_wait() {
     model.require_key("right");
     let wrong = Client::builder(Dialect::OpenAiChat, model.base_url()).key("wrong".into()).build().unwrap();
     is(ask(&wrong).await, Class::Credential, "HTTP 401: Incorrect API key provided");
+}
+
+#[tokio::test]
+async fn budgets_are_told_before_the_answer_and_waited_for() {
+    let with_budget = |reply: Reply| {
+        reply
+            .header("x-ratelimit-remaining-requests", "7")
+            .header("x-ratelimit-remaining-tokens", "0")
+            .header("x-ratelimit-reset-tokens", "6m0s")
+    };
+    let model = Model::replying([
+        with_budget(Reply::text("Hello")),
+        with_budget(Reply::status(429)),
+        with_budget(Reply::status(500)),
+    ]);
+    let client = client(&model, PATIENT);
+    let mut seen = Vec::new();
+    let limits = Limits { requests_left: Some(7), tokens_left: Some(0), reset: Some(Duration::from_secs(360)) };
+    client
+        .ask("m1", &request(), &mut |delta| seen.push(matches!(delta, Delta::Limits(told) if told == limits)))
+        .await
+        .unwrap();
+    assert!(seen[0] && seen.len() > 1 && !seen[1..].contains(&true), "{seen:?}");
+    assert_eq!(ask(&client).await.unwrap_err().retry_after, Some(Duration::from_secs(360)));
+    assert_eq!(ask(&client).await.unwrap_err().retry_after, None, "a budget has nothing to do with other troubles");
+}
+
+#[tokio::test]
+async fn a_prompt_that_was_cut_is_no_answer() {
+    let long = Request { messages: vec![Arc::new(Message::User(vec![Part::text("word ".repeat(8000))]))], ..request() };
+    let model = Model::replying([Reply::text("Hello").usage(4096, 5), Reply::text("Hello").usage(4096, 5)]);
+    let quirks = Quirks { cuts_prompts: true, ..Quirks::NONE };
+    let cuts = Client::builder(Dialect::OpenAiChat, model.base_url()).quirks(quirks).timeouts(PATIENT).build().unwrap();
+    let failure = is(cuts.ask("m1", &long, &mut |_| {}).await, Class::ContextTooLong, "has read 4096 tokens");
+    assert_eq!(failure.discarded, "Hello");
+    client(&model, PATIENT).ask("m1", &long, &mut |_| {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_list_of_models_is_read() {
+    let model = Model::replying([]);
+    model.lists([json!({"id": "a"}), json!({"id": "b", "context_length": 9})]);
+    let served = |name: &str, window| Served { name: name.to_owned(), window };
+    assert_eq!(client(&model, PATIENT).served().await.unwrap(), [served("a", None), served("b", Some(9))]);
+    model.require_key("right");
+    let failure = client(&model, PATIENT).served().await.unwrap_err();
+    assert_eq!((failure.class, failure.status), (Class::Credential, Some(401)));
 }
 
 #[tokio::test]

@@ -1,0 +1,152 @@
+//! How many tokens a request is, roughly, and whether a server has read far fewer.
+//!
+//! Some local servers cut a prompt that does not fit without a word (Ollama's `/v1` to 4096 tokens, ollama/ollama#18107):
+//! the model then answers without its instructions or its tools. All that tells is the usage. Always true: pure, linear
+//! in the length of the request, and no tokenizer is needed, which would be another one for every model.
+
+use super::{Class, Failure, failure::failure};
+use crate::chat::{Message, Part, Request, Usage};
+
+/// Quarters of a token for a character of so many bytes in UTF-8. Vocabularies of the usual models merge some four
+/// letters of English or code into one token, two of other alphabets, and take about one for a Chinese or Japanese
+/// sign and two for an emoji.
+const QUARTERS: [u64; 4] = [1, 2, 4, 8];
+
+/// Tokens around each message and each tool: roles and marks.
+const FRAME: u64 = 4;
+
+/// Tokens of a picture: from 85 (OpenAI, low detail) and 258 (Gemini, a tile) to some 1600 (Anthropic, the largest); vendors'
+/// documentation, 2026-11.
+const IMAGE: u64 = 800;
+
+/// Tokens of a sound: 25 to 32 a second (Gemini, OpenAI; 2026-11), and its length is not known here.
+const AUDIO: u64 = 500;
+
+/// Below this estimate nothing is concluded: the smallest window that a server is set to by default is 2048 tokens.
+const CONCLUSIVE: u64 = 2048;
+
+/// About how many tokens this request is: right within a third for prose and code, too high rather than too low for text
+/// with long runs of the same character.
+pub fn estimate_tokens(request: &Request) -> u64 {
+    count(request, IMAGE, AUDIO)
+}
+
+/// The failure that a server's own usage shows: it has read less than half of the text that was sent. `None` when it has
+/// not, when it tells nothing, and for short requests, where it cannot be told.
+pub(super) fn cut_short(request: &Request, usage: Option<Usage>) -> Option<Failure> {
+    let read = usage.map(|usage| usage.input).filter(|read| *read > 0)?;
+    // Media could be counted as next to nothing.
+    let sent = count(request, 0, 0);
+    (sent >= CONCLUSIVE && read.saturating_mul(2) < sent).then(|| {
+        let message = format!(
+            "the server has read {read} tokens of about {sent} and said nothing of it; give it a larger context window"
+        );
+        failure(Class::ContextTooLong, &message)
+    })
+}
+
+fn count(request: &Request, image: u64, audio: u64) -> u64 {
+    let mut quarters = request.system.as_deref().map_or(0, of_text);
+    let mut tokens = 0;
+    for message in &request.messages {
+        tokens += FRAME;
+        let parts = match &**message {
+            Message::User(parts) | Message::Assistant(parts) => parts,
+            Message::Tool(result) => &result.content,
+        };
+        for part in parts {
+            match part {
+                Part::Text(text) => quarters += of_text(text),
+                Part::Reasoning(reasoning) => quarters += of_text(&reasoning.text),
+                Part::Call(call) => quarters += of_text(call.name.as_str()) + of_text(&call.arguments),
+                Part::Image(_) => tokens += image,
+                Part::Audio(_) => tokens += audio,
+                Part::Opaque(_) => {}
+            }
+        }
+    }
+    for tool in request.tools.iter() {
+        tokens += FRAME;
+        quarters += of_text(tool.name.as_str()) + of_text(&tool.description) + of_text(&tool.input_schema.to_string());
+    }
+    if let Some(output) = &request.output {
+        quarters += of_text(&output.schema.to_string());
+    }
+    tokens + quarters.div_ceil(4)
+}
+
+/// Quarters of a token.
+fn of_text(text: &str) -> u64 {
+    text.chars().map(|c| QUARTERS[c.len_utf8() - 1]).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::chat::{Choice, Media, MediaSource};
+
+    fn request(parts: Vec<Part>) -> Request {
+        Request {
+            system: None,
+            messages: vec![Arc::new(Message::User(parts))],
+            tools: Arc::from([]),
+            choice: Choice::Auto,
+            output: None,
+            temperature: None,
+            output_tokens_max: None,
+            effort: None,
+            cache_key: None,
+        }
+    }
+
+    #[test]
+    fn estimates_are_near_what_tokenizers_count() {
+        // Counts of the o200k vocabulary: 10, 9 and 8.
+        let near: &[(&str, u64)] = &[
+            ("The quick brown fox jumps over the lazy dog.", 10),
+            ("fn main() { println!(\"hello\"); }", 9),
+            ("これは日本語の文章です", 8),
+        ];
+        for (text, expected) in near {
+            let estimate = estimate_tokens(&request(vec![Part::text(*text)])) - FRAME;
+            assert!((expected * 2 / 3..=expected * 3 / 2).contains(&estimate), "{text}: {estimate}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn everything_that_is_sent_counts() {
+        let image = Media { mime: "image/png".to_owned(), source: MediaSource::Base64("AAAA".into()) };
+        let bare = estimate_tokens(&request(vec![]));
+        assert_eq!(bare, FRAME);
+        assert_eq!(estimate_tokens(&request(vec![Part::Image(image.clone())])), FRAME + IMAGE);
+        assert_eq!(estimate_tokens(&request(vec![Part::Audio(image)])), FRAME + AUDIO);
+        let with_system = Request { system: Some("x".repeat(400).into()), ..request(vec![]) };
+        assert_eq!(estimate_tokens(&with_system), FRAME + 100);
+        assert_eq!(estimate_tokens(&request(vec![Part::text("x"), Part::text("yyyy")])), FRAME + 2);
+    }
+
+    #[test]
+    fn a_prompt_that_was_cut_is_told_from_one_that_was_read() {
+        // 40 000 letters: about 10 000 tokens.
+        let long = request(vec![Part::text("x".repeat(40_000 - 16))]);
+        let estimate = estimate_tokens(&long);
+        assert_eq!(estimate, 10_000);
+        let read = |input| cut_short(&long, Some(Usage { input, ..Usage::default() }));
+        let failure = read(4096).unwrap();
+        assert_eq!(failure.class, Class::ContextTooLong);
+        assert!(failure.message.contains("4096 tokens of about 10000"), "{}", failure.message);
+        assert!(read(4999).is_some());
+        assert!(read(5000).is_none(), "half of it may be a tokenizer's doing");
+        assert!(read(12_000).is_none());
+        assert!(read(0).is_none(), "nothing told");
+        assert!(cut_short(&long, None).is_none());
+        // Pictures may count as nearly nothing, and a short prompt tells nothing.
+        let image = Media { mime: "image/png".to_owned(), source: MediaSource::Base64("AAAA".into()) };
+        let pictures = request(std::iter::repeat_n(Part::Image(image), 20).collect());
+        assert!(cut_short(&pictures, Some(Usage { input: 100, ..Usage::default() })).is_none());
+        let short = request(vec![Part::text("x".repeat(8000))]);
+        assert!(cut_short(&short, Some(Usage { input: 10, ..Usage::default() })).is_none());
+    }
+}
