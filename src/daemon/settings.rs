@@ -402,7 +402,8 @@ mod tests {
         let settings = with("version: 1\n", &[("OPENAI_API_KEY", "sk-1"), ("GROQ_API_KEY", "")]);
         let openai = server(&settings, "openai");
         assert_eq!((openai.base_url.as_str(), key(openai)), ("https://api.openai.com/v1", Some("sk-1")));
-        assert!(openai.quirks.completion_tokens);
+        assert_eq!(openai.dialect, Dialect::OpenAiResponses);
+        assert!(openai.quirks.no_reasoning_summary);
         assert_eq!(settings.unready["groq"], ["GROQ_API_KEY"], "an empty key is none");
         assert_eq!(settings.unready["azure"], ["AZURE_OPENAI_API_KEY", "AZURE_OPENAI_RESOURCE"]);
         let ollama = server(&settings, "ollama");
@@ -426,7 +427,7 @@ mod tests {
         let settings = with(text, &[("OPENAI_API_KEY", "sk-1"), ("GROQ_API_KEY", "other"), ("DEEPSEEK_API_KEY", "ds")]);
         let openai = server(&settings, "openai");
         assert_eq!((key(openai), openai.timeouts.idle.as_secs()), (Some("sk-1"), 5));
-        assert!(openai.quirks.completion_tokens);
+        assert!(openai.quirks.no_reasoning_summary);
         assert_eq!(key(server(&settings, "groq")), Some("mine"), "the file goes before the environment");
         assert_eq!(settings.unready["mistral"], ["MISTRAL_API_KEY"]);
         let deepseek = server(&settings, "deepseek");

@@ -15,7 +15,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use super::{Dialect, Price, Quirks};
+use super::{Dialect, EffortForm, ForceForm, Price, Quirks};
 use crate::yaml::{Document, Faults, Key, Node, Problems};
 
 const PROVIDERS: (&str, &str) = ("catalogue.yaml", include_str!("catalogue.yaml"));
@@ -280,7 +280,20 @@ impl Prices {
 fn apply(quirks: &mut Quirks, name: &str, is: Option<&str>) -> bool {
     match (name, is) {
         ("completion_tokens", None) => quirks.completion_tokens = true,
+        ("cache_key", None) => quirks.cache_key = true,
+        ("no_stream_options", None) => quirks.no_stream_options = true,
+        ("no_reasoning_summary", None) => quirks.no_reasoning_summary = true,
+        ("no_encrypted_reasoning", None) => quirks.no_encrypted_reasoning = true,
+        ("bearer", None) => quirks.bearer = true,
+        ("openapi_schemas", None) => quirks.openapi_schemas = true,
         ("cuts_prompts", None) => quirks.cuts_prompts = true,
+        ("effort", Some("without_tools")) => quirks.effort = EffortForm::WithoutTools,
+        ("effort", Some("none_with_tools")) => quirks.effort = EffortForm::NoneWithTools,
+        ("effort", Some("object")) => quirks.effort = EffortForm::Object,
+        ("effort", Some("high_or_none")) => quirks.effort = EffortForm::HighOrNone,
+        ("effort", Some("never")) => quirks.effort = EffortForm::Never,
+        ("force", Some("required")) => quirks.force = ForceForm::Required,
+        ("force", Some("never")) => quirks.force = ForceForm::Never,
         _ => return false,
     }
     true
@@ -414,6 +427,9 @@ mod tests {
         }
         let usual = [
             "openai",
+            "openai-chat",
+            "anthropic",
+            "gemini",
             "openrouter",
             "mistral",
             "deepseek",
@@ -424,6 +440,7 @@ mod tests {
             "cerebras",
             "azure",
             "bedrock",
+            "bedrock-anthropic",
             "vertex",
             "ollama",
             "llamacpp",
@@ -514,6 +531,7 @@ mod tests {
     fn quirks_hold_at_the_address_of_their_provider() {
         let at = |url| catalogue().quirks_at(Dialect::OpenAiChat, url);
         assert!(at("http://127.0.0.1:11434/v1").cuts_prompts);
+        assert_eq!(at("https://api.deepseek.com/").force, ForceForm::Never);
         assert!(
             at("https://api.openai.com/v1").completion_tokens && at("https://api.openai.com/v1/").completion_tokens
         );
