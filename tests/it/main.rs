@@ -11,6 +11,6 @@ mod model;
 mod provider;
 mod terminal;
 mod vendor;
-mod vendor_gemini;
 mod vendor_anthropic;
+mod vendor_gemini;
 mod vendor_responses;

@@ -512,6 +512,7 @@ fn pieces_are_told_as_they_come() {
             Delta::Text(text) => format!("text {text}"),
             Delta::Reasoning(text) => format!("reasoning {text}"),
             Delta::Call(name) => format!("call {name}"),
+            Delta::Limits(limits) => format!("{limits:?}"),
         });
     })
     .unwrap();

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-const PLAIN: Quirks = Quirks { completion_tokens: false, bearer: false, openapi_schemas: false };
+const PLAIN: Quirks = Quirks::NONE;
 const TARGET: Target<'_> = Target { issuer: "google", model: "gemini-3-pro-preview", quirks: &PLAIN };
 const OLD: Target<'_> = Target { model: "gemini-2.0-flash", ..TARGET };
 
