@@ -11,16 +11,20 @@
 
 pub mod models;
 mod report;
+mod routing;
 pub mod settings;
+
+pub use routing::router;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
 };
 
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use crate::{
@@ -113,6 +117,8 @@ pub struct Driven {
     world: World,
     /// Entries that were made here and that no follower has seen.
     begun: Vec<Arc<Entry>>,
+    /// The data directory.
+    home: PathBuf,
 }
 
 /// Why something could not be done.
@@ -179,7 +185,7 @@ impl Daemon {
         Ok(Daemon {
             home: home.to_owned(),
             store,
-            router: router(settings)?,
+            router: routing::remembering(settings, home)?,
             clock: Arc::new(SystemClock),
             guard,
             node: format!("{}-{}", hostname(), std::process::id()),
@@ -211,7 +217,7 @@ impl Daemon {
         };
         let id = RunId(Uuid::now_v7());
         let (journal, _) = Journal::claim(self.store.clone(), id).await?;
-        let mut driven = Driven { run: Run::default(), journal, world, begun: Vec::new() };
+        let mut driven = Driven { run: Run::default(), journal, world, begun: Vec::new(), home: self.home.clone() };
         driven.push(Event::Started(Box::new(started)))?;
         let given = InputGiven { inbox: None, by: user(), parts: vec![Part::text(prompt)] };
         driven.push(Event::InputGiven(given))?;
@@ -344,7 +350,7 @@ impl Daemon {
         let (journal, entries) = Journal::claim(self.store.clone(), id).await?;
         let run = Run::replay(&entries)?;
         let epoch = journal.epoch();
-        let mut driven = Driven { run, journal, world, begun: Vec::new() };
+        let mut driven = Driven { run, journal, world, begun: Vec::new(), home: self.home.clone() };
         driven.push(Event::Claimed(Claimed { epoch, node: self.node.clone() }))?;
         Ok(driven)
     }
@@ -408,7 +414,15 @@ impl Driven {
         seen: &mut (dyn FnMut(Seen<'_>) + Send),
     ) -> Result<Left, Error> {
         let (world, begun) = (self.world.clone(), std::mem::take(&mut self.begun));
-        let left = engine::drive(world, &mut self.run, &mut self.journal, begun, options, stop, seen).await;
+        let mut tick = tokio::time::interval_at(Instant::now() + routing::EVERY, routing::EVERY);
+        let mut drive = pin!(engine::drive(world, &mut self.run, &mut self.journal, begun, options, stop, seen));
+        let left = loop {
+            tokio::select! {
+                left = &mut drive => break left,
+                _ = tick.tick() => routing::keep(&self.world.router, &self.home),
+            }
+        };
+        routing::keep(&self.world.router, &self.home);
         self.world.host.close().await;
         Ok(left?)
     }
@@ -423,11 +437,6 @@ impl Driven {
 
 /// Heads read at once when listing runs.
 const PAGE: usize = 1000;
-
-/// Where the model references of these settings lead, with nothing opened or asked.
-pub fn router(settings: &Settings) -> Result<Router, Error> {
-    Ok(Router::new(providers(settings)?))
-}
 
 /// The providers that the settings name.
 fn providers(settings: &Settings) -> Result<BTreeMap<String, Arc<dyn Provider>>, Error> {

@@ -14,11 +14,13 @@ use secrecy::SecretString;
 
 use super::Error;
 use crate::{
+    agent::is_name,
     provider::{
         Dialect, Price, Quirks, Timeouts,
         catalogue::{self, Catalogue, Entry, Prices},
     },
-    yaml::{Document, Faults, Key, Node, Problems, decode, nearest},
+    router::{Policy, Route, Target},
+    yaml::{Content, Document, Faults, Key, Node, Problems, decode, nearest},
 };
 
 /// What to call the file.
@@ -33,6 +35,8 @@ pub struct Settings {
     pub providers: BTreeMap<String, Provider>,
     /// Those that cannot, and the variables that they want for it.
     pub unready: BTreeMap<String, Vec<String>>,
+    /// Choices of models, by name.
+    pub routes: BTreeMap<String, Route>,
     /// What tokens cost.
     pub prices: Prices,
     /// Where runs are kept.
@@ -172,7 +176,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn settings(&mut self, root: &Node) {
-        let fields = self.faults.fields(root, &["version", "providers", "prices", "store"]);
+        let fields = self.faults.fields(root, &["version", "providers", "routes", "prices", "store"]);
         if let Some(node) = self.faults.required(&fields, "version")
             && self.faults.whole(node, 0..=u64::MAX).is_some_and(|version| version != 1)
         {
@@ -181,6 +185,17 @@ impl Reader<'_> {
         let providers = fields.get("providers").and_then(|node| self.faults.members(node)).unwrap_or_default();
         for (key, node) in providers {
             self.provider(key, node);
+        }
+        for (key, node) in fields.get("routes").and_then(|node| self.faults.members(node)).unwrap_or_default() {
+            if !is_name(&key.text) {
+                self.faults.add(
+                    key.place,
+                    "a route's name has up to 64 of a-z, 0-9, _ and -, and begins with a letter or digit",
+                );
+            }
+            if let Some(route) = self.route(node, providers) {
+                self.settings.routes.insert(key.text.clone(), route);
+            }
         }
         if let Some(node) = fields.get("prices") {
             self.prices(node, providers);
@@ -269,21 +284,65 @@ impl Reader<'_> {
     }
 
     /// Prices by `provider/model`.
+    fn route(&mut self, node: &Node, providers: &[(Key, Node)]) -> Option<Route> {
+        let fields = self.faults.fields(node, &["targets", "policy", "price_max"]);
+        let policy = fields.get("policy").and_then(|node| self.faults.choice(node, &Policy::ALL)).unwrap_or_default();
+        let price_max = fields.get("price_max").and_then(|node| self.faults.dollars(node));
+        let list = self.faults.required(&fields, "targets")?;
+        let nodes = self.faults.list(list)?;
+        if nodes.is_empty() {
+            self.faults.of(list, "a route needs at least one target");
+        }
+        let targets = nodes.iter().filter_map(|node| self.target(node, providers)).collect();
+        Some(Route { targets, policy, price_max })
+    }
+
+    /// A model, or a model and its weight.
+    fn target(&mut self, node: &Node, providers: &[(Key, Node)]) -> Option<Target> {
+        let (node, weight) = match &node.content {
+            Content::Map(_) => {
+                let fields = self.faults.fields(node, &["model", "weight"]);
+                let most = u64::from(u32::MAX);
+                let weight = fields.get("weight").and_then(|node| self.faults.whole(node, 1..=most));
+                (self.faults.required(&fields, "model")?, weight.and_then(|it| u32::try_from(it).ok()).unwrap_or(1))
+            }
+            _ => (node, 1),
+        };
+        let model = self.faults.text(node)?;
+        match model.split_once('/').filter(|(provider, name)| !provider.is_empty() && !name.is_empty()) {
+            None => self.faults.of(node, "a target is a model, written provider/model"),
+            Some((provider, _)) => {
+                if let Some(fault) = self.unknown(provider, providers) {
+                    self.faults.of(node, fault);
+                }
+            }
+        }
+        Some(Target { model: model.to_owned(), weight })
+    }
+
+    /// What is wrong with a provider's name, if neither these settings nor the catalogue know it.
+    fn unknown(&self, provider: &str, providers: &[(Key, Node)]) -> Option<String> {
+        let known = || {
+            let own = providers.iter().map(|(key, _)| key.text.as_str());
+            own.chain(self.catalogue.providers().map(|entry| entry.name.as_str()))
+        };
+        if known().any(|name| name == provider) {
+            return None;
+        }
+        let near = nearest(provider, known()).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+        Some(format!("there is no provider {provider:?}{near}"))
+    }
+
     fn prices(&mut self, node: &Node, providers: &[(Key, Node)]) {
         let mut own: BTreeMap<String, Price> = BTreeMap::new();
         for (key, node) in self.faults.members(node).unwrap_or_default() {
-            let known = || {
-                let own = providers.iter().map(|(key, _)| key.text.as_str());
-                own.chain(self.catalogue.providers().map(|entry| entry.name.as_str()))
-            };
             match key.text.split_once('/').filter(|(provider, model)| !provider.is_empty() && !model.is_empty()) {
                 None => self.faults.add(key.place, "a price is that of a model, written provider/model"),
-                Some((provider, _)) if !known().any(|name| name == provider) => {
-                    let near =
-                        nearest(provider, known()).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
-                    self.faults.add(key.place, format!("there is no provider {provider:?}{near}"));
+                Some((provider, _)) => {
+                    if let Some(fault) = self.unknown(provider, providers) {
+                        self.faults.add(key.place, fault);
+                    }
                 }
-                Some(_) => {}
             }
             own.extend(Price::read(&mut self.faults, node).map(|price| (key.text.clone(), price)));
         }

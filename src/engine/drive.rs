@@ -19,7 +19,7 @@ use crate::{
     chat::{CallId, Choice, Effect, EffectSource, Message, OutputFormat, Part, Request, ToolDef},
     journal::Journal,
     mcp::{self, GuardId, Outcome, Prepared},
-    provider::{Class, Delta, Failure},
+    provider::{Class, Delta, Failure, estimate_tokens},
     repair::{Schema, ToolSet},
     router::{self, Attempt, Conversation, Reply},
     run::{
@@ -182,7 +182,7 @@ impl<'a> Drive<'a> {
                     if self.wait_for_room()? {
                         continue;
                     }
-                    self.start_ask(ask);
+                    self.start_ask(ask)?;
                 }
                 if want.is_idle() && self.cannot_help(&want.waiting) {
                     return self.leave(Left::Waiting(want.waiting)).await;
@@ -432,16 +432,24 @@ impl<'a> Drive<'a> {
         Ok(true)
     }
 
-    fn start_ask(&mut self, ask: Ask) {
-        let request = self.request(&ask);
-        let (router, model, tell) = (self.world.router.clone(), self.model_for(&ask, &request), self.tell.clone());
+    fn start_ask(&mut self, ask: Ask) -> Result<(), Error> {
+        let (model, request, tokens) = loop {
+            let request = self.request(&ask);
+            let model = self.model_for(&ask, &request);
+            let tokens = estimate_tokens(&request);
+            match self.too_long(&model, tokens).then(|| self.run.compaction()).flatten() {
+                Some(compacted) => self.push(Event::Compacted(compacted))?,
+                None => break (model, request, tokens),
+            }
+        };
+        let (router, tell) = (self.world.router.clone(), self.tell.clone());
         let (answered, draw) = (self.answered.clone(), draw(self.journal.run()));
         // Room for all that one request can bring: each attempt sent and failed, and the end.
         let (send, news) = mpsc::channel(2 * router::ATTEMPTS_MAX + 1);
         let task = tokio::spawn(async move {
             chaos::point("model.send");
             let answered = answered.as_ref().map(|(endpoint, at)| (&**endpoint, *at));
-            let conversation = Conversation { answered, draw, tokens: 0 };
+            let conversation = Conversation { answered, draw, tokens };
             let asked = router
                 .ask(&model, &request, conversation, &mut |attempt| match attempt {
                     Attempt::Asked { endpoint } => drop(send.try_send(News::Sent(endpoint.into()))),
@@ -469,6 +477,13 @@ impl<'a> Drive<'a> {
             news,
             task: task.abort_handle(),
         });
+        Ok(())
+    }
+
+    /// Whether a request fills more of what its model can read than the agent wants.
+    fn too_long(&self, model: &str, tokens: u64) -> bool {
+        let window = self.world.router.window(model);
+        window.is_some_and(|window| tokens as f64 > window as f64 * self.world.agent.compact_at)
     }
 
     /// Which model a request is for, by what it follows.
@@ -498,7 +513,7 @@ impl<'a> Drive<'a> {
             temperature: self.world.agent.model.temperature,
             output_tokens_max: self.world.agent.model.output_tokens,
             effort: None,
-            cache_key: None,
+            cache_key: Some(self.journal.run().to_string().into()),
         }
     }
 
@@ -532,7 +547,7 @@ impl<'a> Drive<'a> {
                 self.push(Event::AttemptFailed(failed))
             }
             News::Answered(reply) => {
-                let Reply { answer, endpoint, scripted, latency } = *reply;
+                let Reply { answer, endpoint, cost, latency, .. } = *reply;
                 self.provider_waits = 0;
                 self.answered = Some((endpoint.clone(), self.world.clock.now()));
                 let origin = judge::Origin {
@@ -540,7 +555,7 @@ impl<'a> Drive<'a> {
                     attempt: asking.attempt,
                     seen: asking.seen,
                     latency,
-                    scripted,
+                    cost,
                     endpoint: endpoint.clone(),
                 };
                 self.asking = None;

@@ -7,8 +7,8 @@ use crate::{
     chat::{Answer, AnswerPart, Effect, EffectSource, Finish, OfferedName, ToolDef, ToolName, WrittenCall},
     repair::{self, Class, Diagnosis, Outcome, Schema, ToolSet},
     run::{
-        ApprovalReason, Approve, Ask, Call, CallRejected, Event, FINAL_ANSWER, ModelAnswered, OnDoubt, OutputRejected,
-        Rejection, Resolved, Run,
+        ApprovalReason, Approve, Ask, Call, CallRejected, Event, FINAL_ANSWER, ModelAnswered, NanoDollars, OnDoubt,
+        OutputRejected, Rejection, Resolved, Run,
     },
 };
 
@@ -28,8 +28,8 @@ pub(super) struct Origin {
     pub endpoint: Arc<str>,
     pub seen: u64,
     pub latency: Duration,
-    /// Whether it came from a script, which costs nothing.
-    pub scripted: bool,
+    /// What it cost; `None` when that is unknown.
+    pub cost: Option<NanoDollars>,
 }
 
 /// The tool through which a final answer comes when other tools are on offer.
@@ -108,7 +108,7 @@ pub(super) fn judge(rules: &Rules<'_>, run: &Run, answer: Answer, origin: Origin
         finish: answer.finish,
         output,
         usage: answer.usage,
-        cost: origin.scripted.then_some(crate::run::NanoDollars(0)),
+        cost: origin.cost,
         latency: origin.latency,
         provider_id: answer.id,
     };

@@ -18,7 +18,7 @@ use rmcp::{
     service::{Peer, RoleClient},
 };
 use tokio::{
-    sync::{Mutex, Semaphore, SemaphorePermit},
+    sync::{Mutex, RwLock, Semaphore, SemaphorePermit},
     time::Instant,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -77,6 +77,8 @@ pub(super) struct Connection {
     body: Body,
     calls: Semaphore,
     calls_max: u32,
+    /// Read while a notice of a cancelled call is on its way, which the end waits for.
+    notices: Arc<RwLock<()>>,
     /// A call on it got no answer.
     spent: AtomicBool,
     /// The server was not ended by us.
@@ -118,6 +120,7 @@ impl Connection {
             body: opened.body,
             calls: Semaphore::new(server.calls_max as usize),
             calls_max: server.calls_max,
+            notices: Arc::default(),
             spent: AtomicBool::new(false),
             died: AtomicBool::new(false),
             changed: opened.changed,
@@ -185,10 +188,13 @@ impl Connection {
         // Without a runtime nothing is at work any more: the process ends when the connection is dropped.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let connection = Arc::clone(self);
+        // Taken here, so that an end that begins before the task does waits too.
+        let noticing = Arc::clone(&self.notices).try_read_owned();
         runtime.spawn(async move {
             if let Some(cancel) = cancel {
                 let _gone = tokio::time::timeout(CANCEL, connection.peer.send_notification(cancel.into())).await;
             }
+            drop(noticing);
             if first {
                 connection.finish().await;
             }
@@ -203,6 +209,7 @@ impl Connection {
 
     /// Ends it, whatever is at work. Returns when it has ended, a few seconds later at most.
     pub async fn end(&self) {
+        let _all_told = self.notices.write().await;
         let mut service = self.service.lock().await;
         self.calls.close();
         if let Some(mut service) = service.take()

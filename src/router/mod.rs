@@ -11,7 +11,7 @@
 //!   tried once at each target.
 //! - Asking sick endpoints again costs from a common budget, so that an outage does not multiply its load.
 //!
-//! Left out so far: budgets of money by route and day, rate budgets from response headers.
+//! Left out so far: budgets of money by route and day, rate budgets from response headers, timeouts by route.
 
 mod budget;
 mod memory;
@@ -35,8 +35,8 @@ pub use route::{Known, Need, Policy, Route, Target, Verdict, rank};
 use self::budget::Budget;
 use crate::{
     chat::{Answer, Message, Part, Request},
-    provider::{Class, Delta, Failure, Provider, catalogue},
-    run::Time,
+    provider::{Class, Delta, Failure, Price, Provider, catalogue},
+    run::{NanoDollars, Time},
 };
 
 /// Most requests for one answer, all targets together.
@@ -60,7 +60,7 @@ const DELAY_MAX: Duration = Duration::from_secs(8);
 const STICKY: Duration = Duration::from_secs(300);
 
 /// What is known of models before anything was measured. `None` of a member: nobody said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     /// Tokens that the model can read.
     pub window: Option<u64>,
@@ -68,8 +68,8 @@ pub struct Facts {
     pub tools: Option<bool>,
     /// Whether it can see pictures.
     pub images: Option<bool>,
-    /// Billionths of a dollar for a million tokens read, and for a million written.
-    pub price: Option<(u64, u64)>,
+    /// What its tokens cost.
+    pub price: Option<Price>,
 }
 
 /// Looks up what is known of a model, by `provider/model`.
@@ -87,6 +87,16 @@ pub struct Table {
     pub routes: BTreeMap<String, Route>,
     /// What is known of models.
     pub facts: Lookup,
+}
+
+impl Table {
+    /// Whether a model, `provider/model`, is at a provider that this table has.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check(&self, endpoint: &str) -> Result<(), Error> {
+        provider(self, endpoint).map(drop)
+    }
 }
 
 impl Default for Table {
@@ -196,6 +206,8 @@ pub struct Reply {
     pub endpoint: Arc<str>,
     /// Whether a script answered and no model.
     pub scripted: bool,
+    /// What it cost; `None` when that is unknown. A script costs nothing.
+    pub cost: Option<NanoDollars>,
     /// From the request to the end of the answer.
     pub latency: Duration,
 }
@@ -234,6 +246,13 @@ impl Router {
         let scripted =
             targets.iter().map(|it| provider(&table, &it.model)).any(|it| it.is_ok_and(|(it, _)| it.scripted()));
         Ok(Model { name: reference.into(), scripted })
+    }
+
+    /// The longest window among the models of a reference; `None` when none is known.
+    pub fn window(&self, reference: &str) -> Option<u64> {
+        let table = self.table();
+        let targets = targets(&table, reference).ok()?;
+        targets.iter().filter_map(|target| (table.facts)(&target.model).window).max()
     }
 
     /// What has been learnt so far.
@@ -347,7 +366,10 @@ impl Router {
                 let written = answer.usage.map(|usage| usage.output);
                 self.learn(|memory, now| memory.answered(endpoint, latency, written, now));
                 self.spend(|budget, now| budget.earn(now));
-                Ok(Reply { answer, endpoint: endpoint.into(), scripted: provider.scripted(), latency })
+                let scripted = provider.scripted();
+                let price = || (table.facts)(endpoint).price?.cost(answer.usage.as_ref()?);
+                let cost = if scripted { Some(NanoDollars(0)) } else { price() };
+                Ok(Reply { answer, endpoint: endpoint.into(), scripted, cost, latency })
             }
             Err(failure) => {
                 self.learn(|memory, now| memory.failed(endpoint, failure.class, failure.retry_after, now));
@@ -378,6 +400,7 @@ impl Router {
             .map(|target| {
                 let Facts { window, tools, images, price } = (table.facts)(&target.model);
                 let standing = memory.of(&target.model);
+                let price = price.map(|price| (price.rates.input.0, price.rates.output.0));
                 Known { endpoint: target.model.clone(), weight: target.weight, window, tools, images, price, standing }
             })
             .collect();

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::{Attempt, Conversation, Facts, Memory, Now, Policy, Route, Router, Table, Target, Verdict};
 use crate::{
     chat::{Answer, AnswerPart, Choice, Finish, Message, Part, Request, Usage},
-    provider::{BoxFuture, Class, Delta, Failure, Provider},
-    run::Time,
+    provider::{BoxFuture, Class, Delta, Failure, Price, Provider, Rates},
+    run::{NanoDollars, Time},
 };
 
 /// What a provider does with each request in turn; the last one stays.
@@ -267,10 +267,19 @@ async fn the_policies_order_by_what_they_say() {
     let facts = |model: &str| {
         let dollar = 1_000_000_000;
         let price = match model {
-            "a/m" => Some((3 * dollar, 15 * dollar)),
-            "b/m" => Some((dollar, 5 * dollar)),
+            "a/m" => Some((3, 15)),
+            "b/m" => Some((1, 5)),
             _ => None,
         };
+        let price = price.map(|(input, output)| Price {
+            rates: Rates {
+                input: NanoDollars(input * dollar),
+                cached: None,
+                cache_write: None,
+                output: NanoDollars(output * dollar),
+            },
+            above: None,
+        });
         Facts { price, ..Facts::default() }
     };
     let learn = |router: &Router| {

@@ -5,6 +5,7 @@
 mod cli;
 mod commits;
 mod crash;
+mod failover;
 mod floors;
 mod mcp;
 mod model;
