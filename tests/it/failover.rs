@@ -68,7 +68,7 @@ impl World {
 
     /// Who was asked, in turn.
     fn asked(&self) -> Vec<String> {
-        self.entries("model_asked").iter().map(|entry| entry["endpoint"].as_str().unwrap().to_owned()).collect()
+        self.entries("model_asked").iter().map(|entry| entry["data"]["endpoint"].as_str().unwrap().to_owned()).collect()
     }
 }
 
