@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{
     Shared,
     engine::{Engine, Item, Trouble},
-    keys::{self, Stored},
+    keys::{self, Stored, Writes},
     pulse::Due,
     queue::{Answer, Request, reply},
 };
@@ -47,7 +47,7 @@ pub(super) struct Draft<'a> {
     engine: &'a Engine,
     shared: &'a Shared,
     heads: &'a mut Heads,
-    pub(super) batch: sled::Batch,
+    pub(super) writes: Writes,
     pub(super) touched: HashMap<RunId, Touched>,
     /// What is owed when the batch is durable.
     pub(super) owed: Vec<Due>,
@@ -87,7 +87,7 @@ impl<'a> Draft<'a> {
             engine,
             shared,
             heads,
-            batch: sled::Batch::default(),
+            writes: Writes::default(),
             touched: HashMap::new(),
             owed: Vec::new(),
             changed: false,
@@ -165,48 +165,48 @@ impl<'a> Draft<'a> {
         if head.length != part.expected_length {
             return Appended::Misplaced { length: head.length };
         }
-        let first = head.length;
         head.version += 1;
         if let Some(columns) = part.columns {
             head.columns = columns;
         }
         touched.changed = true;
         self.changed = true;
+        let (begun, slots) = (self.writes.list.len(), head.slots);
         if let Some(inbox) = &mut touched.inbox {
             for gone in inbox.extract_if(.., |waiting| part.consumed.contains(&waiting.id)) {
                 head.inbox ^= gone.sum;
-                keys::remove(&mut self.batch, &keys::item(run, gone.place), gone.length);
+                keys::remove(&mut self.writes, &keys::item(run, gone.place), gone.length);
             }
         }
         for (hash, blob) in part.blobs {
             if touched.blobs.insert(hash) {
                 head.blobs ^= keys::sum_of_blob(hash);
-                self.bytes += keys::put_blob(&mut self.batch, run, hash, &blob);
+                self.bytes += keys::put_blob(&mut self.writes, run, hash, &blob);
             }
         }
-        match part.frames.split_last() {
-            None => self.bytes += keys::put_head(&mut self.batch, run, head),
-            Some((last, others)) => {
-                for (index, frame) in (first..).zip(others) {
-                    self.bytes += keys::put_frame(&mut self.batch, run, index, frame, None);
-                }
-                let index = (first..).zip(others).count() as u64 + first;
-                head.length = index + 1;
-                head.chain = part.chain;
-                self.bytes += keys::put_frame(&mut self.batch, run, index, last, Some(head));
-            }
+        if part.frames.is_empty() {
+            self.bytes += keys::put_head(&mut self.writes, run, head);
+        } else {
+            head.chain = part.chain;
+            self.bytes += keys::put_pack(&mut self.writes, run, &part.frames, head);
         }
+        self.writes.bind(begun);
+        keys::reserve(&mut self.writes, run, Some(slots), head.slots);
         Appended::Done
     }
 
     fn claim(&mut self, run: RunId) -> Result<Head, Error> {
         self.touch(run)?;
         let touched = self.touched.entry(run).or_default();
+        let new = touched.head.is_none();
         let head = touched.head.get_or_insert_default();
         head.version += 1;
         head.epoch += 1;
         (touched.changed, touched.wakes, self.changed) = (true, true, true);
-        self.bytes += keys::put_head(&mut self.batch, run, head);
+        self.bytes += keys::put_head(&mut self.writes, run, head);
+        if new {
+            keys::reserve(&mut self.writes, run, None, 0);
+        }
         Ok(head.to_head(run))
     }
 
@@ -222,14 +222,16 @@ impl<'a> Draft<'a> {
         let place = inbox.last().map_or(0, |last| last.place + 1);
         let sum = keys::sum_of_item(place, id, item);
         inbox.push(Waiting { place, id, sum, length: item.len() });
-        self.bytes += keys::put_item(&mut self.batch, run, place, id, item);
+        let begun = self.writes.list.len();
+        self.bytes += keys::put_item(&mut self.writes, run, place, id, item);
         let touched = self.touched.entry(run).or_default();
         (touched.changed, touched.wakes, self.changed) = (true, true, true);
         if let Some(head) = &mut touched.head {
             head.version += 1;
             head.inbox ^= sum;
-            self.bytes += keys::put_head(&mut self.batch, run, head);
+            self.bytes += keys::put_head(&mut self.writes, run, head);
         }
+        self.writes.bind(begun);
         Ok(())
     }
 
@@ -238,10 +240,12 @@ impl<'a> Draft<'a> {
         let keys = self.readable(run, self.engine.keys(run.as_bytes()))?;
         self.heads.0.remove(&run);
         self.touched.insert(run, Touched { deleted: true, wakes: true, ..Touched::default() });
+        let begun = self.writes.list.len();
         for key in keys {
             self.bytes += key.len();
-            self.batch.remove(key);
+            self.writes.remove(key);
         }
+        self.writes.bind(begun);
         self.changed = true;
         Ok(())
     }

@@ -24,7 +24,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     faults::{Faults, Point},
-    keys::{self, Opening, Section, Stored},
+    keys::{self, Opening, Section, Slot, Stored, Writes},
     witness::Seen,
 };
 use crate::{
@@ -115,16 +115,16 @@ impl Engine {
                 Some(value) => opening(&value)?.head,
                 None => None,
             };
-            let tail = last_frame(db, run)?;
+            let tail = last_pack(db, run, own.as_ref().map_or(0, |own| own.slots))?;
             let Some(own) = own else {
                 return if tail.is_some() { Err("its head is missing".into()) } else { Ok(None) };
             };
-            let newest = match &tail {
-                Some((_, stored)) if stored.version > own.version => stored.clone(),
+            let (frames, slots) = tail.as_ref().map_or((0, 0), |stored| (stored.length, stored.slots));
+            let newest = match tail {
+                Some(stored) if stored.version > own.version => stored,
                 _ => own,
             };
-            let frames = tail.map_or(0, |(index, _)| index + 1);
-            if frames != newest.length {
+            if (frames, slots) != (newest.length, newest.slots) {
                 return Err(format!("it has {frames} of {} frames", newest.length).into());
             }
             Ok(Some(newest))
@@ -148,7 +148,7 @@ impl Engine {
             return Err(format!("its last {lost} changes are gone: {frames}").into());
         }
         let chain = match seen.length.checked_sub(1) {
-            Some(last) if last + 1 < stored.length => self.chain_behind(run, last)?,
+            Some(last) if last + 1 < stored.length => self.chain_at(run, &stored, seen.length)?,
             Some(_) => Some(stored.chain),
             None => Some(Chain::default()),
         };
@@ -158,22 +158,38 @@ impl Engine {
         Ok(Some(stored))
     }
 
-    fn chain_behind(&self, run: RunId, index: u64) -> Result<Option<Chain>, Trouble> {
-        self.guarded(Point::Read, |db| match db.get(keys::chunk(keys::frame(run, index), 0))? {
-            Some(value) => Ok(opening(&value)?.head.map(|stored| stored.chain)),
-            None => Ok(None),
+    /// The chain value that a run had at this length; `None` if no part ended there.
+    fn chain_at(&self, run: RunId, head: &Stored, length: u64) -> Result<Option<Chain>, Trouble> {
+        self.guarded(Point::Read, |db| {
+            let mut slots = head.slots;
+            while slots > 0 {
+                let pack = pack_before(db, run, slots)?;
+                if pack.head.length <= length {
+                    return Ok((pack.head.length == length).then_some(pack.head.chain));
+                }
+                slots = pack.slot;
+            }
+            Ok(None)
         })
     }
 
-    /// The frames of a run from `from` to `to`, all of them.
-    pub(super) fn frames(&self, run: RunId, from: u64, to: u64) -> Result<Vec<Bytes>, Trouble> {
+    /// The frames of a run from `from` on, all of them.
+    pub(super) fn frames(&self, run: RunId, from: u64, head: &Stored) -> Result<Vec<Bytes>, Trouble> {
         self.guarded(Point::Read, |db| {
-            (from..to)
-                .map(|index| match whole(db, &keys::frame(run, index))? {
-                    Some((frame, _)) => Ok(frame),
-                    None => Err(format!("frame {index} of {to} is missing").into()),
-                })
-                .collect()
+            let (mut packs, mut slots, mut to) = (Vec::new(), head.slots, head.length);
+            // From the end, because there it is known what stands where.
+            while to > from {
+                let pack = pack_before(db, run, slots)?;
+                let mut frames = keys::unpack(pack.bytes).ok_or("a pack is not what it was")?;
+                if pack.first + frames.len() as u64 != to {
+                    return Err(format!("frames are missing before frame {to} of {}", head.length).into());
+                }
+                let early = from.saturating_sub(pack.first);
+                frames.drain(..usize::try_from(early).unwrap_or(usize::MAX).min(frames.len()));
+                packs.push(frames);
+                (slots, to) = (pack.slot, pack.first);
+            }
+            Ok(packs.into_iter().rev().flatten().collect())
         })
     }
 
@@ -275,7 +291,7 @@ impl Engine {
     /// Reads everything of a run.
     pub(super) fn check(&self, run: RunId) -> Result<(), Trouble> {
         if let Some(head) = self.head(run)? {
-            self.frames(run, 0, head.length)?;
+            self.frames(run, 0, &head)?;
             self.items(run, head.inbox)?;
         }
         for hash in self.blobs(run)? {
@@ -308,9 +324,9 @@ impl Engine {
         drop(caught(|| Ok(self.db.as_ref().map(|db| db.flush()))));
     }
 
-    /// Puts a batch into the tree and makes it durable.
-    pub(super) fn commit(&self, batch: sled::Batch) -> Result<(), Trouble> {
-        let applied = self.guarded(Point::Apply, |db| Ok(db.apply_batch(batch)?));
+    /// Changes the tree and makes that durable.
+    pub(super) fn commit(&self, writes: Writes) -> Result<(), Trouble> {
+        let applied = self.guarded(Point::Apply, |db| apply(db, writes));
         if matches!(&applied, Err(Trouble { cause: Cause::Tree, .. })) {
             self.torn.store(true, Ordering::Relaxed);
         }
@@ -380,23 +396,97 @@ fn opening(value: &[u8]) -> Result<Opening<'_>, Trouble> {
     keys::open(value).ok_or_else(|| "a value has no known shape".into())
 }
 
-/// The index of the last frame and the head beside it.
-fn last_frame(db: &sled::Db, run: RunId) -> Result<Option<(u64, Stored)>, Trouble> {
-    let section = keys::section(run, Section::Frames)..keys::section(run, Section::Inbox);
-    let Some((key, value)) = db.range(section).next_back().transpose()? else {
-        return Ok(None);
-    };
-    let index = keys::place_of(&key).ok_or("a frame has a strange name")?;
-    let value = match keys::is_first_chunk(&key) {
-        true => Some(value),
-        false => db.get(keys::chunk(keys::frame(run, index), 0))?,
-    };
-    let value = value.ok_or("its last frame has lost its beginning")?;
-    let stored = opening(&value)?.head.ok_or("its last frame has no head beside it")?;
-    Ok(Some((index, stored)))
+/// sled has what is written in one batch appear as a whole, and takes an extra write and a wait for it.
+fn apply(db: &sled::Db, Writes { list, bound }: Writes) -> Result<(), Trouble> {
+    if bound {
+        let mut batch = sled::Batch::default();
+        for (key, value) in list {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        return Ok(db.apply_batch(batch)?);
+    }
+    for (key, value) in list {
+        match value {
+            Some(value) => db.insert(key, value)?,
+            None => db.remove(key)?,
+        };
+    }
+    Ok(())
 }
 
-/// A frame, item or blob with all its chunks.
+/// The head beside the last pack, which is whole. Slots are taken in order, and so many are known to be: the last one is
+/// found by halving, which is cheaper than sled's walk backwards over those that are reserved.
+fn last_pack(db: &sled::Db, run: RunId, known: u32) -> Result<Option<Stored>, Trouble> {
+    let value = |slot| -> Result<_, Trouble> { Ok(db.get(keys::slot(run, slot))?.filter(|value| !value.is_empty())) };
+    let (mut taken, mut open, mut step) = (known, u32::MAX, 8_u32);
+    while taken < open {
+        let probe = taken.saturating_add(step.min((open - taken) / 2));
+        match value(probe)?.is_some() {
+            true => (taken, step) = (probe.saturating_add(1), step.saturating_mul(2)),
+            false => open = probe,
+        }
+    }
+    let Some(slot) = taken.checked_sub(1) else {
+        return Ok(None);
+    };
+    let last = value(slot)?.ok_or("its last frames are missing")?;
+    let first = match read_slot(&last)? {
+        Slot::Continued { number, .. } => value(slot.saturating_sub(number))?,
+        _ => Some(last),
+    };
+    match read_slot(&first.ok_or("its last frames have lost their beginning")?)? {
+        Slot::Pack { head, .. } if head.slots == taken => Ok(Some(head)),
+        _ => Err("its last frames are not all there".into()),
+    }
+}
+
+/// The frames of a part, as they are kept.
+struct Pack {
+    /// Its first slot.
+    slot: u32,
+    /// The index of its first frame.
+    first: u64,
+    /// The head that it made.
+    head: Stored,
+    bytes: Bytes,
+}
+
+/// The pack that ends before this slot.
+fn pack_before(db: &sled::Db, run: RunId, end: u32) -> Result<Pack, Trouble> {
+    let (mut slot, mut behind) = (end, Vec::<sled::IVec>::new());
+    loop {
+        slot = slot.checked_sub(1).ok_or("its first frames are missing")?;
+        let value = db.get(keys::slot(run, slot))?.ok_or_else(|| format!("slot {slot} is missing"))?;
+        match read_slot(&value)? {
+            Slot::Pack { first, head, length, start } => {
+                let mut bytes =
+                    BytesMut::with_capacity(start.len() + behind.iter().map(|value| value.len()).sum::<usize>());
+                bytes.extend_from_slice(start);
+                for (expected, value) in (1..).zip(behind.iter().rev()) {
+                    match read_slot(value)? {
+                        Slot::Continued { number, bytes: more } if number == expected => bytes.extend_from_slice(more),
+                        _ => return Err(format!("slot {slot} goes on elsewhere").into()),
+                    }
+                }
+                return match bytes.len() == length {
+                    true => Ok(Pack { slot, first, head, bytes: bytes.freeze() }),
+                    false => Err(format!("slot {slot} does not go on").into()),
+                };
+            }
+            Slot::Continued { .. } => behind.push(value),
+            Slot::Reserved => return Err(format!("slot {slot} is empty").into()),
+        }
+    }
+}
+
+fn read_slot(value: &[u8]) -> Result<Slot<'_>, Trouble> {
+    keys::read_slot(value).ok_or_else(|| "a slot has no known shape".into())
+}
+
+/// An item or blob with all its chunks.
 fn whole(db: &sled::Db, key: &[u8]) -> Result<Option<(Bytes, Option<InboxId>)>, Trouble> {
     let Some(value) = db.get(keys::chunk(key.to_vec(), 0))? else {
         return Ok(None);
@@ -404,7 +494,7 @@ fn whole(db: &sled::Db, key: &[u8]) -> Result<Option<(Bytes, Option<InboxId>)>, 
     let opening = opening(&value)?;
     let mut bytes = BytesMut::with_capacity(opening.length.min(16 << 20));
     bytes.extend_from_slice(opening.start);
-    for number in 1..=opening.chunks_behind() {
+    for number in 1..=u16::try_from(opening.chunks_behind()).unwrap_or(u16::MAX) {
         let piece = db.get(keys::chunk(key.to_vec(), number))?;
         bytes.extend_from_slice(&piece.ok_or("a chunk is missing")?);
     }

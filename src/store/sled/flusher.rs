@@ -2,7 +2,8 @@
 //!
 //! It takes what waits, makes one batch of it, commits, and answers. The longer a commit takes, the more waits for the
 //! next one, so batches grow by themselves and no timer is needed. A commit is: apply the batch, have sled write it out,
-//! our own fdatasync, the witness. Always true:
+//! our own fdatasync, the witness. Most batches need none of sled's: each part is one key, and sled brings back what was
+//! written in the order in which it was. Always true:
 //! - An answer is given after the commit that it speaks of, refusals included: they may rest on what the batch changes.
 //! - What comes later in a batch sees what came earlier.
 //! - A commit that fails poisons: its waiters and all later ones get [`Error::Poisoned`], and nothing is tried again.
@@ -80,7 +81,7 @@ impl Flusher {
             }
             draft.take(request);
         }
-        let Draft { batch, touched, owed, changed, .. } = draft;
+        let Draft { writes, touched, owed, changed, .. } = draft;
         shared.pulse.begin(owed);
         if changed {
             let deleted: Vec<RunId> =
@@ -90,7 +91,7 @@ impl Flusher {
             }
             // From here on a reader may see what is not durable yet, and waits (`Shared::settled`).
             let number = shared.applied.fetch_add(1, Ordering::SeqCst) + 1;
-            engine.commit(batch)?;
+            engine.commit(writes)?;
             let seen = touched.iter().filter(|(_, touched)| touched.changed);
             let seen = seen.filter_map(|(run, touched)| Some((*run, touched.head.as_ref()?.seen())));
             engine.guarded(Point::Witness, |_| Ok(self.witness.note(seen)?))?;

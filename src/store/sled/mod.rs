@@ -229,7 +229,7 @@ impl Store for Sled {
 
     fn read(&self, run: RunId, index: u64) -> BoxFuture<Result<Vec<Bytes>, Error>> {
         self.look(run, move |engine| match engine.head(run)? {
-            Some(head) => engine.frames(run, index, head.length),
+            Some(head) => engine.frames(run, index, &head),
             None => Ok(Vec::new()),
         })
     }
