@@ -43,22 +43,29 @@ const STORE_WAIT: Duration = Duration::from_secs(10);
 /// First and longest pause while no provider can be reached; doubled each time.
 const PROVIDER_WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
-/// Something that a task of ours tells the loop.
+/// Something that a task of ours tells the loop. Small, as a channel takes room for 32 of them from the start.
 enum Happening {
     /// A preview; dropped when the loop is busy.
     Text(String),
     /// As lossy as a preview.
-    Progress(CallId, mcp::Progress),
+    Progress(CallId, Box<mcp::Progress>),
     /// A call came back.
-    Called { call: CallId, attempt: u32, outcome: Outcome, latency: Duration },
+    Called(Box<Called>),
 }
 
-/// What becomes of a request to a model, in order.
+struct Called {
+    call: CallId,
+    attempt: u32,
+    outcome: Outcome,
+    latency: Duration,
+}
+
+/// What becomes of a request to a model, in order. Small, as [`Happening`] is.
 enum News {
     Sent(Arc<str>),
-    Failed { failure: Failure, latency: Duration },
+    Failed { failure: Box<Failure>, latency: Duration },
     Answered(Box<Reply>),
-    GaveUp(Failure),
+    GaveUp(Box<Failure>),
 }
 
 struct Asking {
@@ -404,12 +411,12 @@ impl<'a> Drive<'a> {
         let task = tokio::spawn(async move {
             chaos::point("tool.send");
             let begun = Instant::now();
-            let mut progress = |progress| drop(tell.try_send(Happening::Progress(id, progress)));
+            let mut progress = |progress| drop(tell.try_send(Happening::Progress(id, Box::new(progress))));
             let outcome = prepared.call(call, &mut progress).await;
             chaos::point("tool.answered");
-            let called = Happening::Called { call: id, attempt, outcome, latency: begun.elapsed() };
+            let called = Box::new(Called { call: id, attempt, outcome, latency: begun.elapsed() });
             // The loop is gone only when nobody wants the outcome any more.
-            let _ = tell.send(called).await;
+            let _ = tell.send(Happening::Called(called)).await;
         });
         self.calling.insert(id, Calling { attempt, task: task.abort_handle() });
     }
@@ -454,7 +461,7 @@ impl<'a> Drive<'a> {
                 .ask(&model, &request, conversation, &mut |attempt| match attempt {
                     Attempt::Asked { endpoint } => drop(send.try_send(News::Sent(endpoint.into()))),
                     Attempt::Failed { failure, latency, .. } => {
-                        drop(send.try_send(News::Failed { failure: failure.clone(), latency }));
+                        drop(send.try_send(News::Failed { failure: Box::new(failure.clone()), latency }));
                     }
                     Attempt::Seen(Delta::Text(text)) => drop(tell.try_send(Happening::Text(text.to_owned()))),
                     Attempt::Seen(_) => {}
@@ -463,7 +470,7 @@ impl<'a> Drive<'a> {
             chaos::point("model.answered");
             let end = match asked {
                 Ok(reply) => News::Answered(Box::new(reply)),
-                Err(failure) => News::GaveUp(failure),
+                Err(failure) => News::GaveUp(Box::new(failure)),
             };
             // The loop is gone only when nobody wants the answer any more.
             let _ = send.send(end).await;
@@ -606,7 +613,8 @@ impl<'a> Drive<'a> {
         match happening {
             Happening::Text(text) => (self.seen)(Seen::Text(&text)),
             Happening::Progress(call, progress) => (self.seen)(Seen::Progress(call, &progress)),
-            Happening::Called { call, attempt, outcome, latency } => {
+            Happening::Called(called) => {
+                let Called { call, attempt, outcome, latency } = *called;
                 if self.calling.get(&call).is_none_or(|calling| calling.attempt != attempt) {
                     // It was aborted, and its loss is journaled.
                     return Ok(());
@@ -679,7 +687,10 @@ async fn news(asking: &mut Option<Asking>) -> News {
         Some(asking) => match asking.news.recv().await {
             Some(news) => news,
             // Only a panic in the task ends it without a last word.
-            None => News::GaveUp(Failure::new(Class::MalformedAnswer, "the request broke off inside agentd")),
+            None => {
+                let failure = Failure::new(Class::MalformedAnswer, "the request broke off inside agentd");
+                News::GaveUp(Box::new(failure))
+            }
         },
         None => std::future::pending().await,
     }
