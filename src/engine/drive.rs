@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use futures_util::future::join_all;
 use tokio::{
     sync::{mpsc, watch},
     task::AbortHandle,
-    time::sleep,
+    time::{self, Sleep},
 };
 
 use super::{Error, Left, Options, Seen, Stop, World, inbox, judge};
@@ -159,6 +160,8 @@ impl<'a> Drive<'a> {
     pub(super) async fn go(mut self) -> Result<Left, Error> {
         let mut posted = self.journal.changed();
         let mut stoppable = true;
+        let mut alarm = Alarm::unset();
+        let mut commit_by = None;
         self.take_inbox().await?;
         loop {
             let want = self.run.next();
@@ -196,9 +199,10 @@ impl<'a> Drive<'a> {
                 }
             }
             // A call whose lost predecessor is not certainly over is looked at again.
-            let look_again = want.calls.iter().any(|call| !call.started).then_some(GONE_POLL);
-            let due = want.until.map(|until| until.since(self.world.clock.now()));
-            let lazy = self.journal.queued().then_some(LAZY_COMMIT);
+            let look_again = want.calls.iter().any(|call| !call.started).then(|| after(GONE_POLL));
+            let due = want.until.map(|until| after(until.since(self.world.clock.now())));
+            commit_by = self.journal.queued().then(|| commit_by.unwrap_or_else(|| after(LAZY_COMMIT)));
+            let ring = [look_again, due, commit_by].into_iter().flatten().min();
             tokio::select! {
                 news = news(&mut self.asking) => self.take_news(news)?,
                 happening = self.happened.recv() => {
@@ -215,9 +219,16 @@ impl<'a> Drive<'a> {
                     self.take_inbox().await?;
                 }
                 changed = self.stop.changed(), if stoppable => stoppable = changed.is_ok(),
-                () = pause(due) => self.push(Event::Woken(Woken { by: "timer".to_owned() }))?,
-                () = pause(lazy) => self.start_commit(),
-                () = pause(look_again) => {}
+                () = alarm.ring(ring) => {
+                    let passed = |time: Option<time::Instant>| time.is_some_and(|time| time <= time::Instant::now());
+                    if passed(due) {
+                        self.push(Event::Woken(Woken { by: "timer".to_owned() }))?;
+                    }
+                    if passed(commit_by) {
+                        commit_by = None;
+                        self.start_commit();
+                    }
+                }
                 landed = self.journal.landed() => landed?,
             }
             self.publish();
@@ -696,10 +707,34 @@ async fn news(asking: &mut Option<Asking>) -> News {
     }
 }
 
-/// Completes after that long; never without a length.
-async fn pause(length: Option<Duration>) {
-    match length {
-        Some(length) => sleep(length).await,
-        None => std::future::pending().await,
+/// A timer that rings when it should or before. What it is for mostly moves away before it rings, and to set a timer anew
+/// each time costs more than to look at one too early now and then.
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    set: bool,
+}
+
+impl Alarm {
+    fn unset() -> Self {
+        Alarm { sleep: Box::pin(time::sleep(Duration::ZERO)), set: false }
     }
+
+    /// Completes at `time` at the latest; without one, perhaps never.
+    async fn ring(&mut self, time: Option<time::Instant>) {
+        if let Some(time) = time.filter(|time| !self.set || *time < self.sleep.deadline()) {
+            self.sleep.as_mut().reset(time);
+            self.set = true;
+        }
+        if !self.set {
+            return std::future::pending().await;
+        }
+        self.sleep.as_mut().await;
+        self.set = false;
+    }
+}
+
+/// That much later, or a lifetime later if that is too much for the clock.
+fn after(length: Duration) -> time::Instant {
+    let now = time::Instant::now();
+    now.checked_add(length).unwrap_or(now + Duration::from_secs(100 * 365 * 24 * 3600))
 }
