@@ -41,7 +41,8 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
     let quirks = target.quirks;
     let tokens = request.output_tokens_max;
     let (reasoning_effort, reasoning) = effort(request, quirks.effort);
-    serde_json::to_vec(&Body {
+    let mut body = Vec::with_capacity(BODY_BYTES + MESSAGE_BYTES * request.messages.len());
+    let written = Body {
         model: target.model,
         messages: messages(request, target)?,
         tools: request.tools.iter().map(Tool::from).collect(),
@@ -72,8 +73,14 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
         stream: true,
         stream_options: (!quirks.no_stream_options)
             .then_some(ChatCompletionStreamOptions { include_usage: Some(true), include_obfuscation: None }),
-    })
+    };
+    serde_json::to_writer(&mut body, &written)?;
+    Ok(body)
 }
+
+/// Room made for a request and for each of its messages, so that most are written without being moved.
+const BODY_BYTES: usize = 2048;
+const MESSAGE_BYTES: usize = 256;
 
 /// How much to think, in the one of two members that this server has for it.
 fn effort(request: &Request, form: EffortForm) -> (Option<&'static str>, Option<Value>) {
