@@ -435,8 +435,15 @@ fn rendered_call(call: &ToolCall) -> Called<'_> {
 }
 
 /// `t0003c001`: nine letters and digits up to turn 9999 and call 999.
-fn rendered_id(id: CallId) -> String {
-    format!("t{:04}c{:03}", id.turn, id.call)
+fn rendered_id(CallId { turn, call }: CallId) -> String {
+    if turn > 9999 || call > 999 {
+        return format!("t{turn:04}c{call:03}");
+    }
+    // By hand, as all ids of a conversation are written in each turn, and padding costs more than the rest of a message.
+    let digit = |number: u32, unit: u32| char::from(b'0' + (number / unit % 10) as u8);
+    let turn = [1000, 100, 10, 1].map(|unit| digit(turn, unit));
+    let call = [100, 10, 1].map(|unit| digit(call, unit));
+    ['t'].into_iter().chain(turn).chain(['c']).chain(call).collect()
 }
 
 /// The neutral form of an answer, which has ended properly, or it would not be one.
@@ -519,4 +526,22 @@ fn usage(counts: &wire::Counts) -> Option<Usage> {
         reasoning: counts.reasoning.unwrap_or(0).min(output),
     };
     (usage.total() > 0).then_some(usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_nine_places_until_they_need_more() {
+        for (turn, call, id) in [
+            (1, 1, "t0001c001"),
+            (9876, 543, "t9876c543"),
+            (9999, 999, "t9999c999"),
+            (10_000, 1, "t10000c001"),
+            (1, 1000, "t0001c1000"),
+        ] {
+            assert_eq!(rendered_id(CallId { turn, call }), id);
+        }
+    }
 }
