@@ -79,8 +79,8 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
 }
 
 /// Room made for a request and for each of its messages, so that most are written without being moved.
-const BODY_BYTES: usize = 2048;
-const MESSAGE_BYTES: usize = 256;
+const BODY_BYTES: usize = 1024;
+const MESSAGE_BYTES: usize = 128;
 
 /// How much to think, in the one of two members that this server has for it.
 fn effort(request: &Request, form: EffortForm) -> (Option<&'static str>, Option<Value>) {
