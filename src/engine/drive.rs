@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use futures_util::future::join_all;
 use tokio::{
     sync::{mpsc, watch},
     task::AbortHandle,
-    time::sleep,
+    time::{self, Sleep},
 };
 
 use super::{Error, Left, Options, Seen, Stop, World, inbox, judge};
@@ -43,22 +44,29 @@ const STORE_WAIT: Duration = Duration::from_secs(10);
 /// First and longest pause while no provider can be reached; doubled each time.
 const PROVIDER_WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
-/// Something that a task of ours tells the loop.
+/// Something that a task of ours tells the loop. Small, as a channel takes room for 32 of them from the start.
 enum Happening {
     /// A preview; dropped when the loop is busy.
     Text(String),
     /// As lossy as a preview.
-    Progress(CallId, mcp::Progress),
+    Progress(CallId, Box<mcp::Progress>),
     /// A call came back.
-    Called { call: CallId, attempt: u32, outcome: Outcome, latency: Duration },
+    Called(Box<Called>),
 }
 
-/// What becomes of a request to a model, in order.
+struct Called {
+    call: CallId,
+    attempt: u32,
+    outcome: Outcome,
+    latency: Duration,
+}
+
+/// What becomes of a request to a model, in order. Small, as [`Happening`] is.
 enum News {
     Sent(Arc<str>),
-    Failed { failure: Failure, latency: Duration },
+    Failed { failure: Box<Failure>, latency: Duration },
     Answered(Box<Reply>),
-    GaveUp(Failure),
+    GaveUp(Box<Failure>),
 }
 
 struct Asking {
@@ -152,6 +160,8 @@ impl<'a> Drive<'a> {
     pub(super) async fn go(mut self) -> Result<Left, Error> {
         let mut posted = self.journal.changed();
         let mut stoppable = true;
+        let mut alarm = Alarm::unset();
+        let mut commit_by = None;
         self.take_inbox().await?;
         loop {
             let want = self.run.next();
@@ -189,9 +199,10 @@ impl<'a> Drive<'a> {
                 }
             }
             // A call whose lost predecessor is not certainly over is looked at again.
-            let look_again = want.calls.iter().any(|call| !call.started).then_some(GONE_POLL);
-            let due = want.until.map(|until| until.since(self.world.clock.now()));
-            let lazy = self.journal.queued().then_some(LAZY_COMMIT);
+            let look_again = want.calls.iter().any(|call| !call.started).then(|| after(GONE_POLL));
+            let due = want.until.map(|until| after(until.since(self.world.clock.now())));
+            commit_by = self.journal.queued().then(|| commit_by.unwrap_or_else(|| after(LAZY_COMMIT)));
+            let ring = [look_again, due, commit_by].into_iter().flatten().min();
             tokio::select! {
                 news = news(&mut self.asking) => self.take_news(news)?,
                 happening = self.happened.recv() => {
@@ -208,9 +219,16 @@ impl<'a> Drive<'a> {
                     self.take_inbox().await?;
                 }
                 changed = self.stop.changed(), if stoppable => stoppable = changed.is_ok(),
-                () = pause(due) => self.push(Event::Woken(Woken { by: "timer".to_owned() }))?,
-                () = pause(lazy) => self.start_commit(),
-                () = pause(look_again) => {}
+                () = alarm.ring(ring) => {
+                    let passed = |time: Option<time::Instant>| time.is_some_and(|time| time <= time::Instant::now());
+                    if passed(due) {
+                        self.push(Event::Woken(Woken { by: "timer".to_owned() }))?;
+                    }
+                    if passed(commit_by) {
+                        commit_by = None;
+                        self.start_commit();
+                    }
+                }
                 landed = self.journal.landed() => landed?,
             }
             self.publish();
@@ -404,12 +422,12 @@ impl<'a> Drive<'a> {
         let task = tokio::spawn(async move {
             chaos::point("tool.send");
             let begun = Instant::now();
-            let mut progress = |progress| drop(tell.try_send(Happening::Progress(id, progress)));
+            let mut progress = |progress| drop(tell.try_send(Happening::Progress(id, Box::new(progress))));
             let outcome = prepared.call(call, &mut progress).await;
             chaos::point("tool.answered");
-            let called = Happening::Called { call: id, attempt, outcome, latency: begun.elapsed() };
+            let called = Box::new(Called { call: id, attempt, outcome, latency: begun.elapsed() });
             // The loop is gone only when nobody wants the outcome any more.
-            let _ = tell.send(called).await;
+            let _ = tell.send(Happening::Called(called)).await;
         });
         self.calling.insert(id, Calling { attempt, task: task.abort_handle() });
     }
@@ -454,7 +472,7 @@ impl<'a> Drive<'a> {
                 .ask(&model, &request, conversation, &mut |attempt| match attempt {
                     Attempt::Asked { endpoint } => drop(send.try_send(News::Sent(endpoint.into()))),
                     Attempt::Failed { failure, latency, .. } => {
-                        drop(send.try_send(News::Failed { failure: failure.clone(), latency }));
+                        drop(send.try_send(News::Failed { failure: Box::new(failure.clone()), latency }));
                     }
                     Attempt::Seen(Delta::Text(text)) => drop(tell.try_send(Happening::Text(text.to_owned()))),
                     Attempt::Seen(_) => {}
@@ -463,7 +481,7 @@ impl<'a> Drive<'a> {
             chaos::point("model.answered");
             let end = match asked {
                 Ok(reply) => News::Answered(Box::new(reply)),
-                Err(failure) => News::GaveUp(failure),
+                Err(failure) => News::GaveUp(Box::new(failure)),
             };
             // The loop is gone only when nobody wants the answer any more.
             let _ = send.send(end).await;
@@ -606,7 +624,8 @@ impl<'a> Drive<'a> {
         match happening {
             Happening::Text(text) => (self.seen)(Seen::Text(&text)),
             Happening::Progress(call, progress) => (self.seen)(Seen::Progress(call, &progress)),
-            Happening::Called { call, attempt, outcome, latency } => {
+            Happening::Called(called) => {
+                let Called { call, attempt, outcome, latency } = *called;
                 if self.calling.get(&call).is_none_or(|calling| calling.attempt != attempt) {
                     // It was aborted, and its loss is journaled.
                     return Ok(());
@@ -679,16 +698,43 @@ async fn news(asking: &mut Option<Asking>) -> News {
         Some(asking) => match asking.news.recv().await {
             Some(news) => news,
             // Only a panic in the task ends it without a last word.
-            None => News::GaveUp(Failure::new(Class::MalformedAnswer, "the request broke off inside agentd")),
+            None => {
+                let failure = Failure::new(Class::MalformedAnswer, "the request broke off inside agentd");
+                News::GaveUp(Box::new(failure))
+            }
         },
         None => std::future::pending().await,
     }
 }
 
-/// Completes after that long; never without a length.
-async fn pause(length: Option<Duration>) {
-    match length {
-        Some(length) => sleep(length).await,
-        None => std::future::pending().await,
+/// A timer that rings when it should or before. What it is for mostly moves away before it rings, and to set a timer anew
+/// each time costs more than to look at one too early now and then.
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    set: bool,
+}
+
+impl Alarm {
+    fn unset() -> Self {
+        Alarm { sleep: Box::pin(time::sleep(Duration::ZERO)), set: false }
     }
+
+    /// Completes at `time` at the latest; without one, perhaps never.
+    async fn ring(&mut self, time: Option<time::Instant>) {
+        if let Some(time) = time.filter(|time| !self.set || *time < self.sleep.deadline()) {
+            self.sleep.as_mut().reset(time);
+            self.set = true;
+        }
+        if !self.set {
+            return std::future::pending().await;
+        }
+        self.sleep.as_mut().await;
+        self.set = false;
+    }
+}
+
+/// That much later, or a lifetime later if that is too much for the clock.
+fn after(length: Duration) -> time::Instant {
+    let now = time::Instant::now();
+    now.checked_add(length).unwrap_or(now + Duration::from_secs(100 * 365 * 24 * 3600))
 }

@@ -103,8 +103,7 @@ async fn wait(
                 Ok(Err(error)) => Ended::Broken(error),
                 Err(_) => Ended::Broken(ServiceError::TransportClosed),
             },
-            () = sleep_until(until) => return Ended::TotalOver,
-            () = sleep_until(idle) => return Ended::IdleOver,
+            () = sleep_until(until.min(idle)) => return if until <= idle { Ended::TotalOver } else { Ended::IdleOver },
         }
     }
 }

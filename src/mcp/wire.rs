@@ -256,7 +256,10 @@ impl Ticket {
     /// text of a JSON object.
     pub fn new(arguments: &str) -> Option<(Arc<Self>, mpsc::Receiver<Progress>)> {
         // Line breaks stand only between tokens, never raw in a string; a message must be one line.
-        let line = arguments.trim().replace(['\n', '\r'], " ");
+        let mut line = arguments.trim().to_owned();
+        if line.contains(['\n', '\r']) {
+            line = line.replace(['\n', '\r'], " ");
+        }
         let arguments = RawValue::from_string(line).ok().filter(|raw| raw.get().starts_with('{'))?;
         let (progress, received) = mpsc::channel(PROGRESS_MAX);
         let stamp = AtomicU8::new(Stamp::Waiting as u8);

@@ -10,6 +10,8 @@
 
 use std::collections::VecDeque;
 
+use memchr::memchr2;
+
 use super::json::Scan;
 
 /// Most bytes of a body, after decompression: ten times the longest answer of any model, and a bound on endless streams.
@@ -56,6 +58,8 @@ pub(super) struct Body {
     name: Option<String>,
     data: Vec<u8>,
     scan: Scan,
+    /// How much of `data` the scan has seen.
+    scanned: usize,
     ready: VecDeque<Piece>,
     stray: Vec<u8>,
 }
@@ -140,7 +144,7 @@ impl Body {
             self.after_return = false;
             bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
         }
-        while let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        while let Some(end) = memchr2(b'\n', b'\r', bytes) {
             let is_return = bytes[end] == b'\r';
             if self.line.is_empty() {
                 self.take_line(&bytes[..end])?;
@@ -160,6 +164,8 @@ impl Body {
                 }
             }
         }
+        // Whoever leaves out the blank line is not waited for.
+        self.dispatch_if_closed();
         self.extend_line(bytes)
     }
 
@@ -178,6 +184,7 @@ impl Body {
             self.name = None;
             return Ok(());
         }
+        self.dispatch_if_closed();
         if line[0] == b'{' {
             // Some proxies write an error into the stream without making an event of it.
             return self.take_data(line);
@@ -185,15 +192,16 @@ impl Body {
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         let value = line.get(colon + 1..).unwrap_or_default();
         let value = value.strip_prefix(b" ").unwrap_or(value);
-        match line[..colon].to_ascii_lowercase().as_slice() {
-            b"" => self.ready.push_back(Piece::Alive),
-            b"data" => self.take_data(value)?,
-            b"event" => self.name = Some(String::from_utf8_lossy(value).trim().to_owned()),
-            b"id" | b"retry" => {}
-            _ if self.stray.len() < STRAY_BYTES_MAX => {
-                self.stray.extend(line.iter().take(STRAY_BYTES_MAX - self.stray.len()).chain(b"\n"));
-            }
-            _ => {}
+        let field = &line[..colon];
+        let is = |name: &[u8]| field.eq_ignore_ascii_case(name);
+        if field.is_empty() {
+            self.ready.push_back(Piece::Alive);
+        } else if is(b"data") {
+            self.take_data(value)?;
+        } else if is(b"event") {
+            self.name = Some(String::from_utf8_lossy(value).trim().to_owned());
+        } else if !is(b"id") && !is(b"retry") && self.stray.len() < STRAY_BYTES_MAX {
+            self.stray.extend(line.iter().take(STRAY_BYTES_MAX - self.stray.len()).chain(b"\n"));
         }
         Ok(())
     }
@@ -206,16 +214,23 @@ impl Body {
             self.data.push(b'\n');
         }
         self.data.extend_from_slice(value);
-        self.scan.feed(value);
-        if self.scan.has_closed() {
-            self.dispatch();
-        }
         Ok(())
+    }
+
+    /// Hands out the data if it is whole JSON. Asked only where no blank line tells so, which spares most streams the scan.
+    fn dispatch_if_closed(&mut self) {
+        if self.scanned < self.data.len() {
+            self.scan.feed(&self.data[self.scanned..]);
+            self.scanned = self.data.len();
+            if self.scan.has_closed() {
+                self.dispatch();
+            }
+        }
     }
 
     fn dispatch(&mut self) {
         let data = std::mem::take(&mut self.data);
-        self.scan = Scan::default();
+        (self.scan, self.scanned) = (Scan::default(), 0);
         if !data.trim_ascii().is_empty() {
             self.ready.push_back(Piece::Event { name: self.name.clone().filter(|name| !name.is_empty()), data });
         }

@@ -28,7 +28,7 @@ pub(super) fn count(value: &Value, key: &str) -> Option<u64> {
 }
 
 /// Larger counts are nonsense: no index, status or number of tokens comes near a trillion.
-const COUNT_MAX: u64 = 1 << 40;
+pub(super) const COUNT_MAX: u64 = 1 << 40;
 
 fn whole(number: f64) -> Option<u64> {
     // Within the range no precision is lost, so the cast is exact.

@@ -228,6 +228,20 @@ fn many_tools_are_named_nearest_first() {
 }
 
 /// A tool whose schema is no good costs itself its checks, and nothing else.
+/// Compiled schemas are kept by the hash of their tool, which a server could give to two.
+#[test]
+fn tools_of_one_hash_keep_their_own_schemas() {
+    let one = tool("one", json!({"type": "object", "required": ["a"]}));
+    let two = tool("two", json!({"type": "object", "required": ["b"]}));
+    for _ in 0..2 {
+        let (tools, _) = ToolSet::new([one.clone(), two.clone()].into());
+        for (name, fits, not) in [("fs__one", r#"{"a":1}"#, r#"{"b":1}"#), ("fs__two", r#"{"b":1}"#, r#"{"a":1}"#)] {
+            assert_eq!(check(&written(name, fits), &tools), exact(name, fits));
+            assert!(matches!(check(&written(name, not), &tools), Outcome::AskAgain(_)), "{name}");
+        }
+    }
+}
+
 #[test]
 fn unusable_schemas_are_warned_of() {
     let doubling: Value = (0..40)

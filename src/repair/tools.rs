@@ -1,13 +1,17 @@
-//! The tools on offer, each with its schema compiled once.
+//! The tools on offer, each with its schema compiled once in the life of the process.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
 
 use serde_json::Value;
 
 use crate::chat::ToolDef;
 
 use super::{
-    Schema,
+    BadSchema, Schema,
     explain::nearest_first,
     text::{clip, one_line},
 };
@@ -40,7 +44,7 @@ impl ToolSet {
             } else {
                 places.insert(tool.name.0.clone(), place);
             }
-            let schema = Schema::compile(&tool.input_schema).map_err(|error| {
+            let schema = compiled(tool).map_err(|error| {
                 let path = if error.path.is_empty() { "" } else { &format!(" at {}", clip(&error.path, 200)) };
                 warnings.push(one_line(&format!(
                     "tool {}: its schema cannot be used{path} ({error}), so only its server checks arguments",
@@ -77,6 +81,29 @@ impl ToolSet {
         nearest_first(wanted, &mut names);
         names
     }
+}
+
+/// Most schemas kept for later runs: more tools than the servers of one process have, and some megabytes at most.
+const KEPT_MAX: usize = 512;
+
+/// Schemas by the hash of their tool. Runs of one agent have the same tools, and compiling costs more than a turn.
+static KEPT: LazyLock<Mutex<HashMap<Arc<str>, Schema>>> = LazyLock::new(Mutex::default);
+
+/// The schema of a tool, compiled by this run or by an earlier one.
+fn compiled(tool: &ToolDef) -> Result<Schema, BadSchema> {
+    let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = kept().get(&tool.hash).cloned();
+    // The hash names a definition as its server gave it; only the schema itself says that it is the same.
+    if let Some(schema) = known.filter(|schema| *schema.value() == tool.input_schema) {
+        return Ok(schema);
+    }
+    let schema = Schema::compile(&tool.input_schema)?;
+    let mut kept = kept();
+    if kept.len() >= KEPT_MAX {
+        kept.clear();
+    }
+    kept.insert(tool.hash.clone(), schema.clone());
+    Ok(schema)
 }
 
 impl fmt::Debug for ToolSet {

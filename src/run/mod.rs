@@ -511,23 +511,23 @@ impl Run {
             .collect();
         expect(written.len() == answered.calls.len(), "calls and their parts differ in number")?;
         let cut = answered.finish == Finish::Length || written.iter().any(|call| !call.complete);
-        (0..)
-            .zip(written.into_iter().zip(&answered.calls))
-            .map(|(nth, (written, call))| {
-                expect(call.id == self.call_id(answered.turn, nth), "a call has the wrong id")?;
-                expect(!cut || call.resolved.is_none(), "no call of an answer that was cut can be valid")?;
-                Ok(CallRecord {
-                    id: call.id,
-                    written: written.clone(),
-                    resolved: call.resolved.clone(),
-                    edited: None,
-                    attempts: 0,
-                    asked: None,
-                    allowed: false,
-                    state: CallState::Ready,
-                })
-            })
-            .collect()
+        // Kept as long as the run, and large: no more room than they need, which collecting results would make.
+        let mut records = Vec::with_capacity(written.len());
+        for (nth, (written, call)) in (0..).zip(written.into_iter().zip(&answered.calls)) {
+            expect(call.id == self.call_id(answered.turn, nth), "a call has the wrong id")?;
+            expect(!cut || call.resolved.is_none(), "no call of an answer that was cut can be valid")?;
+            records.push(CallRecord {
+                id: call.id,
+                written: written.clone(),
+                resolved: call.resolved.clone(),
+                edited: None,
+                attempts: 0,
+                asked: None,
+                allowed: false,
+                state: CallState::Ready,
+            });
+        }
+        Ok(records)
     }
 
     fn refuse(&mut self, rejected: &OutputRejected) -> Result<(), String> {

@@ -217,7 +217,8 @@ fn user(text: impl Into<Arc<str>>) -> Arc<Message> {
 /// The parts without blank texts, which providers refuse, as they refuse no parts at all.
 fn content(parts: &[Part]) -> Vec<Part> {
     let blank = |part: &Part| matches!(part, Part::Text(text) if text.trim().is_empty());
-    let kept: Vec<_> = parts.iter().filter(|part| !blank(part)).cloned().collect();
+    let mut kept = Vec::with_capacity(parts.len());
+    kept.extend(parts.iter().filter(|part| !blank(part)).cloned());
     if kept.is_empty() { vec![Part::text("(no content)")] } else { kept }
 }
 

@@ -236,7 +236,12 @@ fn depth(json: &[u8]) -> usize {
     deepest
 }
 
-#[expect(clippy::expect_used, reason = "stored types have string keys and no numbers that JSON lacks")]
+/// Room for most entries, so that writing one moves nothing.
+const PAYLOAD_BYTES: usize = 512;
+
+#[expect(clippy::expect_used, reason = "stored types have string keys and no numbers that JSON lacks; JSON is UTF-8")]
 fn json<T: Serialize>(value: &T) -> String {
-    serde_json::to_string(value).expect("stored types are JSON")
+    let mut json = Vec::with_capacity(PAYLOAD_BYTES);
+    serde_json::to_writer(&mut json, value).expect("stored types are JSON");
+    String::from_utf8(json).expect("JSON is UTF-8")
 }

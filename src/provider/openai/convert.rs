@@ -1,6 +1,7 @@
 //! Between the neutral conversation and the OpenAI chat format, both ways; pure.
 //!
-//! What is sent is built from async-openai's types and holds for any server of the format. Always true:
+//! What is sent holds for any server of the format: its frame and its rare parts are built from async-openai's types, texts
+//! and calls are borrowed from the conversation, which is written anew each turn. Always true:
 //! - Every message has content or calls, every call has an id of nine letters and digits, which is what all services
 //!   take (Mistral takes no other, docs.mistral.ai, 2026-11), and its result names the same id.
 //! - Reasoning and opaque parts go back only to the issuer and model that they came from.
@@ -9,13 +10,11 @@
 use std::{borrow::Cow, collections::HashMap, fmt::Write as _};
 
 use async_openai::types::chat::{
-    ChatCompletionMessageToolCall, ChatCompletionMessageToolCalls, ChatCompletionNamedToolChoice,
-    ChatCompletionRequestAssistantMessage, ChatCompletionRequestMessage, ChatCompletionRequestMessageContentPartAudio,
+    ChatCompletionNamedToolChoice, ChatCompletionRequestMessage, ChatCompletionRequestMessageContentPartAudio,
     ChatCompletionRequestMessageContentPartImage, ChatCompletionRequestMessageContentPartText,
-    ChatCompletionRequestSystemMessage, ChatCompletionRequestToolMessage, ChatCompletionRequestUserMessage,
-    ChatCompletionRequestUserMessageContent, ChatCompletionRequestUserMessageContentPart, ChatCompletionStreamOptions,
-    ChatCompletionToolChoiceOption, FunctionCall, FunctionName, ImageUrl, InputAudio, InputAudioFormat, ResponseFormat,
-    ResponseFormatJsonSchema, ToolChoiceOptions,
+    ChatCompletionRequestUserMessage, ChatCompletionRequestUserMessageContent,
+    ChatCompletionRequestUserMessageContentPart, ChatCompletionStreamOptions, ChatCompletionToolChoiceOption,
+    FunctionName, ImageUrl, InputAudio, InputAudioFormat, ResponseFormat, ResponseFormatJsonSchema, ToolChoiceOptions,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -42,7 +41,8 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
     let quirks = target.quirks;
     let tokens = request.output_tokens_max;
     let (reasoning_effort, reasoning) = effort(request, quirks.effort);
-    serde_json::to_vec(&Body {
+    let mut body = Vec::with_capacity(BODY_BYTES + MESSAGE_BYTES * request.messages.len());
+    let written = Body {
         model: target.model,
         messages: messages(request, target)?,
         tools: request.tools.iter().map(Tool::from).collect(),
@@ -73,8 +73,14 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
         stream: true,
         stream_options: (!quirks.no_stream_options)
             .then_some(ChatCompletionStreamOptions { include_usage: Some(true), include_obfuscation: None }),
-    })
+    };
+    serde_json::to_writer(&mut body, &written)?;
+    Ok(body)
 }
+
+/// Room made for a request and for each of its messages, so that most are written without being moved.
+const BODY_BYTES: usize = 1024;
+const MESSAGE_BYTES: usize = 128;
 
 /// How much to think, in the one of two members that this server has for it.
 fn effort(request: &Request, form: EffortForm) -> (Option<&'static str>, Option<Value>) {
@@ -96,7 +102,7 @@ fn effort(request: &Request, form: EffortForm) -> (Option<&'static str>, Option<
 #[derive(Serialize)]
 struct Body<'a> {
     model: &'a str,
-    messages: Vec<Rendered>,
+    messages: Vec<Rendered<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Tool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,12 +127,50 @@ struct Body<'a> {
     stream_options: Option<ChatCompletionStreamOptions>,
 }
 
-/// A message: by the book, or with members that the types do not know.
+/// A message: what almost all are, by the book, or with members that the types do not know.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Rendered {
-    Plain(ChatCompletionRequestMessage),
+enum Rendered<'a> {
+    Said(Said<'a>),
+    ByTheBook(ChatCompletionRequestMessage),
     Extended(Value),
+}
+
+/// A message of text and calls alone, and of what is borrowed from the conversation.
+#[derive(Serialize)]
+struct Said<'a> {
+    role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Called<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Called<'a> {
+    id: String,
+    r#type: &'static str,
+    function: CalledFunction<'a>,
+}
+
+#[derive(Serialize)]
+struct CalledFunction<'a> {
+    name: &'a str,
+    arguments: &'a str,
+}
+
+/// A part of what has to be said by the user.
+enum UserPart<'a> {
+    Text(Cow<'a, str>),
+    Media(ChatCompletionRequestUserMessageContentPart),
+}
+
+impl<'a> Said<'a> {
+    fn text(role: &'static str, content: impl Into<Cow<'a, str>>) -> Self {
+        Said { role, content: Some(content.into()), tool_calls: Vec::new(), tool_call_id: None }
+    }
 }
 
 #[derive(Serialize)]
@@ -154,13 +198,10 @@ impl<'a> From<&'a ToolDef> for Tool<'a> {
     }
 }
 
-fn messages(request: &Request, target: Target<'_>) -> Result<Vec<Rendered>, serde_json::Error> {
+fn messages<'a>(request: &'a Request, target: Target<'_>) -> Result<Vec<Rendered<'a>>, serde_json::Error> {
     let mut rendered = Vec::with_capacity(request.messages.len() + 1);
     if let Some(system) = request.system.as_deref().filter(|system| !system.trim().is_empty()) {
-        rendered.push(Rendered::Plain(ChatCompletionRequestMessage::System(ChatCompletionRequestSystemMessage {
-            content: system.into(),
-            name: None,
-        })));
+        rendered.push(Rendered::Said(Said::text("system", system)));
     }
     // What has to be said by the user: neighbours become one message, as many chat templates want the roles in turns.
     let mut user = Vec::new();
@@ -170,7 +211,7 @@ fn messages(request: &Request, target: Target<'_>) -> Result<Vec<Rendered>, serd
                 let before = user.len();
                 user.extend(parts.iter().filter_map(user_part));
                 if user.len() == before {
-                    user.push(text_part("(empty)"));
+                    user.push(UserPart::Text("(empty)".into()));
                 }
             }
             Message::Assistant(parts) => {
@@ -186,24 +227,28 @@ fn messages(request: &Request, target: Target<'_>) -> Result<Vec<Rendered>, serd
     Ok(rendered)
 }
 
-fn flush(user: &mut Vec<ChatCompletionRequestUserMessageContentPart>, rendered: &mut Vec<Rendered>) {
-    use ChatCompletionRequestUserMessageContentPart::Text;
+fn flush<'a>(user: &mut Vec<UserPart<'a>>, rendered: &mut Vec<Rendered<'a>>) {
     let mut parts = std::mem::take(user);
-    let content = match parts.as_mut_slice() {
-        [] => return,
-        [Text(only)] => ChatCompletionRequestUserMessageContent::Text(std::mem::take(&mut only.text)),
-        _ => ChatCompletionRequestUserMessageContent::Array(parts),
-    };
-    rendered.push(Rendered::Plain(ChatCompletionRequestMessage::User(ChatCompletionRequestUserMessage {
-        content,
-        name: None,
-    })));
+    match parts.as_mut_slice() {
+        [] => {}
+        [UserPart::Text(only)] => rendered.push(Rendered::Said(Said::text("user", std::mem::take(only)))),
+        _ => {
+            let parts = parts.into_iter().map(|part| match part {
+                UserPart::Text(text) => text_part(text),
+                UserPart::Media(part) => part,
+            });
+            rendered.push(Rendered::ByTheBook(ChatCompletionRequestMessage::User(ChatCompletionRequestUserMessage {
+                content: ChatCompletionRequestUserMessageContent::Array(parts.collect()),
+                name: None,
+            })));
+        }
+    }
 }
 
-fn user_part(part: &Part) -> Option<ChatCompletionRequestUserMessageContentPart> {
+fn user_part(part: &Part) -> Option<UserPart<'_>> {
     match part {
-        Part::Text(text) if !text.trim().is_empty() => Some(text_part(&**text)),
-        Part::Image(media) | Part::Audio(media) => Some(media_part(media)),
+        Part::Text(text) if !text.trim().is_empty() => Some(UserPart::Text(Cow::Borrowed(text))),
+        Part::Image(media) | Part::Audio(media) => Some(UserPart::Media(media_part(media))),
         Part::Text(_) | Part::Reasoning(_) | Part::Call(_) | Part::Opaque(_) => None,
     }
 }
@@ -248,47 +293,45 @@ fn media_part(media: &Media) -> ChatCompletionRequestUserMessageContentPart {
 
 /// A result. Its text goes where it belongs; pictures and sounds, which the format does not take there, go with a word
 /// of where they come from into the next message of the user.
-fn tool(result: &ToolResult, user: &mut Vec<ChatCompletionRequestUserMessageContentPart>) -> Rendered {
+fn tool<'a>(result: &'a ToolResult, user: &mut Vec<UserPart<'a>>) -> Rendered<'a> {
     let id = rendered_id(result.call);
-    let mut text = String::new();
+    let mut text: Cow<'a, str> = Cow::Borrowed("");
     let mut media = 0;
     for part in &result.content {
-        let line: Cow<'_, str> = match part {
+        let line: Cow<'a, str> = match part {
             Part::Text(text) => Cow::Borrowed(text),
             Part::Image(content) | Part::Audio(content) => {
                 media += 1;
-                user.push(text_part(format!("[{} {media} of the result of {} ({id})]", content.mime, result.name)));
-                user.push(media_part(content));
+                let origin = format!("[{} {media} of the result of {} ({id})]", content.mime, result.name);
+                user.push(UserPart::Text(origin.into()));
+                user.push(UserPart::Media(media_part(content)));
                 Cow::Owned(format!("[{} {media}: in the next message of the user]", content.mime))
             }
             Part::Reasoning(_) | Part::Call(_) | Part::Opaque(_) => continue,
         };
         if !text.is_empty() && !line.is_empty() {
-            text.push('\n');
+            text += "\n";
         }
-        text.push_str(&line);
+        text += line;
     }
     if text.trim().is_empty() {
-        "(no content)".clone_into(&mut text);
+        text = "(no content)".into();
     }
     if result.is_error {
         // The format has no member for it.
-        text.insert_str(0, "Error: ");
+        text.to_mut().insert_str(0, "Error: ");
     }
-    Rendered::Plain(ChatCompletionRequestMessage::Tool(ChatCompletionRequestToolMessage {
-        content: text.into(),
-        tool_call_id: id,
-    }))
+    Rendered::Said(Said { tool_call_id: Some(id), ..Said::text("tool", text) })
 }
 
 /// What the model said; `None` when there is nothing in it that this target may see.
-fn assistant(parts: &[Part], target: Target<'_>) -> Result<Option<Rendered>, serde_json::Error> {
-    let mut text = String::new();
+fn assistant<'a>(parts: &'a [Part], target: Target<'_>) -> Result<Option<Rendered<'a>>, serde_json::Error> {
+    let mut text: Cow<'a, str> = Cow::Borrowed("");
     let mut calls = Vec::new();
     let mut extras = Extras::default();
     for part in parts {
         match part {
-            Part::Text(more) => text.push_str(more),
+            Part::Text(more) => text += &**more,
             Part::Call(call) => {
                 if let Some(opaque) = call.opaque.as_ref().filter(|opaque| is_mine(opaque, target)) {
                     extras.of_calls.insert(calls.len(), (opaque.kind.clone(), value(opaque)));
@@ -302,7 +345,7 @@ fn assistant(parts: &[Part], target: Target<'_>) -> Result<Option<Rendered>, ser
                 extras.opaque(&opaque.kind, value(opaque));
             }
             Part::Image(media) | Part::Audio(media) => {
-                let _ = write!(text, "[{}]", media.mime);
+                let _ = write!(text.to_mut(), "[{}]", media.mime);
             }
             Part::Reasoning(_) | Part::Opaque(_) => {}
         }
@@ -312,15 +355,7 @@ fn assistant(parts: &[Part], target: Target<'_>) -> Result<Option<Rendered>, ser
         return Ok(None);
     }
     let has_calls = !calls.is_empty();
-    #[expect(deprecated, reason = "the struct has no other way to be built field by field")]
-    let message = ChatCompletionRequestMessage::Assistant(ChatCompletionRequestAssistantMessage {
-        content: has_text.then(|| text.into()),
-        refusal: None,
-        name: None,
-        audio: None,
-        tool_calls: has_calls.then_some(calls),
-        function_call: None,
-    });
+    let message = Said { role: "assistant", content: has_text.then_some(text), tool_calls: calls, tool_call_id: None };
     extras.extend(message, has_calls).map(Some)
 }
 
@@ -357,12 +392,12 @@ impl Extras {
         }
     }
 
-    fn extend(self, message: ChatCompletionRequestMessage, has_calls: bool) -> Result<Rendered, serde_json::Error> {
+    fn extend(self, message: Said<'_>, has_calls: bool) -> Result<Rendered<'_>, serde_json::Error> {
         // Thinking is wanted back while its calls are being answered (DeepSeek, Moonshot; their documentation, 2026-11);
         // beside a mere text, older models refuse it.
         let members = if has_calls { self.members } else { Map::new() };
         if members.is_empty() && self.of_calls.is_empty() && self.content.is_empty() {
-            return Ok(Rendered::Plain(message));
+            return Ok(Rendered::Said(message));
         }
         let mut message = serde_json::to_value(message)?;
         for (at, (member, value)) in self.of_calls {
@@ -394,16 +429,21 @@ fn value(opaque: &Opaque) -> Value {
     serde_json::from_str(&opaque.data).unwrap_or_else(|_| Value::String(opaque.data.to_string()))
 }
 
-fn rendered_call(call: &ToolCall) -> ChatCompletionMessageToolCalls {
-    ChatCompletionMessageToolCalls::Function(ChatCompletionMessageToolCall {
-        id: rendered_id(call.id),
-        function: FunctionCall { name: call.name.to_string(), arguments: call.arguments.to_string() },
-    })
+fn rendered_call(call: &ToolCall) -> Called<'_> {
+    let function = CalledFunction { name: call.name.as_str(), arguments: &call.arguments };
+    Called { id: rendered_id(call.id), r#type: "function", function }
 }
 
 /// `t0003c001`: nine letters and digits up to turn 9999 and call 999.
-fn rendered_id(id: CallId) -> String {
-    format!("t{:04}c{:03}", id.turn, id.call)
+fn rendered_id(CallId { turn, call }: CallId) -> String {
+    if turn > 9999 || call > 999 {
+        return format!("t{turn:04}c{call:03}");
+    }
+    // By hand, as all ids of a conversation are written in each turn, and padding costs more than the rest of a message.
+    let digit = |number: u32, unit: u32| char::from(b'0' + (number / unit % 10) as u8);
+    let turn = [1000, 100, 10, 1].map(|unit| digit(turn, unit));
+    let call = [100, 10, 1].map(|unit| digit(call, unit));
+    ['t'].into_iter().chain(turn).chain(['c']).chain(call).collect()
 }
 
 /// The neutral form of an answer, which has ended properly, or it would not be one.
@@ -486,4 +526,22 @@ fn usage(counts: &wire::Counts) -> Option<Usage> {
         reasoning: counts.reasoning.unwrap_or(0).min(output),
     };
     (usage.total() > 0).then_some(usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_nine_places_until_they_need_more() {
+        for (turn, call, id) in [
+            (1, 1, "t0001c001"),
+            (9876, 543, "t9876c543"),
+            (9999, 999, "t9999c999"),
+            (10_000, 1, "t10000c001"),
+            (1, 1000, "t0001c1000"),
+        ] {
+            assert_eq!(rendered_id(CallId { turn, call }), id);
+        }
+    }
 }

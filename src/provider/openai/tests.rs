@@ -141,6 +141,39 @@ fn used(input: u64, output: u64) -> Usage {
     Usage { input, output, ..Usage::default() }
 }
 
+/// A chunk by the book is read on a shorter way, which one member that the book does not have bars.
+#[test]
+fn both_ways_of_reading_agree() {
+    let call = |index: u64, id: &str, name: &str, arguments: &str| {
+        json!({"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
+    };
+    let more = |index: u64, arguments: &str| json!({"index": index, "function": {"arguments": arguments}});
+    let streams = [
+        vec![chunk(json!({"role": "assistant", "content": ""})), chunk(json!({"content": "H\u{e9}\n"})), stop("stop")],
+        vec![chunk(json!({"content": null, "reasoning_content": "hm", "refusal": null})), stop("length"), usage_chunk()],
+        vec![chunk(json!({"reasoning": "h", "content": "a"})), chunk(json!({"reasoning": "m"})), stop("stop")],
+        vec![
+            calling(call(0, "a", "f", "")),
+            calling(more(0, "{\"x\":")),
+            chunk(json!({"tool_calls": [more(0, "1}"), call(1, "b", "g", "{}")]})),
+            stop("tool_calls"),
+            chunk(json!({"content": "behind it"})),
+        ],
+        vec![stop("error")],
+        vec![json!({"choices": [{"index": 1, "delta": {"content": "a"}}, {"index": 0, "delta": {"content": "b"}}]})],
+        vec![],
+    ];
+    let told = |bytes: &str| {
+        let mut told = Vec::new();
+        let read = read(bytes.as_bytes(), 1000, &mut |delta| told.push(format!("{delta:?}")));
+        (read, told)
+    };
+    for stream in streams {
+        let odd: Vec<_> = stream.iter().cloned().map(|mut chunk| (chunk["odd"] = json!(1), chunk).1).collect();
+        assert_eq!(told(&sse(&stream)), told(&sse(&odd)), "{stream:?}");
+    }
+}
+
 #[test]
 fn framing() {
     let hel = chunk(json!({"content": "Hel"}));

@@ -10,6 +10,7 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::{
@@ -164,6 +165,7 @@ impl Reading {
     fn piece(&mut self, piece: &Piece, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
         let (name, data, is_document) = match piece {
             Piece::Alive => return Ok(()),
+            Piece::Event { name: None, data } if self.usual(data, seen)? => return Ok(()),
             Piece::Event { name, data } => (name.as_deref(), data, false),
             Piece::Document(data) => (None, data, true),
         };
@@ -201,6 +203,44 @@ impl Reading {
         }
         self.ended |= is_document && self.answered;
         Ok(())
+    }
+
+    /// Takes in a chunk that keeps to the book, as almost all do; `false` for any other, which [`chunk`](Self::chunk) reads.
+    fn usual(&mut self, data: &[u8], seen: &mut dyn FnMut(Delta<'_>)) -> Result<bool, Failure> {
+        let Some(chunk) = Usual::read(data) else { return Ok(false) };
+        if let Some(id) = said(&chunk.id) {
+            self.answer.id.get_or_insert_with(|| id.to_owned());
+        }
+        if let Some(model) = said(&chunk.model) {
+            self.answer.model.get_or_insert_with(|| model.to_owned());
+        }
+        self.answer.usage.take(chunk.usage.as_ref());
+        for UsualChoice { index, delta, finish_reason, .. } in &chunk.choices {
+            let mine = *self.choice.get_or_insert(index.unwrap_or(0));
+            if index.is_some_and(|index| index != mine) {
+                continue;
+            }
+            self.answered = true;
+            let (was_finished, before) = (self.answer.finish.is_some(), self.came);
+            let thinking = [&delta.reasoning_content, &delta.reasoning].into_iter().zip(REASONING);
+            if let Some((text, member)) = thinking.into_iter().find_map(|(text, member)| Some((said(text)?, member))) {
+                self.reasoning(member, text, false, seen);
+            }
+            if let Some(text) = said(&delta.content) {
+                self.text_part(text, false, seen);
+            }
+            for UsualCall { index, id, function, .. } in delta.tool_calls.iter().flatten() {
+                let fragment = Fragment {
+                    index: *index,
+                    id: said(id).unwrap_or_default(),
+                    name: said(&function.name).unwrap_or_default(),
+                    arguments: said(&function.arguments).unwrap_or_default(),
+                };
+                self.fragment(&fragment, seen)?;
+            }
+            self.choice_read(was_finished, before, false, said(finish_reason))?;
+        }
+        Ok(true)
     }
 
     fn chunk(
@@ -308,10 +348,22 @@ impl Reading {
         if let Some(call) = older_call {
             self.call(call, &|path| source(&[&[Step::Member("function_call")], path].concat()), seen)?;
         }
-        let brought = self.came > before;
+        let finish = ["finish_reason", "finishReason"].iter().find_map(|key| json::text(choice, key));
+        self.choice_read(was_finished, before, has_all, finish)
+    }
+
+    /// What a choice comes to: whether it brought anything, and whether it says that the answer is whole.
+    fn choice_read(
+        &mut self,
+        was_finished: bool,
+        came_before: usize,
+        has_all: bool,
+        finish: Option<&str>,
+    ) -> Result<(), Failure> {
+        let brought = self.came > came_before;
         self.begun |= brought;
         self.finish_lies |= was_finished && brought && !has_all;
-        if let Some(finish) = ["finish_reason", "finishReason"].iter().find_map(|key| json::text(choice, key)) {
+        if let Some(finish) = finish {
             if finish.eq_ignore_ascii_case("error") {
                 return Err(failure(Class::MalformedAnswer, "the server says that the answer broke off with an error"));
             }
@@ -453,9 +505,19 @@ impl Reading {
             name: json::text(function, "name").unwrap_or_default(),
             arguments: &arguments,
         };
+        let at = self.fragment(&fragment, seen)?;
+        // Where Gemini puts the signature that it wants back (ai.google.dev/gemini-api/docs/openai, 2026-11).
+        if let Some(extra) = call.get("extra_content").filter(|extra| !extra.is_null()) {
+            self.answer.calls[at].extra = Some(extra.to_string());
+        }
+        Ok(())
+    }
+
+    /// Adds a piece of a call; answers at which place.
+    fn fragment(&mut self, fragment: &Fragment<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<usize, Failure> {
         self.came += fragment.id.len() + fragment.name.len() + fragment.arguments.len();
         let known = self.answer.calls.len();
-        let at = calls::add(&mut self.answer.calls, &fragment).ok_or_else(|| {
+        let at = calls::add(&mut self.answer.calls, fragment).ok_or_else(|| {
             failure(Class::MalformedAnswer, &format!("more than {CALLS_MAX} tool calls in one answer"))
         })?;
         if at == known {
@@ -467,12 +529,110 @@ impl Reading {
         if !call_so_far.arguments.is_empty() {
             tell(call_so_far, seen);
         }
-        // Where Gemini puts the signature that it wants back (ai.google.dev/gemini-api/docs/openai, 2026-11).
-        if let Some(extra) = call.get("extra_content").filter(|extra| !extra.is_null()) {
-            call_so_far.extra = Some(extra.to_string());
-        }
-        Ok(())
+        Ok(at)
     }
+}
+
+/// A chunk with nothing in it but what the format has, in the types that it has there. Reading these borrows their texts
+/// and builds no tree; one odd member, and the forgiving reader takes the chunk. `()` is a member that is `null`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "members that say nothing to us are known, but not read")]
+struct Usual<'a> {
+    #[serde(borrow, default)]
+    id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    model: Option<Text<'a>>,
+    choices: Vec<UsualChoice<'a>>,
+    #[serde(default)]
+    usage: Option<Value>,
+    #[serde(default)]
+    object: IgnoredAny,
+    #[serde(default)]
+    created: Option<u64>,
+    #[serde(default)]
+    system_fingerprint: IgnoredAny,
+    #[serde(default)]
+    service_tier: IgnoredAny,
+    #[serde(default)]
+    obfuscation: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "members that say nothing to us are known, but not read")]
+struct UsualChoice<'a> {
+    #[serde(default)]
+    index: Option<u64>,
+    #[serde(borrow)]
+    delta: UsualDelta<'a>,
+    #[serde(borrow, default)]
+    finish_reason: Option<Text<'a>>,
+    #[serde(default)]
+    logprobs: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "members that say nothing to us are known, but not read")]
+struct UsualDelta<'a> {
+    #[serde(borrow, default)]
+    content: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    reasoning_content: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    reasoning: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    tool_calls: Option<Vec<UsualCall<'a>>>,
+    #[serde(default)]
+    role: IgnoredAny,
+    #[serde(default)]
+    refusal: (),
+    #[serde(default)]
+    function_call: (),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "members that say nothing to us are known, but not read")]
+struct UsualCall<'a> {
+    #[serde(default)]
+    index: Option<u64>,
+    #[serde(borrow, default)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    function: UsualFunction<'a>,
+    #[serde(default)]
+    r#type: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsualFunction<'a> {
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    arguments: Option<Text<'a>>,
+}
+
+/// A text, borrowed unless it has escapes.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Usual<'a> {
+    fn read(data: &'a [u8]) -> Option<Self> {
+        // A struct is also read from an array, which is no chunk.
+        let text = str::from_utf8(data).ok().filter(|text| text.trim_start().starts_with('{'))?;
+        let chunk: Self = serde_json::from_str(text).ok()?;
+        let calls = chunk.choices.iter().flat_map(|choice| choice.delta.tool_calls.iter().flatten());
+        let mut indexes = chunk.choices.iter().map(|choice| choice.index).chain(calls.map(|call| call.index)).flatten();
+        indexes.all(|index| index <= json::COUNT_MAX).then_some(chunk)
+    }
+}
+
+fn said<'t>(text: &'t Option<Text<'_>>) -> Option<&'t str> {
+    text.as_ref().map(|text| &*text.0).filter(|text| !text.is_empty())
 }
 
 /// The members in which servers show thinking; the first that says something counts, as some fill two.
