@@ -158,7 +158,8 @@ fn a_conversation_that_is_too_long_loses_its_oldest_results_and_ends_well() {
     let model = Model::answering(move |request| {
         let shown: usize = request.messages().iter().map(|message| message["content"].to_string().len()).sum();
         if shown > 13_000 {
-            let message = "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000.";
+            let message =
+                "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000.";
             return Reply::error(400, message, "context_length_exceeded");
         }
         match request.answers() {

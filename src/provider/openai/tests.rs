@@ -144,13 +144,15 @@ fn used(input: u64, output: u64) -> Usage {
 /// A chunk by the book is read on a shorter way, which one member that the book does not have bars.
 #[test]
 fn both_ways_of_reading_agree() {
-    let call = |index: u64, id: &str, name: &str, arguments: &str| {
-        json!({"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
-    };
+    let call = |index: u64, id: &str, name: &str, arguments: &str| json!({"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
     let more = |index: u64, arguments: &str| json!({"index": index, "function": {"arguments": arguments}});
     let streams = [
         vec![chunk(json!({"role": "assistant", "content": ""})), chunk(json!({"content": "H\u{e9}\n"})), stop("stop")],
-        vec![chunk(json!({"content": null, "reasoning_content": "hm", "refusal": null})), stop("length"), usage_chunk()],
+        vec![
+            chunk(json!({"content": null, "reasoning_content": "hm", "refusal": null})),
+            stop("length"),
+            usage_chunk(),
+        ],
         vec![chunk(json!({"reasoning": "h", "content": "a"})), chunk(json!({"reasoning": "m"})), stop("stop")],
         vec![
             calling(call(0, "a", "f", "")),
