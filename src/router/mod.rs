@@ -391,7 +391,7 @@ impl Router {
         reference: &str,
         request: &Request,
         conversation: Conversation<'_>,
-    ) -> Result<(Vec<Known>, Vec<(usize, Verdict)>), Error> {
+    ) -> Result<Ranked, Error> {
         let targets = targets(table, reference)?;
         let now = (self.shared.now)();
         let memory = self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -443,6 +443,9 @@ impl fmt::Debug for Router {
         f.debug_struct("Router").finish_non_exhaustive()
     }
 }
+
+/// The targets of a reference, and the order in which they are asked: see [`rank`].
+type Ranked = (Vec<Known>, Vec<(usize, Verdict)>);
 
 /// The targets of a reference, all of them at known providers.
 fn targets(table: &Table, reference: &str) -> Result<Vec<Target>, Error> {

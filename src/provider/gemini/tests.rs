@@ -180,7 +180,7 @@ fn framing() {
             Answer { usage: Some(Usage { input: 1, ..Usage::default() }), ..hello() },
         ),
         good("a cut last piece behind the end", both.clone() + "data: {\"usageMeta", hello()),
-        bad("no finish reason", sse(&[hel.clone()]), Class::MalformedAnswer, "broke off"),
+        bad("no finish reason", sse(std::slice::from_ref(&hel)), Class::MalformedAnswer, "broke off"),
         bad("cut within a chunk", both[..both.len() - 60].to_owned(), Class::MalformedAnswer, "broke off"),
         bad("cut document", json!([hel]).to_string()[..40].to_owned(), Class::MalformedAnswer, "broke off"),
         bad("nothing", "", Class::MalformedAnswer, "without an answer"),

@@ -556,5 +556,5 @@ fn blob(blob: &Value) -> Result<(), String> {
     let data = blob["data"].as_str().unwrap_or_default();
     let letters =
         data.trim_end_matches('=').bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte));
-    require(!data.is_empty() && data.len() % 4 == 0 && letters, "Base64 decoding failed")
+    require(!data.is_empty() && data.len().is_multiple_of(4) && letters, "Base64 decoding failed")
 }
