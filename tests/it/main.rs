@@ -9,6 +9,7 @@ mod failover;
 mod floors;
 mod mcp;
 mod model;
+mod pairs;
 mod provider;
 mod terminal;
 mod vendor;

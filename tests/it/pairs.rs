@@ -1,0 +1,203 @@
+//! One conversation over two formats: begun at each, gone on at each other one, and back. The double of the one asked checks
+//! every request as the real service does.
+
+use std::sync::Arc;
+
+use agentd::{
+    chat::{
+        Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Media, MediaSource, Message, Part, ReasoningEffort,
+        Request, ToolCall, ToolDef, ToolName, ToolResult,
+    },
+    provider::{Client, Dialect, Provider},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    model::{Model, Reply},
+    vendor::{anthropic, gemini, responses},
+};
+
+/// What a service answers.
+#[derive(Clone, Copy)]
+enum Says {
+    /// A thought, a text, and two calls side by side.
+    TwoCalls,
+    /// A thought and a call.
+    OneCall,
+    /// A text.
+    Done,
+}
+
+const THOUGHT: &str = "Both at once.";
+const GEMINI: &str = "gemini-3-pro-preview";
+
+impl Says {
+    fn text(self) -> Option<&'static str> {
+        match self {
+            Says::TwoCalls => Some("Let me look."),
+            Says::OneCall => None,
+            Says::Done => Some("Done."),
+        }
+    }
+
+    fn calls(self) -> Vec<(&'static str, Value)> {
+        match self {
+            Says::TwoCalls => vec![("shot", json!({"kind": "screen"})), ("now", json!({}))],
+            Says::OneCall => vec![("now", json!({}))],
+            Says::Done => vec![],
+        }
+    }
+}
+
+/// A service of this format that gives these answers in turn.
+fn service(dialect: Dialect, says: &[Says]) -> Model {
+    let mut says = says.to_vec().into_iter();
+    match dialect {
+        Dialect::OpenAiChat => Model::replying(says.map(|says| {
+            let thought = Reply::answer().and_reasoning(THOUGHT);
+            let spoken = says.text().into_iter().fold(thought, |reply, text| reply.and_text(text));
+            says.calls().into_iter().fold(spoken, |reply, (name, arguments)| reply.and_call(name, arguments))
+        })),
+        Dialect::AnthropicMessages => anthropic::answering(move |request| {
+            let says = says.next()?;
+            let thought = anthropic::Answer::new().thinking(THOUGHT);
+            let spoken = says.text().into_iter().fold(thought, |answer, text| answer.text(text));
+            let calls = says.calls();
+            let answer = calls.iter().fold(spoken, |answer, (name, arguments)| answer.call(name, arguments));
+            Some(answer.reply(request))
+        }),
+        Dialect::OpenAiResponses => responses::serve(move |_| {
+            let says = says.next().unwrap();
+            let thought = responses::Answer::default().thought(THOUGHT);
+            let spoken = says.text().into_iter().fold(thought, |answer, text| answer.text(text));
+            says.calls().iter().fold(spoken, |answer, (name, arguments)| answer.call(name, arguments))
+        }),
+        Dialect::Gemini => {
+            let choose = move |_: &crate::model::Request| {
+                let says: Says = says.next()?;
+                let mut parts = vec![json!({"text": THOUGHT, "thought": true})];
+                parts.extend(says.text().map(|text| json!({"text": text})));
+                let call = |(name, args)| json!({"functionCall": {"name": name, "args": args}});
+                parts.extend(says.calls().into_iter().map(call));
+                Some(Reply::stream(gemini::answer(GEMINI, &parts, "STOP")))
+            };
+            Model::judged(gemini::judge, Box::new(choose))
+        }
+    }
+}
+
+fn client(dialect: Dialect, service: &Model) -> Client {
+    let base = match dialect {
+        Dialect::Gemini => format!("http://{}/v1beta", service.address()),
+        _ => service.base_url(),
+    };
+    let name = dialect.as_str();
+    Client::builder(dialect, base).name(name).key(name.into()).build().unwrap()
+}
+
+fn model(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::OpenAiChat => "gpt-4o",
+        Dialect::AnthropicMessages => "claude-haiku-4-5",
+        Dialect::OpenAiResponses => "gpt-5",
+        Dialect::Gemini => GEMINI,
+    }
+}
+
+fn tool(name: &str, schema: Value) -> ToolDef {
+    ToolDef {
+        name: name.into(),
+        origin: ToolName { server: "s".into(), tool: name.into() },
+        description: "A tool.".into(),
+        input_schema: Arc::new(schema),
+        effect: Effect::Read,
+        effect_source: EffectSource::Default,
+        repeatable: false,
+        additive: false,
+        hash: "".into(),
+    }
+}
+
+/// A conversation as a run keeps it.
+struct Talk {
+    request: Request,
+    turn: u32,
+}
+
+impl Talk {
+    fn new() -> Self {
+        // What one service or another refuses: a union at the root, references, constants, lists of types.
+        let shot = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "anyOf": [
+                {"properties": {"kind": {"const": "screen"}, "n": {"type": ["integer", "null"]}}, "required": ["kind"]},
+                {"properties": {"kind": {"const": "window"}, "title": {"$ref": "#/$defs/title"}}, "required": ["kind"]},
+            ],
+            "$defs": {"title": {"type": "string", "minLength": 1}},
+        });
+        let request = Request {
+            system: Some("Be brief.".into()),
+            messages: vec![Arc::new(Message::User(vec![Part::text("Look")]))],
+            tools: Arc::new([tool("shot", shot), tool("now", json!({"type": "object"}))]),
+            choice: Choice::Auto,
+            output: None,
+            temperature: None,
+            output_tokens_max: None,
+            effort: Some(ReasoningEffort::Low),
+            cache_key: Some("run-7".into()),
+        };
+        Talk { request, turn: 0 }
+    }
+
+    async fn ask(&mut self, dialect: Dialect, client: &Client) -> Answer {
+        let answer = client.ask(model(dialect), &self.request, &mut |_| {}).await.unwrap_or_else(|failure| {
+            panic!("{}: {failure}", dialect.as_str());
+        });
+        self.turn += 1;
+        let mut calls = 0;
+        let parts = answer.parts.iter().map(|part| match part {
+            AnswerPart::Text(text) => Part::Text(text.clone()),
+            AnswerPart::Reasoning(reasoning) => Part::Reasoning(reasoning.clone()),
+            AnswerPart::Opaque(opaque) => Part::Opaque(opaque.clone()),
+            AnswerPart::Call(call) => {
+                calls += 1;
+                let id = CallId { turn: self.turn, call: calls };
+                let name = call.name.as_str().into();
+                Part::Call(ToolCall { id, name, arguments: call.arguments.clone(), opaque: call.opaque.clone() })
+            }
+        });
+        self.request.messages.push(Arc::new(Message::Assistant(parts.collect())));
+        answer
+    }
+
+    fn result(&mut self, call: u32, name: &str, content: Vec<Part>, is_error: bool) {
+        let call = CallId { turn: self.turn, call };
+        self.request.messages.push(Arc::new(Message::Tool(ToolResult { call, name: name.into(), content, is_error })));
+    }
+}
+
+fn image() -> Part {
+    Part::Image(Media { mime: "image/png".into(), source: MediaSource::Base64("aGkh".into()) })
+}
+
+#[tokio::test]
+async fn a_conversation_begun_at_one_format_goes_on_at_each_other_and_comes_back() {
+    for first in Dialect::ALL {
+        for second in Dialect::ALL {
+            let (one, other) = (service(first, &[Says::TwoCalls, Says::Done]), service(second, &[Says::OneCall]));
+            let (at_first, at_second) = (client(first, &one), client(second, &other));
+            let mut talk = Talk::new();
+            let answer = talk.ask(first, &at_first).await;
+            assert_eq!(answer.calls().count(), 2);
+            talk.result(1, "shot", vec![Part::text("a screen"), image()], false);
+            talk.result(2, "now", vec![Part::text("no clock")], true);
+            let answer = talk.ask(second, &at_second).await;
+            assert_eq!(answer.calls().map(|call| call.name.as_str()).collect::<Vec<_>>(), ["now"]);
+            talk.result(1, "now", vec![Part::text("noon")], false);
+            let answer = talk.ask(first, &at_first).await;
+            assert_eq!(answer.text(), "Done.");
+            one.assert_valid();
+            other.assert_valid();
+        }
+    }
+}
