@@ -103,9 +103,12 @@ pub(super) struct Run {
     /// The agent's typed input as JSON
     #[arg(long, value_name = "JSON")]
     pub input_json: Option<String>,
-    /// Ask this model instead of the one that the file names
-    #[arg(long, value_name = "PROVIDER/MODEL")]
+    /// Ask this model, or the models of this route, instead of what the file names
+    #[arg(long, value_name = "PROVIDER/MODEL|ROUTE")]
     pub model: Option<String>,
+    /// Tell who would be asked first, who then, and why
+    #[arg(long)]
+    pub explain_route: bool,
     #[command(flatten)]
     pub limits: Limits,
     #[command(flatten)]

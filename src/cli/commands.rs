@@ -29,6 +29,7 @@ use super::{
     screen::Screen,
     start,
     stopper::Stopper,
+    text::{Form, escape},
 };
 
 /// Runs that `resume --all` drives at once: each may start tool servers of its own.
@@ -84,6 +85,11 @@ async fn start(it: args::Run, screen: &Screen, out: Out) -> Result<Code, Trouble
     let daemon = open(&it.shared)?;
     let stopper = Stopper::listen().context("cannot listen for signals")?;
     let driven = daemon.start(new).await?;
+    if it.explain_route {
+        for (place, (endpoint, verdict)) in (1..).zip(driven.explain()?) {
+            screen.tell(format_args!("{place}. {}: {verdict}", escape(&endpoint, Form::Text)));
+        }
+    }
     finish(driven, &it.drive, it.shared.json, screen, &stopper, out).await
 }
 

@@ -29,12 +29,12 @@ use uuid::Uuid;
 
 use crate::{
     agent::{self, Agent, Steps},
-    chat::{CallId, Part},
+    chat::{CallId, Choice, Part, Request},
     engine::{self, Clock, Left, Options, Seen, Stop, SystemClock, World},
     journal::{self, Journal, Posted, What},
     mcp::{self, Host, ToolHost, guard},
     provider::{Client, Provider, Timeouts, scripted},
-    router::{self, Router},
+    router::{self, Conversation, Router},
     run::{
         CallRecord, CallState, Claimed, Decision, Entry, Event, InputGiven, Limits, LimitsChanged, Misfit, Resolution,
         Run, RunId, Started, Status, Wait,
@@ -386,6 +386,22 @@ impl Driven {
     /// The endpoint that answers, and whether it is a script and no model.
     pub fn endpoint(&self) -> (&str, bool) {
         (self.world.model.name(), self.world.model.scripted())
+    }
+
+    /// Who would be asked now, in this order, and why; those who would not, at the end.
+    pub fn explain(&self) -> Result<Vec<(String, router::Verdict)>, Error> {
+        let request = Request {
+            system: None,
+            messages: self.run.conversation(),
+            tools: Arc::from([]),
+            choice: Choice::Auto,
+            output: None,
+            temperature: None,
+            output_tokens_max: None,
+            effort: None,
+            cache_key: None,
+        };
+        Ok(self.world.router.explain(self.world.model.name(), &request, Conversation::default())?)
     }
 
     /// How many commits were awaited so far.

@@ -42,14 +42,19 @@ impl World {
         fs::write(self.path("agentd.yaml"), format!("version: 1\n{settings}")).unwrap();
     }
 
-    /// Runs a command that must end well, and gives its document.
-    fn agentd(&self, args: &[&str]) -> Value {
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agentd"));
-        command.args(args).arg("--json").current_dir(self.dir.path()).env("AGENTD_HOME", self.path("home"));
+        command.args(args).current_dir(self.dir.path()).env("AGENTD_HOME", self.path("home")).stdin(Stdio::null());
         for key in built_in().unwrap().providers().flat_map(|provider| &provider.keys) {
             command.env_remove(key);
         }
-        let output = command.env_remove("AGENTD_CONFIG").stdin(Stdio::null()).output().unwrap();
+        command.env_remove("AGENTD_CONFIG");
+        command
+    }
+
+    /// Runs a command that must end well, and gives its document.
+    fn agentd(&self, args: &[&str]) -> Value {
+        let output = self.command(args).arg("--json").output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{args:?}: {told}");
         serde_json::from_slice(&output.stdout).unwrap()
@@ -140,6 +145,19 @@ fn a_changed_route_is_followed_by_the_run_in_flight() {
     let world = World::new("");
     let document = world.agentd(&["run", "agent.yaml", "go", "--config", &file.display().to_string()]);
     assert_eq!(document["output"], "Done by b.");
+}
+
+#[test]
+fn a_route_is_explained() {
+    let b = Model::answering(|_| Reply::text("Hi."));
+    let world = World::new(&two(&nobody(), &b.base_url(), ""));
+    world.run();
+    let told = world.command(&["run", "agent.yaml", "go", "--explain-route"]).output().unwrap();
+    let told = String::from_utf8(told.stderr).unwrap();
+    assert!(
+        told.contains("1. b/m: in its place by the policy\n2. a/m: moved back: it failed a moment ago\n"),
+        "{told}"
+    );
 }
 
 #[test]
