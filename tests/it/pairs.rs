@@ -50,8 +50,8 @@ impl Says {
 }
 
 /// A service of this format that gives these answers in turn.
-fn service(dialect: Dialect, says: &[Says]) -> Model {
-    let mut says = says.to_vec().into_iter();
+fn service(dialect: Dialect, says: Vec<Says>) -> Model {
+    let mut says = says.into_iter();
     match dialect {
         Dialect::OpenAiChat => Model::replying(says.map(|says| {
             let thought = Reply::answer().and_reasoning(THOUGHT);
@@ -184,7 +184,7 @@ fn image() -> Part {
 async fn a_conversation_begun_at_one_format_goes_on_at_each_other_and_comes_back() {
     for first in Dialect::ALL {
         for second in Dialect::ALL {
-            let (one, other) = (service(first, &[Says::TwoCalls, Says::Done]), service(second, &[Says::OneCall]));
+            let (one, other) = (service(first, vec![Says::TwoCalls, Says::Done]), service(second, vec![Says::OneCall]));
             let (at_first, at_second) = (client(first, &one), client(second, &other));
             let mut talk = Talk::new();
             let answer = talk.ask(first, &at_first).await;
