@@ -324,9 +324,9 @@ impl Engine {
         drop(caught(|| Ok(self.db.as_ref().map(|db| db.flush()))));
     }
 
-    /// Changes the tree and makes that durable.
+    /// Puts a batch into the tree and makes it durable.
     pub(super) fn commit(&self, writes: Writes) -> Result<(), Trouble> {
-        let applied = self.guarded(Point::Apply, |db| apply(db, writes));
+        let applied = self.guarded(Point::Apply, |db| Ok(db.apply_batch(writes.into())?));
         if matches!(&applied, Err(Trouble { cause: Cause::Tree, .. })) {
             self.torn.store(true, Ordering::Relaxed);
         }
@@ -394,27 +394,6 @@ fn said(panic: &(dyn Any + Send)) -> String {
 
 fn opening(value: &[u8]) -> Result<Opening<'_>, Trouble> {
     keys::open(value).ok_or_else(|| "a value has no known shape".into())
-}
-
-/// sled has what is written in one batch appear as a whole, and takes an extra write and a wait for it.
-fn apply(db: &sled::Db, Writes { list, bound }: Writes) -> Result<(), Trouble> {
-    if bound {
-        let mut batch = sled::Batch::default();
-        for (key, value) in list {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        return Ok(db.apply_batch(batch)?);
-    }
-    for (key, value) in list {
-        match value {
-            Some(value) => db.insert(key, value)?,
-            None => db.remove(key)?,
-        };
-    }
-    Ok(())
 }
 
 /// The head beside the last pack, which is whole. Slots are taken in order, and so many are known to be: the last one is

@@ -2,8 +2,7 @@
 //!
 //! It takes what waits, makes one batch of it, commits, and answers. The longer a commit takes, the more waits for the
 //! next one, so batches grow by themselves and no timer is needed. A commit is: apply the batch, have sled write it out,
-//! our own fdatasync, the witness. Most batches need none of sled's: each part is one key, and sled brings back what was
-//! written in the order in which it was. Always true:
+//! our own fdatasync, the witness. Always true:
 //! - An answer is given after the commit that it speaks of, refusals included: they may rest on what the batch changes.
 //! - What comes later in a batch sees what came earlier.
 //! - A commit that fails poisons: its waiters and all later ones get [`Error::Poisoned`], and nothing is tried again.

@@ -59,21 +59,14 @@ pub(super) enum Section {
     Blobs = 3,
 }
 
-/// Changes to the tree, in the order in which they are made.
+/// Changes to the tree, in the order in which they are made: what a batch of sled's will hold, still readable.
 #[derive(Default)]
 pub(super) struct Writes {
     /// Keys with their new values; `None` removes.
-    pub(super) list: Vec<(sled::IVec, Option<sled::IVec>)>,
-    /// Whether a crash may not come between them.
-    pub(super) bound: bool,
+    list: Vec<(sled::IVec, Option<sled::IVec>)>,
 }
 
 impl Writes {
-    /// Notes that what was written since then appears as a whole: more than one key needs a batch for that.
-    pub(super) fn bind(&mut self, since: usize) {
-        self.bound |= self.list.len() > since + 1;
-    }
-
     pub(super) fn remove(&mut self, key: impl Into<sled::IVec>) {
         self.list.push((key.into(), None));
     }
@@ -81,6 +74,19 @@ impl Writes {
     fn insert(&mut self, key: Vec<u8>, value: &[u8]) -> usize {
         self.list.push((key.into(), Some(value.into())));
         value.len()
+    }
+}
+
+impl From<Writes> for sled::Batch {
+    fn from(writes: Writes) -> Self {
+        let mut batch = sled::Batch::default();
+        for (key, value) in writes.list {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        batch
     }
 }
 
