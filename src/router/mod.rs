@@ -16,6 +16,7 @@
 mod budget;
 mod memory;
 mod route;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -31,11 +32,15 @@ use tokio::time::Instant;
 
 pub use memory::{Memory, Standing};
 pub use route::{Known, Need, Policy, Route, Target, Verdict, rank};
+pub use table::{Error, Facts, Lookup, Source, Table};
 
-use self::budget::Budget;
+use self::{
+    budget::Budget,
+    table::{provider, targets},
+};
 use crate::{
     chat::{Answer, Message, Part, Request},
-    provider::{Class, Delta, Failure, Price, Provider, catalogue},
+    provider::{Class, Delta, Failure, Provider},
     run::{NanoDollars, Time},
 };
 
@@ -59,54 +64,8 @@ const DELAY_MAX: Duration = Duration::from_secs(8);
 /// docs.anthropic.com, prompt caching, 2026-11: five minutes; OpenAI: five to ten).
 const STICKY: Duration = Duration::from_secs(300);
 
-/// What is known of models before anything was measured. `None` of a member: nobody said.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Facts {
-    /// Tokens that the model can read.
-    pub window: Option<u64>,
-    /// Whether it can call tools.
-    pub tools: Option<bool>,
-    /// Whether it can see pictures.
-    pub images: Option<bool>,
-    /// What its tokens cost.
-    pub price: Option<Price>,
-}
-
-/// Looks up what is known of a model, by `provider/model`.
-pub type Lookup = Arc<dyn Fn(&str) -> Facts + Send + Sync>;
-
 /// Tells the time; replaced in simulations.
 pub type Now = Arc<dyn Fn() -> Time + Send + Sync>;
-
-/// The providers, routes and facts that a router goes by.
-#[derive(Clone)]
-pub struct Table {
-    /// The providers by name.
-    pub providers: BTreeMap<String, Arc<dyn Provider>>,
-    /// The routes by name; no name holds a slash.
-    pub routes: BTreeMap<String, Route>,
-    /// What is known of models.
-    pub facts: Lookup,
-}
-
-impl Table {
-    /// Whether a model, `provider/model`, is at a provider that this table has.
-    ///
-    /// # Errors
-    /// When it is not.
-    pub fn check(&self, endpoint: &str) -> Result<(), Error> {
-        provider(self, endpoint).map(drop)
-    }
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Table { providers: BTreeMap::new(), routes: BTreeMap::new(), facts: Arc::new(|_| Facts::default()) }
-    }
-}
-
-/// Gives a new table when the settings have changed since it was last asked, and `None` when they have not.
-pub type Source = Arc<dyn Fn() -> Option<Table> + Send + Sync>;
 
 /// Knows providers, routes and how both fared, and asks their models. Cheap to clone; clones share all of it.
 #[derive(Clone)]
@@ -138,41 +97,6 @@ impl Model {
     /// Whether a script may answer and no model.
     pub fn scripted(&self) -> bool {
         self.scripted
-    }
-}
-
-/// Why a model reference leads nowhere.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// It is neither `provider/model` nor a route.
-    #[error("{name:?} is no route{}; write provider/model, or name a route of the settings", known(.routes))]
-    NoModel {
-        /// The reference.
-        name: String,
-        /// The routes that there are.
-        routes: Vec<String>,
-    },
-    /// No provider has that name.
-    #[error("{}", unknown(.name, .known))]
-    UnknownProvider {
-        /// The name.
-        name: String,
-        /// The names that there are.
-        known: Vec<String>,
-    },
-}
-
-fn known(routes: &[String]) -> String {
-    if routes.is_empty() { String::new() } else { format!(" (there are: {})", routes.join(", ")) }
-}
-
-/// A provider of the catalogue is only unknown for want of its variables.
-fn unknown(name: &str, known: &[String]) -> String {
-    let missing =
-        catalogue::built_in().ok().and_then(|catalogue| Some(catalogue.provider(name)?.missing(&|_| None, false)));
-    match missing {
-        Some(missing) if !missing.is_empty() => format!("the provider {name} needs {}", missing.join(" and ")),
-        _ => format!("there is no provider {name:?}; known: {}", known.join(", ")),
     }
 }
 
@@ -446,28 +370,6 @@ impl fmt::Debug for Router {
 
 /// The targets of a reference, and the order in which they are asked: see [`rank`].
 type Ranked = (Vec<Known>, Vec<(usize, Verdict)>);
-
-/// The targets of a reference, all of them at known providers.
-fn targets(table: &Table, reference: &str) -> Result<Vec<Target>, Error> {
-    let targets = match table.routes.get(reference) {
-        Some(route) => route.targets.clone(),
-        None => vec![Target { model: reference.to_owned(), weight: 1 }],
-    };
-    targets.iter().try_for_each(|target| provider(table, &target.model).map(drop))?;
-    Ok(targets)
-}
-
-fn provider<'a>(table: &'a Table, endpoint: &'a str) -> Result<(&'a Arc<dyn Provider>, &'a str), Error> {
-    let (name, model) = endpoint
-        .split_once('/')
-        .filter(|(name, model)| !name.is_empty() && !model.is_empty())
-        .ok_or_else(|| Error::NoModel { name: endpoint.to_owned(), routes: table.routes.keys().cloned().collect() })?;
-    let provider = table.providers.get(name).ok_or_else(|| Error::UnknownProvider {
-        name: name.to_owned(),
-        known: table.providers.keys().cloned().collect(),
-    })?;
-    Ok((provider, model))
-}
 
 /// Why nobody can be asked.
 fn nobody(known: &[Known], ranked: &[(usize, Verdict)]) -> Failure {

@@ -1,0 +1,111 @@
+//! What a router goes by, whatever was measured: the providers, the routes and what is known of models.
+//!
+//! Always true: a target that [`targets`] gives is at a provider that the table has.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::route::{Route, Target};
+use crate::provider::{Price, Provider, catalogue};
+
+/// What is known of models before anything was measured. `None` of a member: nobody said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Tokens that the model can read.
+    pub window: Option<u64>,
+    /// Whether it can call tools.
+    pub tools: Option<bool>,
+    /// Whether it can see pictures.
+    pub images: Option<bool>,
+    /// What its tokens cost.
+    pub price: Option<Price>,
+}
+
+/// Looks up what is known of a model, by `provider/model`.
+pub type Lookup = Arc<dyn Fn(&str) -> Facts + Send + Sync>;
+
+/// The providers, routes and facts that a router goes by.
+#[derive(Clone)]
+pub struct Table {
+    /// The providers by name.
+    pub providers: BTreeMap<String, Arc<dyn Provider>>,
+    /// The routes by name; no name holds a slash.
+    pub routes: BTreeMap<String, Route>,
+    /// What is known of models.
+    pub facts: Lookup,
+}
+
+impl Table {
+    /// Whether a model, `provider/model`, is at a provider that this table has.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check(&self, endpoint: &str) -> Result<(), Error> {
+        provider(self, endpoint).map(drop)
+    }
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Table { providers: BTreeMap::new(), routes: BTreeMap::new(), facts: Arc::new(|_| Facts::default()) }
+    }
+}
+
+/// Gives a new table when the settings have changed since it was last asked, and `None` when they have not.
+pub type Source = Arc<dyn Fn() -> Option<Table> + Send + Sync>;
+
+/// Why a model reference leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It is neither `provider/model` nor a route.
+    #[error("{name:?} is no route{}; write provider/model, or name a route of the settings", known(.routes))]
+    NoModel {
+        /// The reference.
+        name: String,
+        /// The routes that there are.
+        routes: Vec<String>,
+    },
+    /// No provider has that name.
+    #[error("{}", unknown(.name, .known))]
+    UnknownProvider {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+}
+
+fn known(routes: &[String]) -> String {
+    if routes.is_empty() { String::new() } else { format!(" (there are: {})", routes.join(", ")) }
+}
+
+/// A provider of the catalogue is only unknown for want of its variables.
+fn unknown(name: &str, known: &[String]) -> String {
+    let missing =
+        catalogue::built_in().ok().and_then(|catalogue| Some(catalogue.provider(name)?.missing(&|_| None, false)));
+    match missing {
+        Some(missing) if !missing.is_empty() => format!("the provider {name} needs {}", missing.join(" and ")),
+        _ => format!("there is no provider {name:?}; known: {}", known.join(", ")),
+    }
+}
+
+/// The targets of a reference, all of them at known providers.
+pub(super) fn targets(table: &Table, reference: &str) -> Result<Vec<Target>, Error> {
+    let targets = match table.routes.get(reference) {
+        Some(route) => route.targets.clone(),
+        None => vec![Target { model: reference.to_owned(), weight: 1 }],
+    };
+    targets.iter().try_for_each(|target| provider(table, &target.model).map(drop))?;
+    Ok(targets)
+}
+
+pub(super) fn provider<'a>(table: &'a Table, endpoint: &'a str) -> Result<(&'a Arc<dyn Provider>, &'a str), Error> {
+    let (name, model) = endpoint
+        .split_once('/')
+        .filter(|(name, model)| !name.is_empty() && !model.is_empty())
+        .ok_or_else(|| Error::NoModel { name: endpoint.to_owned(), routes: table.routes.keys().cloned().collect() })?;
+    let provider = table.providers.get(name).ok_or_else(|| Error::UnknownProvider {
+        name: name.to_owned(),
+        known: table.providers.keys().cloned().collect(),
+    })?;
+    Ok((provider, model))
+}
