@@ -16,6 +16,7 @@ pub mod chaos;
 pub mod chat;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod clock;
 pub mod daemon;
 pub mod engine;
 pub mod journal;

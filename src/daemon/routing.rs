@@ -12,9 +12,9 @@ use std::{
 
 use super::{Error, providers, settings::Settings};
 use crate::{
+    clock::SystemClock,
     provider::catalogue,
-    router::{Facts, Memory, Now, Router, Source, Table},
-    run::Time,
+    router::{Facts, Memory, Router, Source, Table},
 };
 
 /// How often the memory is written while a run is driven.
@@ -22,13 +22,13 @@ pub(super) const EVERY: Duration = Duration::from_secs(10);
 
 /// Where the model references of these settings lead, with nothing opened or asked.
 pub fn router(settings: &Settings) -> Result<Router, Error> {
-    Ok(Router::with(table(settings)?, source(settings), Memory::default(), now()))
+    Ok(Router::with(table(settings)?, source(settings), Memory::default(), Arc::new(SystemClock)))
 }
 
 /// The same, remembering what was learnt before.
 pub(super) fn remembering(settings: &Settings, home: &Path) -> Result<Router, Error> {
     let memory = fs::read_to_string(file(home)).map(|text| Memory::load(&text)).unwrap_or_default();
-    Ok(Router::with(table(settings)?, source(settings), memory, now()))
+    Ok(Router::with(table(settings)?, source(settings), memory, Arc::new(SystemClock)))
 }
 
 /// Writes what was learnt, whole or not at all.
@@ -45,10 +45,6 @@ pub(super) fn keep(router: &Router, home: &Path) {
 
 fn file(home: &Path) -> PathBuf {
     home.join("router.json")
-}
-
-fn now() -> Now {
-    Arc::new(|| Time(jiff::Timestamp::now().as_millisecond()))
 }
 
 fn table(settings: &Settings) -> Result<Table, Error> {

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+pub use crate::clock::{Clock, SystemClock};
+
 use crate::{
     agent::{Agent, Steps},
     chat::CallId,
@@ -27,25 +29,9 @@ use crate::{
     mcp::{self, ToolHost},
     repair::ToolSet,
     router::{self, Router},
-    run::{Claimed, Entry, Event, Run, Time, Wait},
+    run::{Claimed, Entry, Event, Run, Wait},
     store::Columns,
 };
-
-/// Tells the time; passed in, so that tests can turn it.
-pub trait Clock: Send + Sync {
-    /// Now.
-    fn now(&self) -> Time;
-}
-
-/// The clock of this machine.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Time {
-        Time(jiff::Timestamp::now().as_millisecond())
-    }
-}
 
 /// What a run needs of the world.
 #[derive(Clone)]

@@ -40,6 +40,7 @@ use self::{
 };
 use crate::{
     chat::{Answer, Message, Part, Request},
+    clock::{Clock, SystemClock},
     provider::{Class, Delta, Failure, Provider},
     run::{NanoDollars, Time},
 };
@@ -65,7 +66,7 @@ const DELAY_MAX: Duration = Duration::from_secs(8);
 const STICKY: Duration = Duration::from_secs(300);
 
 /// Tells the time; replaced in simulations.
-pub type Now = Arc<dyn Fn() -> Time + Send + Sync>;
+pub type Now = Arc<dyn Clock>;
 
 /// Knows providers, routes and how both fared, and asks their models. Cheap to clone; clones share all of it.
 #[derive(Clone)]
@@ -78,7 +79,7 @@ struct Shared {
     source: Option<Source>,
     memory: Mutex<Memory>,
     budget: Mutex<Budget>,
-    now: Now,
+    clock: Now,
 }
 
 /// What a model reference leads to: one endpoint or the targets of a route.
@@ -150,14 +151,14 @@ pub struct Conversation<'a> {
 impl Router {
     /// A router over these providers, by name, without routes.
     pub fn new(providers: BTreeMap<String, Arc<dyn Provider>>) -> Self {
-        Router::with(Table { providers, ..Table::default() }, None, Memory::default(), Arc::new(system_time))
+        Router::with(Table { providers, ..Table::default() }, None, Memory::default(), Arc::new(SystemClock))
     }
 
     /// A router with all that it can have. `source` is asked before each request.
-    pub fn with(table: Table, source: Option<Source>, memory: Memory, now: Now) -> Self {
-        let budget = Mutex::new(Budget::new((now)()));
+    pub fn with(table: Table, source: Option<Source>, memory: Memory, clock: Now) -> Self {
+        let budget = Mutex::new(Budget::new(clock.now()));
         let table = RwLock::new(Arc::new(table));
-        Router { shared: Arc::new(Shared { table, source, memory: Mutex::new(memory), budget, now }) }
+        Router { shared: Arc::new(Shared { table, source, memory: Mutex::new(memory), budget, clock }) }
     }
 
     /// What a model reference leads to: `provider/model`, split at the first slash, or a route by name.
@@ -317,7 +318,7 @@ impl Router {
         conversation: Conversation<'_>,
     ) -> Result<Ranked, Error> {
         let targets = targets(table, reference)?;
-        let now = (self.shared.now)();
+        let now = self.shared.clock.now();
         let memory = self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let known: Vec<Known> = targets
             .iter()
@@ -352,12 +353,12 @@ impl Router {
     }
 
     fn learn(&self, take: impl FnOnce(&mut Memory, Time)) {
-        let now = (self.shared.now)();
+        let now = self.shared.clock.now();
         take(&mut self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner), now);
     }
 
     fn spend<T>(&self, take: impl FnOnce(&mut Budget, Time) -> T) -> T {
-        let now = (self.shared.now)();
+        let now = self.shared.clock.now();
         take(&mut self.shared.budget.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 }
@@ -420,8 +421,4 @@ pub fn passes(class: Class) -> bool {
         | Class::CallerFault
         | Class::ContentRefused => false,
     }
-}
-
-fn system_time() -> Time {
-    Time(jiff::Timestamp::now().as_millisecond())
 }

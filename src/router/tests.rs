@@ -222,8 +222,8 @@ async fn when_all_are_ejected_the_one_that_comes_back_first_is_asked() {
 #[tokio::test(start_paused = true)]
 async fn a_run_stays_where_its_prompt_is_cached_and_leaves_when_the_cache_is_cold() {
     let world = world(Policy::Order, &[&[Answers], &[Answers]]);
-    let now = world.router.shared.now.clone();
-    let sticky = Conversation { answered: Some(("b/m", (now)())), ..Conversation::default() };
+    let now = world.router.shared.clock.clone();
+    let sticky = Conversation { answered: Some(("b/m", now.now())), ..Conversation::default() };
     assert_eq!(world.ask_in(sticky).await.0, ["b/m"]);
     tokio::time::sleep(Duration::from_secs(301)).await;
     assert_eq!(world.ask_in(sticky).await.0, ["a/m"]);

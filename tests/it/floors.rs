@@ -10,6 +10,7 @@ use syn::{UseTree, spanned::Spanned, visit::Visit};
 /// The floor of each module. A module sees those below it; on the ground floor, all of its neighbours.
 const FLOORS: &[(&str, u8)] = &[
     ("chaos", 0),
+    ("clock", 0),
     ("chat", 0),
     ("agent", 0),
     ("yaml", 0),
