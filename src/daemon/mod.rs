@@ -17,9 +17,7 @@ pub mod settings;
 pub use routing::router;
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
-    pin::pin,
     sync::Arc,
 };
 
@@ -33,7 +31,7 @@ use crate::{
     engine::{self, Clock, Left, Options, Seen, Stop, SystemClock, World},
     journal::{self, Journal, Posted, What},
     mcp::{self, Host, ToolHost, guard},
-    provider::{Client, Provider, Timeouts, scripted},
+    provider::{Client, Timeouts},
     router::{self, Conversation, Router},
     run::{
         CallRecord, CallState, Claimed, Decision, Entry, Event, InputGiven, Limits, LimitsChanged, Misfit, Resolution,
@@ -43,6 +41,7 @@ use crate::{
 };
 
 pub use report::Report;
+use routing::Keeper;
 use settings::Settings;
 
 /// What all runs of a process share.
@@ -50,6 +49,7 @@ pub struct Daemon {
     home: PathBuf,
     store: Arc<dyn Store>,
     router: Router,
+    keeper: Arc<Keeper>,
     clock: Arc<dyn Clock>,
     guard: Option<guard::Program>,
     /// Who we are in journals: host and process.
@@ -117,8 +117,7 @@ pub struct Driven {
     world: World,
     /// Entries that were made here and that no follower has seen.
     begun: Vec<Arc<Entry>>,
-    /// The data directory.
-    home: PathBuf,
+    keeper: Arc<Keeper>,
 }
 
 /// Why something could not be done.
@@ -186,6 +185,7 @@ impl Daemon {
             home: home.to_owned(),
             store,
             router: routing::remembering(settings, home)?,
+            keeper: Arc::new(Keeper::new(home)),
             clock: Arc::new(SystemClock),
             guard,
             node: format!("{}-{}", hostname(), std::process::id()),
@@ -198,6 +198,7 @@ impl Daemon {
         let instructions =
             agent.instructions(new.input.as_ref()).map_err(|problem| Error::File(problem.to_string()))?;
         let model = new.model.clone().unwrap_or_else(|| agent.model.name.clone());
+        self.router.refresh().await;
         let world = self.world(agent, &new.dir, &model)?;
         let (prompt, agent) = (first_words(&new)?, &world.agent);
         let started = Started {
@@ -217,7 +218,7 @@ impl Daemon {
         };
         let id = RunId(Uuid::now_v7());
         let (journal, _) = Journal::claim(self.store.clone(), id).await?;
-        let mut driven = Driven { run: Run::default(), journal, world, begun: Vec::new(), home: self.home.clone() };
+        let mut driven = Driven { run: Run::default(), journal, world, begun: Vec::new(), keeper: self.keeper.clone() };
         driven.push(Event::Started(Box::new(started)))?;
         let given = InputGiven { inbox: None, by: user(), parts: vec![Part::text(prompt)] };
         driven.push(Event::InputGiven(given))?;
@@ -233,6 +234,7 @@ impl Daemon {
         }
         let started = run.started().ok_or_else(|| Error::NotFound(format!("run {id} never started")))?;
         let agent = parse(&started.file, &started.definition)?;
+        self.router.refresh().await;
         let world = self.world(agent, Path::new(&started.dir), &started.model)?;
         let mut driven = self.claim(id, world).await?;
         let limits = resume.limits.over(driven.run.limits());
@@ -350,7 +352,7 @@ impl Daemon {
         let (journal, entries) = Journal::claim(self.store.clone(), id).await?;
         let run = Run::replay(&entries)?;
         let epoch = journal.epoch();
-        let mut driven = Driven { run, journal, world, begun: Vec::new(), home: self.home.clone() };
+        let mut driven = Driven { run, journal, world, begun: Vec::new(), keeper: self.keeper.clone() };
         driven.push(Event::Claimed(Claimed { epoch, node: self.node.clone() }))?;
         Ok(driven)
     }
@@ -430,15 +432,11 @@ impl Driven {
         seen: &mut (dyn FnMut(Seen<'_>) + Send),
     ) -> Result<Left, Error> {
         let (world, begun) = (self.world.clone(), std::mem::take(&mut self.begun));
-        let mut tick = tokio::time::interval_at(Instant::now() + routing::EVERY, routing::EVERY);
-        let mut drive = pin!(engine::drive(world, &mut self.run, &mut self.journal, begun, options, stop, seen));
-        let left = loop {
-            tokio::select! {
-                left = &mut drive => break left,
-                _ = tick.tick() => routing::keep(&self.world.router, &self.home),
-            }
+        let left = tokio::select! {
+            left = engine::drive(world, &mut self.run, &mut self.journal, begun, options, stop, seen) => left,
+            never = self.keeper.keep_on(&self.world.router) => match never {},
         };
-        routing::keep(&self.world.router, &self.home);
+        self.keeper.keep(&self.world.router, Instant::now()).await;
         self.world.host.close().await;
         Ok(left?)
     }
@@ -453,25 +451,6 @@ impl Driven {
 
 /// Heads read at once when listing runs.
 const PAGE: usize = 1000;
-
-/// The providers that the settings name.
-fn providers(settings: &Settings) -> Result<BTreeMap<String, Arc<dyn Provider>>, Error> {
-    let mut providers: BTreeMap<String, Arc<dyn Provider>> = BTreeMap::new();
-    for (name, provider) in &settings.providers {
-        let provider: Arc<dyn Provider> = match provider {
-            settings::Provider::Server(server) => Arc::new(client(name, server, server.timeouts)?),
-            settings::Provider::Scripted { script } => {
-                let text = std::fs::read_to_string(script)
-                    .map_err(|source| Error::Io { what: format!("cannot read {}", script.display()), source })?;
-                let script = scripted::Script::parse(&script.display().to_string(), &text)
-                    .map_err(|problems| Error::File(problems.to_string()))?;
-                Arc::new(scripted::Scripted::new(name, script))
-            }
-        };
-        providers.insert(name.clone(), provider);
-    }
-    Ok(providers)
-}
 
 fn client(name: &str, server: &settings::Server, timeouts: Timeouts) -> Result<Client, Error> {
     let client = Client::builder(server.dialect, &server.base_url).name(name).timeouts(timeouts).quirks(server.quirks);

@@ -1,100 +1,276 @@
 //! The router of a daemon: its table from the settings, read again when their file changes, and its memory in a file.
 //!
 //! The memory lies beside the store (`router.json` in the data directory) and is written when a run is let go and every
-//! [`EVERY`] while one is driven. Nothing in it is needed: what is lost with a crash is learnt again.
+//! [`EVERY`] while one is driven. Nothing in it is needed: what is lost with a crash is learnt again. Always true:
+//! - The file is whole: it is written under a name of its own and renamed, by one writer at a time.
+//! - A provider about which the settings say the same as before keeps its client, and so its connections.
 
 use std::{
+    collections::BTreeMap,
+    convert::Infallible,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use super::{Error, providers, settings::Settings};
+use tokio::{task::spawn_blocking, time::Instant};
+use uuid::Uuid;
+
+use super::{
+    Error, client,
+    settings::{self, Server, Settings},
+};
 use crate::{
     clock::SystemClock,
-    provider::catalogue,
+    provider::{Provider, catalogue, scripted},
     router::{Facts, Memory, Router, Source, Table},
 };
 
-/// How often the memory is written while a run is driven.
-pub(super) const EVERY: Duration = Duration::from_secs(10);
+/// How often the memory is written while runs are driven.
+const EVERY: Duration = Duration::from_secs(10);
 
 /// Where the model references of these settings lead, with nothing opened or asked.
 pub fn router(settings: &Settings) -> Result<Router, Error> {
-    Ok(Router::with(table(settings)?, source(settings), Memory::default(), Arc::new(SystemClock)))
+    with(settings, Memory::default())
 }
 
 /// The same, remembering what was learnt before.
 pub(super) fn remembering(settings: &Settings, home: &Path) -> Result<Router, Error> {
-    let memory = fs::read_to_string(file(home)).map(|text| Memory::load(&text)).unwrap_or_default();
-    Ok(Router::with(table(settings)?, source(settings), memory, Arc::new(SystemClock)))
+    with(settings, fs::read_to_string(file(home)).map(|text| Memory::load(&text)).unwrap_or_default())
 }
 
-/// Writes what was learnt, whole or not at all.
-pub(super) fn keep(router: &Router, home: &Path) {
-    let kept = || -> io::Result<()> {
-        let (file, new) = (file(home), file(home).with_extension("new"));
-        fs::write(&new, router.memory().save()?)?;
-        fs::rename(new, file)
-    };
-    if let Err(error) = kept() {
-        tracing::warn!(%error, "what was learnt of the providers could not be kept");
-    }
+fn with(settings: &Settings, memory: Memory) -> Result<Router, Error> {
+    let mut made = Made::default();
+    let table = made.table(settings)?;
+    let source = settings.file.clone().map(|file| Arc::new(Watched::new(file, made)) as Arc<dyn Source>);
+    Ok(Router::with(table, source, memory, Arc::new(SystemClock)))
 }
 
 fn file(home: &Path) -> PathBuf {
     home.join("router.json")
 }
 
-fn table(settings: &Settings) -> Result<Table, Error> {
-    let prices = settings.prices.clone();
-    let facts = move |endpoint: &str| {
-        let Some((provider, name)) = endpoint.split_once('/') else { return Facts::default() };
-        let model = catalogue::built_in().ok().and_then(|catalogue| catalogue.model(provider, name));
-        Facts {
-            window: model.and_then(|model| model.window),
-            tools: model.and_then(|model| model.tools),
-            images: model.and_then(|model| model.media).map(|media| media.image),
-            price: prices.of(provider, name).map(|(price, _)| price.clone()),
+/// Writes what a router has learnt to its file.
+pub(super) struct Keeper {
+    file: PathBuf,
+    /// When the newest writing began; held while it lasts.
+    begun: Arc<tokio::sync::Mutex<Option<Instant>>>,
+}
+
+impl Keeper {
+    pub(super) fn new(home: &Path) -> Self {
+        Keeper { file: file(home), begun: Arc::default() }
+    }
+
+    /// Writes what was learnt, whole or not at all, unless another writing began after `since`. Once begun, it ends by
+    /// itself, whether it is waited for or not.
+    pub(super) async fn keep(&self, router: &Router, since: Instant) {
+        let mut begun = self.begun.clone().lock_owned().await;
+        if begun.is_some_and(|begun| begun > since) {
+            return;
         }
-    };
-    let table = Table { providers: providers(settings)?, routes: settings.routes.clone(), facts: Arc::new(facts) };
-    for (name, route) in &table.routes {
-        for target in &route.targets {
-            table.check(&target.model).map_err(|error| Error::File(format!("route {name}: {error}")))?;
+        *begun = Some(Instant::now());
+        let (router, file) = (router.clone(), self.file.clone());
+        let writing = spawn_blocking(move || {
+            let written = write(&router.memory(), &file);
+            drop(begun);
+            written
+        });
+        if let Err(error) = writing.await.map_err(io::Error::other).flatten() {
+            tracing::warn!(%error, "what was learnt of the providers could not be kept");
         }
     }
-    Ok(table)
+
+    /// Writes it now and then, as long as this is polled. Runs that are driven at once share the writings.
+    pub(super) async fn keep_on(&self, router: &Router) -> Infallible {
+        let mut tick = tokio::time::interval_at(Instant::now() + EVERY, EVERY);
+        loop {
+            let now = tick.tick().await;
+            self.keep(router, now.checked_sub(EVERY / 2).unwrap_or(now)).await;
+        }
+    }
 }
 
-/// Gives a new table when the file of the settings has changed. One that is wrong changes nothing, and is told once.
-fn source(settings: &Settings) -> Option<Source> {
-    let file = settings.file.clone()?;
-    let seen = Mutex::new(changed(&file));
-    Some(Arc::new(move || {
-        let newest = changed(&file);
-        {
-            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if *seen == newest {
-                return None;
-            }
-            *seen = newest;
+fn write(memory: &Memory, file: &Path) -> io::Result<()> {
+    // Other processes write here too.
+    let new = file.with_extension(format!("{}.new", Uuid::now_v7().simple()));
+    let written = fs::write(&new, memory.save()?).and_then(|()| fs::rename(&new, file));
+    written.inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+/// The file of the settings, for changes. One that is wrong changes nothing, and is told once.
+struct Watched {
+    file: PathBuf,
+    /// The state that was read last.
+    seen: Mutex<Option<State>>,
+    made: Mutex<Made>,
+}
+
+/// What tells one state of a file from another: when it was written, and its length.
+type State = (SystemTime, u64);
+
+impl Watched {
+    fn new(file: PathBuf, made: Made) -> Self {
+        Watched { seen: Mutex::new(state(&file)), file, made: Mutex::new(made) }
+    }
+}
+
+impl Source for Watched {
+    fn changed(&self) -> bool {
+        *lock(&self.seen) != state(&self.file)
+    }
+
+    fn read(&self) -> Option<Table> {
+        // Looked at before it is read: what changes meanwhile is seen the next time.
+        let newest = state(&self.file);
+        if *lock(&self.seen) == newest {
+            return None;
         }
         let env = |name: &str| std::env::var(name).ok();
-        let dir = file.parent().unwrap_or(Path::new("/"));
-        match Settings::load(Some(&file), dir, &env).and_then(|settings| table(&settings)) {
-            Ok(table) => Some(table),
-            Err(error) => {
-                tracing::warn!(file = %file.display(), %error, "the changed settings are wrong; the earlier ones hold");
-                None
-            }
-        }
-    }))
+        let dir = self.file.parent().unwrap_or(Path::new("/"));
+        let read = Settings::load(Some(&self.file), dir, &env).and_then(|settings| lock(&self.made).table(&settings));
+        *lock(&self.seen) = newest;
+        let wrong = |error: &Error| {
+            tracing::warn!(file = %self.file.display(), %error, "the changed settings are wrong; the earlier ones hold");
+        };
+        read.inspect_err(wrong).ok()
+    }
 }
 
-/// What tells one state of a file from another.
-fn changed(file: &Path) -> Option<(SystemTime, u64)> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn state(file: &Path) -> Option<State> {
     let data = fs::metadata(file).ok()?;
     Some((data.modified().ok()?, data.len()))
+}
+
+/// The providers of the newest table, each with what it was made from.
+#[derive(Default)]
+struct Made(BTreeMap<String, (Origin, Arc<dyn Provider>)>);
+
+#[derive(PartialEq)]
+enum Origin {
+    Server(Server),
+    /// Where the script is, and its text.
+    Script(PathBuf, String),
+}
+
+impl Made {
+    fn table(&mut self, settings: &Settings) -> Result<Table, Error> {
+        let prices = settings.prices.clone();
+        let facts = move |endpoint: &str| {
+            let Some((provider, name)) = endpoint.split_once('/') else { return Facts::default() };
+            let model = catalogue::built_in().ok().and_then(|catalogue| catalogue.model(provider, name));
+            Facts {
+                window: model.and_then(|model| model.window),
+                tools: model.and_then(|model| model.tools),
+                images: model.and_then(|model| model.media).map(|media| media.image),
+                price: prices.of(provider, name).map(|(price, _)| price.clone()),
+            }
+        };
+        let made = self.providers(settings)?;
+        let providers = made.0.iter().map(|(name, (_, provider))| (name.clone(), provider.clone())).collect();
+        let table = Table { providers, routes: settings.routes.clone(), facts: Arc::new(facts) };
+        for (name, route) in &table.routes {
+            for target in &route.targets {
+                table.check(&target.model).map_err(|error| Error::File(format!("route {name}: {error}")))?;
+            }
+        }
+        *self = made;
+        Ok(table)
+    }
+
+    /// The providers that the settings name.
+    fn providers(&self, settings: &Settings) -> Result<Made, Error> {
+        let named = settings.providers.iter();
+        let made = named.map(|(name, it)| Ok((name.clone(), self.provider(name, it)?)));
+        made.collect::<Result<_, Error>>().map(Made)
+    }
+
+    /// The one that was made before, if nothing is new about it.
+    fn provider(&self, name: &str, it: &settings::Provider) -> Result<(Origin, Arc<dyn Provider>), Error> {
+        let origin = match it {
+            settings::Provider::Server(server) => Origin::Server(server.clone()),
+            settings::Provider::Scripted { script } => {
+                let unreadable = |source| Error::Io { what: format!("cannot read {}", script.display()), source };
+                Origin::Script(script.clone(), fs::read_to_string(script).map_err(unreadable)?)
+            }
+        };
+        let provider: Arc<dyn Provider> = match (self.0.get(name), &origin) {
+            (Some((before, provider)), _) if *before == origin => provider.clone(),
+            (_, Origin::Server(server)) => Arc::new(client(name, server, server.timeouts)?),
+            (_, Origin::Script(file, text)) => {
+                let script = scripted::Script::parse(&file.display().to_string(), text)
+                    .map_err(|problems| Error::File(problems.to_string()))?;
+                Arc::new(scripted::Scripted::new(name, script))
+            }
+        };
+        Ok((origin, provider))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    fn settings(text: &str) -> Settings {
+        Settings::parse("agentd.yaml", &format!("version: 1\n{text}"), Path::new("/"), &|_| None).unwrap()
+    }
+
+    #[test]
+    fn a_provider_keeps_its_client_while_its_settings_stay() {
+        let of = |key: &str| {
+            settings(&format!(
+                "providers:\n  a: {{dialect: openai-chat, base_url: \"http://127.0.0.1:1/v1\"}}\n  \
+                 b: {{dialect: openai-chat, base_url: \"http://127.0.0.1:2/v1\", key: {key}}}\n"
+            ))
+        };
+        let mut made = Made::default();
+        let before = made.table(&of("k1")).unwrap().providers;
+        let after = made.table(&of("k2")).unwrap().providers;
+        let same = |name: &str| Arc::ptr_eq(&before[name], &after[name]);
+        assert_eq!((same("a"), same("b")), (true, false));
+        // What is wrong leaves what was made.
+        assert!(made.table(&settings("routes: {r: {targets: [openai/x]}}")).is_err());
+        assert!(Arc::ptr_eq(&made.table(&of("k2")).unwrap().providers["b"], &after["b"]));
+    }
+
+    #[test]
+    fn a_changed_file_is_read_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("agentd.yaml");
+        let write = |route: &str| fs::write(&file, format!("version: 1\nroutes: {{{route}}}\n")).unwrap();
+        write("one: {targets: [ollama/m]}");
+        let watched = Watched::new(file.clone(), Made::default());
+        assert!(!watched.changed() && watched.read().is_none());
+        write("other: {targets: [ollama/m]}");
+        assert!(watched.changed());
+        assert!(watched.read().unwrap().routes.contains_key("other"));
+        assert!(!watched.changed() && watched.read().is_none());
+        write("wrong: {targets: []}");
+        assert!(watched.changed() && watched.read().is_none() && !watched.changed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_learnt_is_kept_by_one_writer_at_a_time() {
+        let home = tempfile::tempdir().unwrap();
+        let (keeper, router) = (Keeper::new(home.path()), Router::new(BTreeMap::new()));
+        router.judged("a/m", [("t", true)]);
+        join_all((0..20).map(|_| keeper.keep(&router, Instant::now()))).await;
+        let kept = || fs::read_to_string(file(home.path())).map(|text| Memory::load(&text)).ok();
+        assert_eq!(kept(), Some(router.memory()));
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+        // Another writing began since: nothing is written.
+        tokio::time::advance(EVERY).await;
+        fs::remove_file(file(home.path())).unwrap();
+        keeper.keep(&router, Instant::now() - 2 * EVERY).await;
+        assert_eq!(kept(), None);
+        keeper.keep(&router, Instant::now()).await;
+        assert_eq!(kept(), Some(router.memory()));
+    }
 }

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::Error;
 use crate::{
@@ -68,6 +68,18 @@ pub struct Server {
     pub timeouts: Timeouts,
     /// In what it differs from the format.
     pub quirks: Quirks,
+}
+
+impl PartialEq for Server {
+    fn eq(&self, other: &Self) -> bool {
+        // Taken apart, so that a new member is not forgotten.
+        let Server { dialect, base_url, key, timeouts, quirks } = self;
+        *dialect == other.dialect
+            && *base_url == other.base_url
+            && *timeouts == other.timeouts
+            && *quirks == other.quirks
+            && key.as_ref().map(ExposeSecret::expose_secret) == other.key.as_ref().map(ExposeSecret::expose_secret)
+    }
 }
 
 impl Server {

@@ -76,7 +76,8 @@ pub struct Router {
 
 struct Shared {
     table: RwLock<Arc<Table>>,
-    source: Option<Source>,
+    source: Option<Arc<dyn Source>>,
+    reading: Mutex<()>,
     memory: Mutex<Memory>,
     budget: Mutex<Budget>,
     clock: Now,
@@ -154,11 +155,30 @@ impl Router {
         Router::with(Table { providers, ..Table::default() }, None, Memory::default(), Arc::new(SystemClock))
     }
 
-    /// A router with all that it can have. `source` is asked before each request.
-    pub fn with(table: Table, source: Option<Source>, memory: Memory, clock: Now) -> Self {
+    /// A router with all that it can have. `source` is looked at once for each request ([`refresh`](Self::refresh)).
+    pub fn with(table: Table, source: Option<Arc<dyn Source>>, memory: Memory, clock: Now) -> Self {
         let budget = Mutex::new(Budget::new(clock.now()));
         let table = RwLock::new(Arc::new(table));
-        Router { shared: Arc::new(Shared { table, source, memory: Mutex::new(memory), budget, clock }) }
+        let (memory, reading) = (Mutex::new(memory), Mutex::default());
+        Router { shared: Arc::new(Shared { table, source, reading, memory, budget, clock }) }
+    }
+
+    /// Takes up what has changed in the settings. [`ask`](Self::ask) does so by itself; the rest goes by the table that was
+    /// taken up last.
+    pub async fn refresh(&self) {
+        if self.shared.source.as_ref().is_none_or(|source| !source.changed()) {
+            return;
+        }
+        let shared = self.shared.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            // Who comes second finds the new table in place.
+            let _one = shared.reading.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(table) = shared.source.as_ref().and_then(|source| source.read()) {
+                *shared.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+            }
+        });
+        // It fails only when it panics or the runtime ends; the earlier table holds then.
+        let _ = reading.await;
     }
 
     /// What a model reference leads to: `provider/model`, split at the first slash, or a route by name.
@@ -216,6 +236,7 @@ impl Router {
         conversation: Conversation<'_>,
         watch: &mut (dyn FnMut(Attempt<'_>) + Send),
     ) -> Result<Reply, Failure> {
+        self.refresh().await;
         let table = self.table();
         let (known, ranked) = self
             .ranked(&table, reference, request, conversation)
@@ -346,9 +367,6 @@ impl Router {
 
     /// The table of this moment.
     fn table(&self) -> Arc<Table> {
-        if let Some(table) = self.shared.source.as_ref().and_then(|source| source()) {
-            *self.shared.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
-        }
         self.shared.table.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

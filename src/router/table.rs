@@ -50,8 +50,13 @@ impl Default for Table {
     }
 }
 
-/// Gives a new table when the settings have changed since it was last asked, and `None` when they have not.
-pub type Source = Arc<dyn Fn() -> Option<Table> + Send + Sync>;
+/// Where a table comes from that may change.
+pub trait Source: Send + Sync {
+    /// Whether there may be another table than the one that was read last. Quick: it is asked before each request.
+    fn changed(&self) -> bool;
+    /// Reads the new table; `None` when nothing has changed after all, or what has is wrong. May block.
+    fn read(&self) -> Option<Table>;
+}
 
 /// Why a model reference leads nowhere.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

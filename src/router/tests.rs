@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Attempt, Conversation, Facts, Memory, Now, Policy, Route, Router, Table, Target, Verdict};
+use super::{Attempt, Conversation, Facts, Memory, Now, Policy, Route, Router, Source, Table, Target, Verdict};
 use crate::{
     chat::{Answer, AnswerPart, Choice, Finish, Message, Part, Request, Usage},
     provider::{BoxFuture, Class, Delta, Failure, Price, Provider, Rates},
@@ -375,4 +375,42 @@ fn routes_that_lead_nowhere_are_told() {
         "\"smart\" is no route; write provider/model, or name a route of the settings"
     );
     assert_eq!(router.resolve("x/y").unwrap_err().to_string(), "there is no provider \"x\"; known: ");
+}
+
+/// Another table each time it is told to change.
+struct Changing {
+    to: Mutex<Option<Table>>,
+    looks: AtomicU64,
+}
+
+impl Source for Changing {
+    fn changed(&self) -> bool {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        self.to.lock().unwrap().is_some()
+    }
+
+    fn read(&self) -> Option<Table> {
+        self.to.lock().unwrap().take()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_table_is_taken_up_by_the_next_request() {
+    let of = |name: &'static str| {
+        let double = Double { name, does: Mutex::new([Answers].into()), asked: AtomicU64::new(0) };
+        let targets = vec![Target { model: format!("{name}/m"), weight: 1 }];
+        Table {
+            providers: BTreeMap::from([(name.to_owned(), Arc::new(double) as Arc<dyn Provider>)]),
+            routes: BTreeMap::from([("r".to_owned(), Route { targets, ..Route::default() })]),
+            ..Table::default()
+        }
+    };
+    let source = Arc::new(Changing { to: Mutex::default(), looks: AtomicU64::new(0) });
+    let router = Router::with(of("a"), Some(source.clone()), Memory::default(), virtual_time());
+    let world = World { doubles: Vec::new(), router };
+    assert_eq!(world.ask().await.0, ["a/m"]);
+    *source.to.lock().unwrap() = Some(of("b"));
+    assert_eq!(world.ask().await.0, ["b/m"]);
+    assert_eq!(world.ask().await.0, ["b/m"]);
+    assert_eq!(source.looks.load(Ordering::SeqCst), 3, "once a request");
 }
