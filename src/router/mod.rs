@@ -31,7 +31,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::Instant;
 
 pub use memory::{Memory, Standing};
-pub use route::{Known, Need, Policy, Route, Target, Verdict, rank};
+pub use route::{Known, Need, Policy, Route, Target, Unfit, Verdict, rank};
 pub use table::{Error, Facts, Lookup, Source, Table};
 
 use self::{
@@ -394,7 +394,7 @@ type Ranked = (Vec<Known>, Vec<(usize, Verdict)>);
 fn nobody(known: &[Known], ranked: &[(usize, Verdict)]) -> Failure {
     let why = |(at, verdict): &(usize, Verdict)| Some(format!("{}: {verdict}", known.get(*at)?.endpoint));
     let message = ranked.iter().filter_map(why).collect::<Vec<_>>().join("; ");
-    let too_long = known.iter().any(|it| it.window.is_some()) && message.contains("longer than it can read");
+    let too_long = ranked.iter().any(|(_, verdict)| *verdict == Verdict::LeftOut(Unfit::TooLong));
     Failure::new(
         if too_long { Class::ContextTooLong } else { Class::CallerFault },
         format!("no target can serve this: {message}"),

@@ -108,7 +108,34 @@ pub enum Verdict {
     /// Behind all others until then: it failed repeatedly, or asked for a pause.
     Ejected(Time),
     /// Not asked at all.
-    LeftOut(&'static str),
+    LeftOut(Unfit),
+}
+
+/// Why a target cannot serve a request, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// Tools are on offer, and it cannot call any.
+    NoTools,
+    /// There are pictures, and it cannot see.
+    NoImages,
+    /// The conversation is longer than its window.
+    TooLong,
+    /// It costs more than the route allows.
+    TooDear,
+    /// The route has a ceiling, and nobody knows what it costs.
+    PriceUnknown,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unfit::NoTools => "it cannot call tools",
+            Unfit::NoImages => "it cannot see pictures",
+            Unfit::TooLong => "the conversation is longer than it can read",
+            Unfit::TooDear => "it costs more than the route allows",
+            Unfit::PriceUnknown => "its price is unknown, and the route has a ceiling",
+        })
+    }
 }
 
 impl fmt::Display for Verdict {
@@ -185,19 +212,19 @@ pub fn rank(
 }
 
 /// Why a target cannot serve a request; `None` when it can, as far as is known.
-fn unfit(it: &Known, price_max: Option<u64>, need: &Need<'_>) -> Option<&'static str> {
+fn unfit(it: &Known, price_max: Option<u64>, need: &Need<'_>) -> Option<Unfit> {
     if it.tools == Some(false) && need.tools {
-        return Some("it cannot call tools");
+        return Some(Unfit::NoTools);
     }
     if it.images == Some(false) && need.images {
-        return Some("it cannot see pictures");
+        return Some(Unfit::NoImages);
     }
     if it.window.is_some_and(|window| window < need.tokens) {
-        return Some("the conversation is longer than it can read");
+        return Some(Unfit::TooLong);
     }
     match (price_max, it.price) {
-        (Some(most), Some((input, _))) if input > most => Some("it costs more than the route allows"),
-        (Some(_), None) => Some("its price is unknown, and the route has a ceiling"),
+        (Some(most), Some((input, _))) if input > most => Some(Unfit::TooDear),
+        (Some(_), None) => Some(Unfit::PriceUnknown),
         _ => None,
     }
 }
