@@ -27,12 +27,12 @@ use uuid::Uuid;
 
 use crate::{
     agent::{self, Agent, Steps},
-    chat::{CallId, Choice, Part, Request},
+    chat::{CallId, Part},
     engine::{self, Clock, Left, Options, Seen, Stop, SystemClock, World},
     journal::{self, Journal, Posted, What},
     mcp::{self, Host, ToolHost, guard},
     provider::{Client, Timeouts},
-    router::{self, Conversation, Router},
+    router::{self, Conversation, Need, Router},
     run::{
         CallRecord, CallState, Claimed, Decision, Entry, Event, InputGiven, Limits, LimitsChanged, Misfit, Resolution,
         Run, RunId, Started, Status, Wait,
@@ -390,20 +390,11 @@ impl Driven {
         (self.world.model.name(), self.world.model.scripted())
     }
 
-    /// Who would be asked now, in this order, and why; those who would not, at the end.
+    /// Who would be asked first, in this order, and why; those who would not, at the end.
     pub fn explain(&self) -> Result<Vec<(String, router::Verdict)>, Error> {
-        let request = Request {
-            system: None,
-            messages: self.run.conversation(),
-            tools: Arc::from([]),
-            choice: Choice::Auto,
-            output: None,
-            temperature: None,
-            output_tokens_max: None,
-            effort: None,
-            cache_key: None,
-        };
-        Ok(self.world.router.explain(self.world.model.name(), &request, Conversation::default())?)
+        let conversation = Conversation { draw: engine::draw(self.id()), ..Conversation::default() };
+        let need = Need { conversation, tools: !self.world.agent.servers.is_empty(), images: false };
+        Ok(self.world.router.explain(self.world.model.name(), &need)?)
     }
 
     /// How many commits were awaited so far.

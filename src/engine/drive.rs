@@ -680,7 +680,7 @@ fn never_sent(call: CallId, attempt: u32, why: String) -> Event {
 }
 
 /// Draws the target of a weighted route: from the random end of the run's id, so that a run keeps to its target.
-fn draw(run: RunId) -> u64 {
+pub(crate) fn draw(run: RunId) -> u64 {
     run.as_bytes().last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 

@@ -16,6 +16,8 @@ mod drive;
 mod inbox;
 mod judge;
 
+pub(crate) use drive::draw;
+
 use std::sync::Arc;
 
 use tokio::sync::watch;

@@ -6,7 +6,7 @@
 //!   [`TOOLS_MAX`]; what was not used for longest goes first.
 //! - Counts decay by half in [`HALF_LIFE`], so that an endpoint that got better is believed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -91,8 +91,9 @@ impl Memory {
     }
 
     /// What is known of an endpoint.
-    pub fn of(&self, endpoint: &str) -> Standing {
-        self.endpoints.get(endpoint).cloned().unwrap_or_default()
+    pub fn of(&self, endpoint: &str) -> &Standing {
+        static NOTHING: LazyLock<Standing> = LazyLock::new(Standing::default);
+        self.endpoints.get(endpoint).unwrap_or(&NOTHING)
     }
 
     /// All endpoints that were ever asked, by name.

@@ -31,7 +31,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::Instant;
 
 pub use memory::{Memory, Standing};
-pub use route::{Known, Need, Policy, Route, Target, Unfit, Verdict, rank};
+pub use route::{Conversation, Known, Need, Policy, Route, Target, Unfit, Verdict, rank};
 pub use table::{Error, Facts, Lookup, Source, Table};
 
 use self::{
@@ -39,7 +39,7 @@ use self::{
     table::{provider, targets},
 };
 use crate::{
-    chat::{Answer, Message, Part, Request},
+    chat::{Answer, Request},
     clock::{Clock, SystemClock},
     provider::{Class, Delta, Failure, Provider},
     run::{NanoDollars, Time},
@@ -60,10 +60,6 @@ const DELAY_MIN: Duration = Duration::from_millis(500);
 
 /// Longest delay between two attempts. A provider that asks for a longer pause makes the run wait instead.
 const DELAY_MAX: Duration = Duration::from_secs(8);
-
-/// How long an endpoint is taken to hold the prompt of a run in its cache: what the vendors name as the least (Anthropic,
-/// docs.anthropic.com, prompt caching, 2026-11: five minutes; OpenAI: five to ten).
-const STICKY: Duration = Duration::from_secs(300);
 
 /// Tells the time; replaced in simulations.
 pub type Now = Arc<dyn Clock>;
@@ -138,17 +134,6 @@ pub struct Reply {
     pub latency: Duration,
 }
 
-/// What the router is to know of the conversation that a request belongs to.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Conversation<'a> {
-    /// Who answered last, and when.
-    pub answered: Option<(&'a str, Time)>,
-    /// The same in all requests of one run; draws the target of a weighted route.
-    pub draw: u64,
-    /// Tokens of the request, estimated; 0 for no estimate.
-    pub tokens: u64,
-}
-
 impl Router {
     /// A router over these providers, by name, without routes.
     pub fn new(providers: BTreeMap<String, Arc<dyn Provider>>) -> Self {
@@ -214,15 +199,8 @@ impl Router {
     ///
     /// # Errors
     /// When the reference leads nowhere.
-    pub fn explain(
-        &self,
-        reference: &str,
-        request: &Request,
-        conversation: Conversation<'_>,
-    ) -> Result<Vec<(String, Verdict)>, Error> {
-        let table = self.table();
-        let (known, ranked) = self.ranked(&table, reference, request, conversation)?;
-        Ok(ranked.into_iter().filter_map(|(at, verdict)| Some((known.get(at)?.endpoint.clone(), verdict))).collect())
+    pub fn explain(&self, reference: &str, need: &Need<'_>) -> Result<Vec<(String, Verdict)>, Error> {
+        self.ranked(&self.table(), reference, need)
     }
 
     /// Asks for one answer, telling `watch` of every attempt.
@@ -238,17 +216,13 @@ impl Router {
     ) -> Result<Reply, Failure> {
         self.refresh().await;
         let table = self.table();
-        let (known, ranked) = self
-            .ranked(&table, reference, request, conversation)
+        let ranked = self
+            .ranked(&table, reference, &Need::of(request, conversation))
             .map_err(|error| Failure::new(Class::CallerFault, error.to_string()))?;
-        let mut order = Vec::new();
-        for (at, verdict) in &ranked {
-            if let (Some(it), false) = (known.get(*at), matches!(verdict, Verdict::LeftOut(_))) {
-                order.push(it.endpoint.as_str());
-            }
-        }
+        let fit = ranked.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::LeftOut(_)));
+        let order: Vec<&str> = fit.map(|(endpoint, _)| endpoint.as_str()).collect();
         let mut last = match order.is_empty() {
-            true => Some(nobody(&known, &ranked)),
+            true => Some(nobody(&ranked)),
             false => None,
         };
         let mut attempts = 0;
@@ -331,38 +305,26 @@ impl Router {
         attempts == 0 || !sick() || self.spend(Budget::spend)
     }
 
-    fn ranked(
-        &self,
-        table: &Table,
-        reference: &str,
-        request: &Request,
-        conversation: Conversation<'_>,
-    ) -> Result<Ranked, Error> {
+    /// The targets of a reference in the order in which they are asked: see [`rank`].
+    fn ranked(&self, table: &Table, reference: &str, need: &Need<'_>) -> Result<Vec<(String, Verdict)>, Error> {
         let targets = targets(table, reference)?;
+        let facts: Vec<Facts> = targets.iter().map(|target| (table.facts)(&target.model)).collect();
         let now = self.shared.clock.now();
         let memory = self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let known: Vec<Known> = targets
-            .iter()
-            .map(|target| {
-                let Facts { window, tools, images, price } = (table.facts)(&target.model);
-                let standing = memory.of(&target.model);
-                let price = price.map(|price| (price.rates.input.0, price.rates.output.0));
-                Known { endpoint: target.model.clone(), weight: target.weight, window, tools, images, price, standing }
-            })
-            .collect();
-        drop(memory);
+        let known = targets.iter().zip(facts).map(|(target, facts)| Known {
+            endpoint: &target.model,
+            weight: target.weight,
+            window: facts.window,
+            tools: facts.tools,
+            images: facts.images,
+            price: facts.price.map(|price| (price.rates.input.0, price.rates.output.0)),
+            standing: memory.of(&target.model),
+        });
+        let known: Vec<Known<'_>> = known.collect();
         let route = table.routes.get(reference);
-        let sticky = conversation.answered.filter(|(_, at)| now.since(*at) < STICKY).map(|(endpoint, _)| endpoint);
-        let need = Need {
-            tokens: conversation.tokens,
-            tools: !request.tools.is_empty(),
-            images: request.messages.iter().any(|message| has_image(message)),
-            sticky,
-            draw: conversation.draw,
-        };
         let (policy, price_max) = route.map_or((Policy::Order, None), |route| (route.policy, route.price_max));
-        let ranked = rank(&known, policy, price_max.map(|most| most.0), &need, now);
-        Ok((known, ranked))
+        let ranked = rank(&known, policy, price_max.map(|most| most.0), need, now);
+        Ok(ranked.into_iter().filter_map(|(at, verdict)| Some((known.get(at)?.endpoint.to_owned(), verdict))).collect())
     }
 
     /// The table of this moment.
@@ -387,25 +349,15 @@ impl fmt::Debug for Router {
     }
 }
 
-/// The targets of a reference, and the order in which they are asked: see [`rank`].
-type Ranked = (Vec<Known>, Vec<(usize, Verdict)>);
-
 /// Why nobody can be asked.
-fn nobody(known: &[Known], ranked: &[(usize, Verdict)]) -> Failure {
-    let why = |(at, verdict): &(usize, Verdict)| Some(format!("{}: {verdict}", known.get(*at)?.endpoint));
-    let message = ranked.iter().filter_map(why).collect::<Vec<_>>().join("; ");
+fn nobody(ranked: &[(String, Verdict)]) -> Failure {
+    let why = ranked.iter().map(|(endpoint, verdict)| format!("{endpoint}: {verdict}"));
+    let message = why.collect::<Vec<_>>().join("; ");
     let too_long = ranked.iter().any(|(_, verdict)| *verdict == Verdict::LeftOut(Unfit::TooLong));
     Failure::new(
         if too_long { Class::ContextTooLong } else { Class::CallerFault },
         format!("no target can serve this: {message}"),
     )
-}
-
-fn has_image(message: &Message) -> bool {
-    match message {
-        Message::User(parts) | Message::Assistant(parts) => parts.iter().any(|part| matches!(part, Part::Image(_))),
-        Message::Tool(result) => result.content.iter().any(|part| matches!(part, Part::Image(_))),
-    }
 }
 
 fn delays(tries: usize) -> impl Iterator<Item = Duration> {

@@ -5,10 +5,13 @@
 //! - The same knowledge gives the same order.
 //! - When all that could serve are ejected, they are still tried, the one that comes back first in front.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::memory::Standing;
-use crate::run::{NanoDollars, Time};
+use crate::{
+    chat::{Message, Part, Request},
+    run::{NanoDollars, Time},
+};
 
 /// How the targets of a route are ordered, once those that cannot serve are left out and the sick ones moved back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -60,26 +63,48 @@ pub struct Route {
     pub price_max: Option<NanoDollars>,
 }
 
+/// What the router is to know of the conversation that a request belongs to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Conversation<'a> {
+    /// Who answered last, and when.
+    pub answered: Option<(&'a str, Time)>,
+    /// The same in all requests of one run; draws the target of a weighted route.
+    pub draw: u64,
+    /// Tokens of the request, estimated; 0 for no estimate.
+    pub tokens: u64,
+}
+
 /// What a request asks of whoever answers it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Need<'a> {
-    /// Tokens of the request, estimated.
-    pub tokens: u64,
+    /// Where it belongs.
+    pub conversation: Conversation<'a>,
     /// Whether tools are on offer.
     pub tools: bool,
     /// Whether it holds pictures.
     pub images: bool,
-    /// The endpoint that answered this run before and may hold its prompt in a cache.
-    pub sticky: Option<&'a str>,
-    /// The same in all requests of one run: draws the target of a weighted route.
-    pub draw: u64,
+}
+
+impl<'a> Need<'a> {
+    /// What this request asks for.
+    pub fn of(request: &Request, conversation: Conversation<'a>) -> Self {
+        let images = request.messages.iter().any(|message| has_image(message));
+        Need { conversation, tools: !request.tools.is_empty(), images }
+    }
+}
+
+fn has_image(message: &Message) -> bool {
+    match message {
+        Message::User(parts) | Message::Assistant(parts) => parts.iter().any(|part| matches!(part, Part::Image(_))),
+        Message::Tool(result) => result.content.iter().any(|part| matches!(part, Part::Image(_))),
+    }
 }
 
 /// What is known of a target.
-#[derive(Debug, Clone, Default)]
-pub struct Known {
+#[derive(Debug, Clone)]
+pub struct Known<'a> {
     /// `provider/model`.
-    pub endpoint: String,
+    pub endpoint: &'a str,
     /// See [`Target::weight`].
     pub weight: u32,
     /// Tokens that the model can read; `None` when nobody said.
@@ -91,7 +116,7 @@ pub struct Known {
     /// Price of a million tokens read and a million written, in billionths of a dollar; `None` when unknown.
     pub price: Option<(u64, u64)>,
     /// What was seen of it.
-    pub standing: Standing,
+    pub standing: &'a Standing,
 }
 
 /// Why a target stands where it stands.
@@ -154,23 +179,28 @@ impl fmt::Display for Verdict {
 /// A failure makes an endpoint shaky for this long (OpenRouter's outage window, openrouter.ai/docs, 2026-11).
 const SHAKY_MS: u64 = 30_000;
 
+/// How long an endpoint is taken to hold the prompt of a run in its cache: what the vendors name as the least (Anthropic,
+/// docs.anthropic.com, prompt caching, 2026-11: five minutes; OpenAI: five to ten).
+const STICKY: Duration = Duration::from_secs(300);
+
 /// Requests with tool calls before their quality says anything.
 const SAMPLES_MIN: f64 = 20.0;
 
 /// The order in which targets are asked, those left out at the end: indexes into `known`, each with its verdict.
 pub fn rank(
-    known: &[Known],
+    known: &[Known<'_>],
     policy: Policy,
     price_max: Option<u64>,
     need: &Need<'_>,
     now: Time,
 ) -> Vec<(usize, Verdict)> {
-    let best = known.iter().filter_map(|it| quality(&it.standing)).fold(0.0, f64::max);
-    let verdict = |it: &Known| {
+    let sticky = need.conversation.answered.filter(|(_, at)| now.since(*at) < STICKY).map(|(endpoint, _)| endpoint);
+    let best = known.iter().filter_map(|it| quality(it.standing)).fold(0.0, f64::max);
+    let verdict = |it: &Known<'_>| {
         if let Some(why) = unfit(it, price_max, need) {
             return Verdict::LeftOut(why);
         }
-        let standing = &it.standing;
+        let standing = it.standing;
         match standing.ejected_until {
             Some(until) if until > now => return Verdict::Ejected(until),
             _ => {}
@@ -180,14 +210,14 @@ pub fn rank(
             Verdict::Shaky
         } else if is_worse(standing, best) {
             Verdict::Worse
-        } else if need.sticky == Some(&*it.endpoint) {
+        } else if sticky == Some(it.endpoint) {
             Verdict::Sticky
         } else {
             Verdict::Taken
         }
     };
     let mut ranked: Vec<(usize, Verdict)> = known.iter().map(verdict).enumerate().collect();
-    let drawn = draw(known, need.draw);
+    let drawn = draw(known, need.conversation.draw);
     ranked.sort_by(|(a, a_verdict), (b, b_verdict)| {
         let place = |at: usize, verdict: &Verdict| -> (u8, f64, usize) {
             let group = match verdict {
@@ -212,14 +242,14 @@ pub fn rank(
 }
 
 /// Why a target cannot serve a request; `None` when it can, as far as is known.
-fn unfit(it: &Known, price_max: Option<u64>, need: &Need<'_>) -> Option<Unfit> {
+fn unfit(it: &Known<'_>, price_max: Option<u64>, need: &Need<'_>) -> Option<Unfit> {
     if it.tools == Some(false) && need.tools {
         return Some(Unfit::NoTools);
     }
     if it.images == Some(false) && need.images {
         return Some(Unfit::NoImages);
     }
-    if it.window.is_some_and(|window| window < need.tokens) {
+    if it.window.is_some_and(|window| window < need.conversation.tokens) {
         return Some(Unfit::TooLong);
     }
     match (price_max, it.price) {
@@ -230,7 +260,7 @@ fn unfit(it: &Known, price_max: Option<u64>, need: &Need<'_>) -> Option<Unfit> {
 }
 
 /// What a policy orders by, the smallest first.
-fn key(policy: Policy, it: &Known, drawn: bool) -> f64 {
+fn key(policy: Policy, it: &Known<'_>, drawn: bool) -> f64 {
     // An agent reads about ten tokens for each that it writes.
     let price = it.price.map_or(f64::INFINITY, |(input, output)| input as f64 + output as f64 / 10.0);
     match policy {
@@ -238,13 +268,13 @@ fn key(policy: Policy, it: &Known, drawn: bool) -> f64 {
         Policy::Price => price,
         Policy::Latency => it.standing.latency_ms.unwrap_or(0.0),
         Policy::Throughput => it.standing.tokens_per_second.map_or(f64::NEG_INFINITY, |rate| -rate),
-        Policy::Quality => price / quality(&it.standing).unwrap_or(1.0).max(0.01),
+        Policy::Quality => price / quality(it.standing).unwrap_or(1.0).max(0.01),
         Policy::Weighted => f64::from(u8::from(!drawn)),
     }
 }
 
 /// The target that a run is given by weight.
-fn draw(known: &[Known], draw: u64) -> Option<usize> {
+fn draw(known: &[Known<'_>], draw: u64) -> Option<usize> {
     let total: u64 = known.iter().map(|it| u64::from(it.weight)).sum();
     let mut left = draw.checked_rem(total)?;
     known.iter().position(|it| match left.checked_sub(u64::from(it.weight)) {

@@ -11,7 +11,9 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Attempt, Conversation, Facts, Memory, Now, Policy, Route, Router, Source, Table, Target, Verdict};
+use super::{
+    Attempt, Conversation, Facts, Memory, Need, Now, Policy, Route, Router, Source, Table, Target, Unfit, Verdict,
+};
 use crate::{
     chat::{Answer, AnswerPart, Choice, Finish, Message, Part, Request, Usage},
     provider::{BoxFuture, Class, Delta, Failure, Price, Provider, Rates},
@@ -143,7 +145,7 @@ impl World {
     }
 
     fn verdicts(&self, conversation: Conversation<'_>) -> Vec<(String, Verdict)> {
-        self.router.explain("r", &request(), conversation).unwrap()
+        self.router.explain("r", &Need::of(&request(), conversation)).unwrap()
     }
 }
 
@@ -258,6 +260,9 @@ async fn what_cannot_serve_is_left_out_with_the_reason() {
             "b/m: left out: the conversation is longer than it can read",
         ]
     );
+    let tools = Need { tools: true, ..Need::default() };
+    let told = world.router.explain("r", &tools).unwrap();
+    assert_eq!(told[2], ("a/m".to_owned(), Verdict::LeftOut(Unfit::NoTools)));
     let only = world_with(Policy::Order, &[&[Answers]], facts);
     assert_eq!(only.ask_in(long).await, (vec![], Err(Class::ContextTooLong)));
 }
