@@ -8,7 +8,7 @@ use reqwest::{Url, header::CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    BoxFuture, Class, Delta, Dialect, Failure, Provider, Quirks, Served, Timeouts,
+    BoxFuture, Class, Delta, Dialect, Failure, Patience, Provider, Quirks, Served, Timeouts,
     dialect::{Format, Target},
     estimate,
     failure::failure,
@@ -48,6 +48,7 @@ impl Client {
         &self,
         model: &str,
         request: &Request,
+        timeouts: Timeouts,
         seen: &mut (dyn FnMut(Delta<'_>) + Send),
     ) -> Result<Answer, Failure> {
         let target = Target { issuer: &self.name, model, quirks: &self.quirks };
@@ -59,7 +60,7 @@ impl Client {
             failure(Class::Credential, &format!("the key holds characters that cannot be sent: {error}"))
         })?;
         let post = self.http.post(self.format.url(&self.base, model)).headers(headers);
-        let mut incoming = http::send(post.header(CONTENT_TYPE, "application/json").body(body), self.timeouts).await?;
+        let mut incoming = http::send(post.header(CONTENT_TYPE, "application/json").body(body), timeouts).await?;
         if let Some(limits) = incoming.limits() {
             seen(Delta::Limits(limits));
         }
@@ -146,10 +147,24 @@ impl Provider for Client {
         request: &'a Request,
         seen: &'a mut (dyn FnMut(Delta<'_>) + Send),
     ) -> BoxFuture<'a, Result<Answer, Failure>> {
+        self.ask_within(model, request, Patience::default(), seen)
+    }
+
+    fn ask_within<'a>(
+        &'a self,
+        model: &'a str,
+        request: &'a Request,
+        patience: Patience,
+        seen: &'a mut (dyn FnMut(Delta<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Answer, Failure>> {
         Box::pin(async move {
-            let answer = self.answer(model, request, seen).await;
+            let answer = self.answer(model, request, patience.over(self.timeouts), seen).await;
             answer.map_err(|failure| self.discreet(failure))
         })
+    }
+
+    fn loaded(&self) -> Option<BoxFuture<'_, Result<Vec<Served>, Failure>>> {
+        is_local(&self.base).then(|| Box::pin(self.served()) as BoxFuture<'_, _>)
     }
 }
 

@@ -25,7 +25,8 @@ pub(super) const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 pub struct Limits {
     /// Requests; `None` when not told.
     pub requests_left: Option<u64>,
-    /// Tokens; `None` when not told.
+    /// Tokens; `None` when not told. Where those that may be written are told apart, they only count once they are used up:
+    /// nobody knows beforehand how many an answer takes.
     pub tokens_left: Option<u64>,
     /// Until what is used up is there again, or, while nothing is, until the first budget is full again; `None` when not
     /// told.
@@ -48,7 +49,8 @@ pub(super) fn limits(headers: &HeaderMap, now: SystemTime) -> Option<Limits> {
         }
     }
     let least = |tokens: bool| {
-        let of_kind = budgets.iter().filter(|(of, _)| of.contains(&"tokens") == tokens);
+        let counts = |of: &[&str], budget: &Budget| !of.contains(&"output") || budget.left == Some(0);
+        let of_kind = budgets.iter().filter(|(of, budget)| of.contains(&"tokens") == tokens && counts(of, budget));
         of_kind.filter_map(|(_, budget)| budget.left).min()
     };
     let resets = |empty: bool| {
@@ -259,6 +261,14 @@ mod tests {
                     ("anthropic-ratelimit-output-tokens-reset", "2015-10-21T07:28:00Z"),
                 ],
                 Some(Limits { requests_left: Some(49), tokens_left: Some(0), reset: Some(Duration::from_secs(40)) }),
+            ),
+            (
+                "Anthropic, with little left to write",
+                &[
+                    ("anthropic-ratelimit-input-tokens-remaining", "50000"),
+                    ("anthropic-ratelimit-output-tokens-remaining", "8000"),
+                ],
+                Some(Limits { requests_left: None, tokens_left: Some(50_000), reset: None }),
             ),
             (
                 "OpenRouter, without a kind, in milliseconds",

@@ -51,6 +51,23 @@ pub trait Provider: Send + Sync {
         seen: &'a mut (dyn FnMut(Delta<'_>) + Send),
     ) -> BoxFuture<'a, Result<Answer, Failure>>;
 
+    /// The same with other timeouts than its own. Who has none, as a script, asks as ever.
+    fn ask_within<'a>(
+        &'a self,
+        model: &'a str,
+        request: &'a Request,
+        _: Patience,
+        seen: &'a mut (dyn FnMut(Delta<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Answer, Failure>> {
+        self.ask(model, request, seen)
+    }
+
+    /// Asks its server which models it has, if that is one on this machine: what it was started with is in no catalogue.
+    /// `None` for all others.
+    fn loaded(&self) -> Option<BoxFuture<'_, Result<Vec<Served>, Failure>>> {
+        None
+    }
+
     /// Whether answers come from a script and not from a model; shown wherever the endpoint is.
     fn scripted(&self) -> bool {
         false
@@ -90,6 +107,29 @@ impl Default for Timeouts {
             first_token: Duration::from_secs(60),
             idle: Duration::from_secs(60),
             total: Duration::from_secs(600),
+        }
+    }
+}
+
+/// What is wanted in place of [`Timeouts`]; `None` leaves one as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Patience {
+    /// See [`Timeouts::first_token`].
+    pub first_token: Option<Duration>,
+    /// See [`Timeouts::idle`].
+    pub idle: Option<Duration>,
+    /// See [`Timeouts::total`].
+    pub total: Option<Duration>,
+}
+
+impl Patience {
+    /// These timeouts, with what is wanted in their place.
+    pub fn over(self, timeouts: Timeouts) -> Timeouts {
+        Timeouts {
+            connect: timeouts.connect,
+            first_token: self.first_token.unwrap_or(timeouts.first_token),
+            idle: self.idle.unwrap_or(timeouts.idle),
+            total: self.total.unwrap_or(timeouts.total),
         }
     }
 }

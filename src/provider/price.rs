@@ -49,13 +49,18 @@ pub struct Above {
 }
 
 impl Price {
+    /// What holds for a request that reads so many tokens.
+    pub fn at(&self, tokens: u64) -> &Rates {
+        match &self.above {
+            Some(above) if tokens > above.tokens => &above.rates,
+            _ => &self.rates,
+        }
+    }
+
     /// What an answer with this usage costs; `None` when the usage contradicts itself (more cached than read) or the sum
     /// is beyond any bill.
     pub fn cost(&self, usage: &Usage) -> Option<NanoDollars> {
-        let rates = match &self.above {
-            Some(above) if usage.input > above.tokens => &above.rates,
-            _ => &self.rates,
-        };
+        let rates = self.at(usage.input);
         // `input` is all that was read, whatever the vendor's own words for it are.
         let fresh = usage.input.checked_sub(usage.cached.checked_add(usage.cache_write)?)?;
         let kinds = [

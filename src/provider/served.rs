@@ -55,9 +55,11 @@ fn model(model: &Value) -> Option<Served> {
     }?;
     // vLLM; OpenRouter and Together; Groq; Mistral and LM Studio; Gemini.
     let keys = ["max_model_len", "context_length", "context_window", "max_context_length", "inputTokenLimit"];
-    // llama.cpp
-    let trained = || json::count(model.get("meta")?, "n_ctx_train");
-    let window = keys.iter().find_map(|key| json::count(model, key)).or_else(trained).filter(|window| *window > 0);
+    // llama.cpp: how it was started, and before that is told, the most that the model can do
+    // (mostlygeek/llama-swap#984, 2026-08).
+    let started = |key: &str| json::count(model.get("meta")?, key);
+    let window = keys.iter().find_map(|key| json::count(model, key));
+    let window = window.or_else(|| started("n_ctx")).or_else(|| started("n_ctx_train")).filter(|window| *window > 0);
     Some(Served { name: name.strip_prefix("models/").unwrap_or(name).to_owned(), window })
 }
 
@@ -81,6 +83,10 @@ mod tests {
             (
                 r#"{"models":[{"name":"a.gguf","model":"a.gguf"}],"data":[{"id":"a.gguf","meta":{"n_ctx_train":131072}}]}"#,
                 Some(&[("a.gguf", Some(131_072))]),
+            ),
+            (
+                r#"{"data":[{"id":"a.gguf","meta":{"n_ctx":8192,"n_ctx_train":131072}}]}"#,
+                Some(&[("a.gguf", Some(8192))]),
             ),
             // LM Studio
             (r#"{"data":[{"id":"x","max_context_length":8192}]}"#, Some(&[("x", Some(8192))])),

@@ -11,7 +11,7 @@ use agentd::{
         Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, Part, Request,
         ToolCall, ToolDef, ToolName, ToolResult, Usage, WrittenCall,
     },
-    provider::{Class, Client, Delta, Dialect, Failure, Limits, Provider, Quirks, Served, Timeouts},
+    provider::{Class, Client, Delta, Dialect, Failure, Limits, Patience, Provider, Quirks, Served, Timeouts},
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -343,6 +343,17 @@ async fn every_wait_has_its_end() {
         let failure = is(ask(&client(&model, timeouts)).await, Class::Transient, text);
         assert_eq!(failure.discarded, discarded, "{name}");
     }
+}
+
+#[tokio::test]
+async fn other_timeouts_than_its_own_hold_for_one_request() {
+    let model = Model::replying([Reply::silence(), Reply::text("Hi.").delay(2 * SOON)]);
+    let client = client(&model, Timeouts { first_token: SOON, ..PATIENT });
+    let wanted = Patience { first_token: Some(SOON / 2), ..Patience::default() };
+    let asked = client.ask_within("m1", &request(), wanted, &mut |_| {}).await;
+    is(asked, Class::Transient, &format!("nothing of an answer within {:?} (first-token timeout)", SOON / 2));
+    let wanted = Patience { first_token: Some(NEVER), ..Patience::default() };
+    assert_eq!(client.ask_within("m1", &request(), wanted, &mut |_| {}).await.unwrap().text(), "Hi.");
 }
 
 #[tokio::test]
