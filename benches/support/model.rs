@@ -83,6 +83,11 @@ async fn connection(stream: TcpStream, watch: &Watch) -> Result<()> {
     let mut body = Vec::new();
     loop {
         let Some(head) = head(&mut stream).await? else { return Ok(()) };
+        if head.path.ends_with("/models") {
+            // No list is kept, and no answer is asked for.
+            stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await?;
+            continue;
+        }
         if let Some(arrivals) = &watch.arrivals {
             arrivals.send(Instant::now())?;
         }

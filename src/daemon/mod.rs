@@ -393,7 +393,7 @@ impl Driven {
     /// Who would be asked first, in this order, and why; those who would not, at the end.
     pub fn explain(&self) -> Result<Vec<(String, router::Verdict)>, Error> {
         let conversation = Conversation { draw: engine::draw(self.id()), ..Conversation::default() };
-        let need = Need { conversation, tools: !self.world.agent.servers.is_empty(), images: false };
+        let need = Need { conversation, tools: !self.world.agent.servers.is_empty(), ..Need::default() };
         Ok(self.world.router.explain(self.world.model.name(), &need)?)
     }
 
@@ -425,7 +425,7 @@ impl Driven {
         let (world, begun) = (self.world.clone(), std::mem::take(&mut self.begun));
         let left = tokio::select! {
             left = engine::drive(world, &mut self.run, &mut self.journal, begun, options, stop, seen) => left,
-            never = self.keeper.keep_on(&self.world.router) => match never {},
+            never = routing::look_after(&self.keeper, &self.world) => match never {},
         };
         self.keeper.keep(&self.world.router, Instant::now()).await;
         self.world.host.close().await;

@@ -14,6 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures_util::future::join_all;
 use tokio::{task::spawn_blocking, time::Instant};
 use uuid::Uuid;
 
@@ -23,6 +24,7 @@ use super::{
 };
 use crate::{
     clock::SystemClock,
+    engine::World,
     provider::{Provider, catalogue, scripted},
     router::{Facts, Memory, Router, Source, Table},
 };
@@ -90,6 +92,13 @@ impl Keeper {
             self.keep(router, now.checked_sub(EVERY / 2).unwrap_or(now)).await;
         }
     }
+}
+
+/// What goes on beside a drive: the router learns what servers on this machine can read, and what it learns is kept.
+pub(super) async fn look_after(keeper: &Keeper, world: &World) -> Infallible {
+    let models = [&**world.model.name()].into_iter().chain(world.steps.named());
+    join_all(models.map(|model| world.router.survey(model))).await;
+    keeper.keep_on(&world.router).await
 }
 
 fn write(memory: &Memory, file: &Path) -> io::Result<()> {
@@ -173,7 +182,8 @@ impl Made {
         };
         let made = self.providers(settings)?;
         let providers = made.0.iter().map(|(name, (_, provider))| (name.clone(), provider.clone())).collect();
-        let table = Table { providers, routes: settings.routes.clone(), facts: Arc::new(facts) };
+        let (routes, rates) = (settings.routes.clone(), settings.rates.clone());
+        let table = Table { providers, routes, facts: Arc::new(facts), rates };
         for (name, route) in &table.routes {
             for target in &route.targets {
                 table.check(&target.model).map_err(|error| Error::File(format!("route {name}: {error}")))?;
@@ -214,8 +224,6 @@ impl Made {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::future::join_all;
-
     use super::*;
 
     fn settings(text: &str) -> Settings {

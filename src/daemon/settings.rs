@@ -16,10 +16,10 @@ use super::Error;
 use crate::{
     agent::is_name,
     provider::{
-        Dialect, Price, Quirks, Timeouts,
+        Dialect, Patience, Price, Quirks, Timeouts,
         catalogue::{self, Catalogue, Entry, Prices},
     },
-    router::{Policy, Route, Target},
+    router::{Policy, Rate, Route, Target},
     yaml::{Content, Document, Faults, Key, Node, Problems, decode, nearest},
 };
 
@@ -35,6 +35,8 @@ pub struct Settings {
     pub providers: BTreeMap<String, Provider>,
     /// Those that cannot, and the variables that they want for it.
     pub unready: BTreeMap<String, Vec<String>>,
+    /// What may be asked of them in a minute, by name.
+    pub rates: BTreeMap<String, Rate>,
     /// Choices of models, by name.
     pub routes: BTreeMap<String, Route>,
     /// What tokens cost.
@@ -237,6 +239,11 @@ impl Reader<'_> {
                 return None;
             }
         };
+        if let Some((_, node)) = members.iter().find(|(key, _)| key.text == "rate") {
+            let fields = self.faults.fields(node, &["requests", "tokens"]);
+            let mut most = |name| fields.get(name).and_then(|node| self.faults.whole(node, 1..=u64::MAX));
+            self.settings.rates.insert(key.text.clone(), Rate { requests: most("requests"), tokens: most("tokens") });
+        }
         let provider = match dialect {
             None => self.scripted(node)?,
             Some(dialect) => {
@@ -249,14 +256,14 @@ impl Reader<'_> {
     }
 
     fn scripted(&mut self, node: &Node) -> Option<Provider> {
-        let fields = self.faults.fields(node, &["dialect", "script"]);
+        let fields = self.faults.fields(node, &["dialect", "script", "rate"]);
         let script = self.faults.required(&fields, "script")?;
         Some(Provider::Scripted { script: self.dir.join(self.faults.text(script)?) })
     }
 
     /// A server. `None` when something is wrong, and when a known one still wants variables, which is noted.
     fn server(&mut self, name: &Key, node: &Node, dialect: Dialect, known: Option<&Entry>) -> Option<Server> {
-        let fields = self.faults.fields(node, &["dialect", "base_url", "key", "timeouts"]);
+        let fields = self.faults.fields(node, &["dialect", "base_url", "key", "timeouts", "rate"]);
         let key = fields.get("key").and_then(|node| self.faults.text(node)).map(str::to_owned);
         let timeouts = fields.get("timeouts").map(|node| self.timeouts(node)).unwrap_or_default();
         let from_env = || known.and_then(|entry| entry.key(self.env));
@@ -295,18 +302,19 @@ impl Reader<'_> {
         }
     }
 
-    /// Prices by `provider/model`.
+    /// A choice of targets.
     fn route(&mut self, node: &Node, providers: &[(Key, Node)]) -> Option<Route> {
-        let fields = self.faults.fields(node, &["targets", "policy", "price_max"]);
+        let fields = self.faults.fields(node, &["targets", "policy", "price_max", "timeouts"]);
         let policy = fields.get("policy").and_then(|node| self.faults.choice(node, &Policy::ALL)).unwrap_or_default();
         let price_max = fields.get("price_max").and_then(|node| self.faults.dollars(node));
+        let timeouts = fields.get("timeouts").map(|node| self.patience(node)).unwrap_or_default();
         let list = self.faults.required(&fields, "targets")?;
         let nodes = self.faults.list(list)?;
         if nodes.is_empty() {
             self.faults.of(list, "a route needs at least one target");
         }
         let targets = nodes.iter().filter_map(|node| self.target(node, providers)).collect();
-        Some(Route { targets, policy, price_max })
+        Some(Route { targets, policy, price_max, timeouts })
     }
 
     /// A model, or a model and its weight.
@@ -345,6 +353,7 @@ impl Reader<'_> {
         Some(format!("there is no provider {provider:?}{near}"))
     }
 
+    /// Prices by `provider/model`.
     fn prices(&mut self, node: &Node, providers: &[(Key, Node)]) {
         let mut own: BTreeMap<String, Price> = BTreeMap::new();
         for (key, node) in self.faults.members(node).unwrap_or_default() {
@@ -371,6 +380,13 @@ impl Reader<'_> {
             idle: read("idle", default.idle),
             total: read("total", default.total),
         }
+    }
+
+    /// What a route wants in place of the providers' own timeouts.
+    fn patience(&mut self, node: &Node) -> Patience {
+        let fields = self.faults.fields(node, &["first_token", "idle", "total"]);
+        let mut read = |key| fields.get(key).and_then(|node| self.faults.duration(node));
+        Patience { first_token: read("first_token"), idle: read("idle"), total: read("total") }
     }
 
     fn store(&mut self, node: &Node) -> Option<Store> {
@@ -442,6 +458,14 @@ mod tests {
             ("version: 1\nprices: {openai/gpt-5: {input: 0}}\n", "\"output\" is missing"),
             ("version: 1\nprices: {openai/gpt-5: {input: 0, output: dear}}\n", "an amount in dollars"),
             ("version: 1\nproviders: {a: {dialect: scripted, script: x, key: y}}\n", "key"),
+            ("version: 1\nproviders: {openai: {rate: {request: 1}}}\n", "did you mean \"requests\""),
+            ("version: 1\nproviders: {openai: {rate: {tokens: 0}}}\n", "at least 1"),
+            (
+                "version: 1\nroutes: {r: {targets: [ollama/m], timeouts: {first_tokn: 1s}}}\n",
+                "did you mean \"first_token\"",
+            ),
+            ("version: 1\nroutes: {r: {targets: [ollama/m], timeouts: {connect: 1s}}}\n", "connect"),
+            ("version: 1\nroutes: {r: {targets: [ollama/m], timeouts: {idle: soon}}}\n", "30s"),
         ];
         for (text, expected) in bad {
             let problems = parse(text).unwrap_err();
@@ -505,6 +529,25 @@ mod tests {
         assert_eq!((deepseek.base_url.as_str(), key(deepseek)), ("https://proxy.example/v1", Some("ds")));
         assert!(server(&settings, "ollama").quirks.cuts_prompts);
         assert!(server(&settings, "mine").quirks.completion_tokens, "what is known of an address holds under any name");
+    }
+
+    #[test]
+    fn rates_and_timeouts_are_read() {
+        let settings = with(
+            "version: 1\nproviders:\n  \
+                ollama: {rate: {requests: 60, tokens: 100_000}}\n  \
+                openai: {rate: {requests: 5}}\n\
+             routes: {r: {targets: [ollama/m], timeouts: {first_token: 20s, total: 10m}}}\n",
+            &[],
+        );
+        let rate = |requests, tokens| Rate { requests, tokens };
+        assert_eq!(settings.rates["ollama"], rate(Some(60), Some(100_000)));
+        assert_eq!(settings.rates["openai"], rate(Some(5), None));
+        let seconds = |seconds| Some(std::time::Duration::from_secs(seconds));
+        assert_eq!(
+            settings.routes["r"].timeouts,
+            Patience { first_token: seconds(20), idle: None, total: seconds(600) }
+        );
     }
 
     #[test]

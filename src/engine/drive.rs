@@ -17,7 +17,7 @@ use tokio::{
 use super::{Error, Left, Options, Seen, Stop, World, inbox, judge};
 use crate::{
     chaos,
-    chat::{CallId, Choice, Effect, EffectSource, Message, OutputFormat, Part, Request, ToolDef},
+    chat::{CallId, Choice, Effect, EffectSource, Message, OutputFormat, Part, Request, ToolDef, WrittenCall},
     journal::Journal,
     mcp::{self, GuardId, Outcome, Prepared},
     provider::{Class, Delta, Failure, estimate_tokens},
@@ -110,6 +110,8 @@ pub(super) struct Drive<'a> {
     provider_waits: u32,
     /// Who answered last, and when: its cache may hold the prompt.
     answered: Option<(Arc<str>, Time)>,
+    /// Tokens that this answer left in that cache.
+    cached: u64,
 }
 
 /// The tasks of a drive end with it.
@@ -152,6 +154,7 @@ impl<'a> Drive<'a> {
             unseen: begun.into(),
             provider_waits: 0,
             answered: None,
+            cached: 0,
         };
         drive.freeze_tools();
         drive
@@ -461,13 +464,13 @@ impl<'a> Drive<'a> {
             }
         };
         let (router, tell) = (self.world.router.clone(), self.tell.clone());
-        let (answered, draw) = (self.answered.clone(), draw(self.journal.run()));
+        let (answered, cached, draw) = (self.answered.clone(), self.cached, draw(self.journal.run()));
         // Room for all that one request can bring: each attempt sent and failed, and the end.
         let (send, news) = mpsc::channel(2 * router::ATTEMPTS_MAX + 1);
         let task = tokio::spawn(async move {
             chaos::point("model.send");
             let answered = answered.as_ref().map(|(endpoint, at)| (&**endpoint, *at));
-            let conversation = Conversation { answered, draw, tokens };
+            let conversation = Conversation { answered, cached, draw, tokens };
             let asked = router
                 .ask(&model, &request, conversation, &mut |attempt| match attempt {
                     Attempt::Asked { endpoint } => drop(send.try_send(News::Sent(endpoint.into()))),
@@ -568,6 +571,7 @@ impl<'a> Drive<'a> {
                 let Reply { answer, endpoint, cost, latency, .. } = *reply;
                 self.provider_waits = 0;
                 self.answered = Some((endpoint.clone(), self.world.clock.now()));
+                self.cached = answer.usage.map_or(0, |usage| usage.cached.saturating_add(usage.cache_write));
                 let origin = judge::Origin {
                     ask: asking.ask,
                     attempt: asking.attempt,
@@ -583,7 +587,10 @@ impl<'a> Drive<'a> {
                     output: self.output.as_ref(),
                     allow_all: self.options.allow_all,
                 };
-                let written: Vec<String> = answer.calls().map(|call| call.name.clone()).collect();
+                let offered = |name: &str| self.offered.iter().any(|tool| tool.name.as_str() == name);
+                let name =
+                    |call: &WrittenCall| if offered(&call.name) { &*call.name } else { router::NO_TOOL }.to_owned();
+                let written: Vec<String> = answer.calls().map(name).collect();
                 let events = judge::judge(&rules, self.run, answer, origin);
                 self.world.router.judged(&endpoint, judge::verdicts(&written, &events));
                 for event in events {

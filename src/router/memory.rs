@@ -1,4 +1,4 @@
-//! What is remembered of each endpoint: health, speed, and how often its tool calls were right.
+//! What is remembered of each endpoint: health, speed, how often its tool calls were right, and what may still be asked.
 //!
 //! Pure: time comes in with each happening. It goes to disk and back as one JSON document ([`Memory::save`], [`Memory::load`]),
 //! so that a restart does not stampede a dead provider. Always true:
@@ -10,7 +10,14 @@ use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{provider::Class, run::Time};
+use super::{
+    latency::Latency,
+    rate::{Level, Rate, Size, Spent, Teller, Told},
+};
+use crate::{
+    provider::{Class, Limits},
+    run::Time,
+};
 
 /// Most endpoints remembered.
 pub const ENDPOINTS_MAX: usize = 512;
@@ -20,6 +27,9 @@ pub const TOOLS_MAX: usize = 128;
 
 /// In which counts of tool calls lose half their weight.
 pub const HALF_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The tool under which calls are counted that name none that was on offer.
+pub const NO_TOOL: &str = "";
 
 /// Failures in a row that eject an endpoint.
 const FAILURES_MAX: u32 = 3;
@@ -54,19 +64,26 @@ pub struct Standing {
     /// When it was last asked.
     #[serde(with = "moment")]
     pub used_at: Option<Time>,
-    /// Milliseconds from request to whole answer, a moving average; `None` before the first answer.
-    pub latency_ms: Option<f64>,
+    /// How long it took from a request to the whole answer.
+    pub latency: Latency,
     /// Tokens written a second, a moving average; `None` before the first answer that told its tokens.
     pub tokens_per_second: Option<f64>,
     /// Requests whose tool calls were all right, decayed.
     pub good: f64,
     /// Requests with at least one tool call that was wrong, decayed.
     pub bad: f64,
-    /// The same counts by tool: right and wrong calls, decayed.
+    /// Right and wrong calls by tool, decayed; those that named none on offer under [`NO_TOOL`].
     pub tools: BTreeMap<String, (f64, f64)>,
     /// When the counts were last decayed.
     #[serde(with = "moment")]
     counted_at: Option<Time>,
+    /// What its provider last said that it still allows; `None` when it said nothing.
+    pub told: Option<Told>,
+    /// Tokens that the model can read, by its server's own account; `None` when it said nothing.
+    pub window: Option<u64>,
+    /// When its server was last asked for that.
+    #[serde(with = "moment")]
+    pub window_at: Option<Time>,
 }
 
 /// What is remembered of all endpoints, by name.
@@ -74,6 +91,8 @@ pub struct Standing {
 #[serde(default)]
 pub struct Memory {
     endpoints: BTreeMap<String, Standing>,
+    /// What was asked of providers whose rate the settings bound.
+    levels: BTreeMap<String, Level>,
 }
 
 impl Memory {
@@ -96,7 +115,7 @@ impl Memory {
         self.endpoints.get(endpoint).unwrap_or(&NOTHING)
     }
 
-    /// All endpoints that were ever asked, by name.
+    /// All endpoints of which something is known, by name.
     pub fn all(&self) -> impl Iterator<Item = (&str, &Standing)> {
         self.endpoints.iter().map(|(name, standing)| (name.as_str(), standing))
     }
@@ -105,8 +124,8 @@ impl Memory {
     pub fn answered(&mut self, endpoint: &str, latency: Duration, written: Option<u64>, now: Time) {
         let standing = self.touch(endpoint, now);
         (standing.failures, standing.ejections, standing.ejected_until) = (0, 0, None);
+        standing.latency.took(latency, now);
         let seconds = latency.as_secs_f64();
-        average(&mut standing.latency_ms, seconds * 1000.0);
         if let Some(written) = written.filter(|_| seconds > 0.0) {
             average(&mut standing.tokens_per_second, written as f64 / seconds);
         }
@@ -162,17 +181,90 @@ impl Memory {
         }
     }
 
+    /// Takes in how many tokens a model can read, by its server's own account; `None` when that said nothing.
+    pub fn serves(&mut self, endpoint: &str, window: Option<u64>, now: Time) {
+        let standing = self.entry(endpoint);
+        (standing.window, standing.window_at) = (window, Some(now));
+    }
+
+    /// Takes in what a provider still allows at an endpoint.
+    pub fn told(&mut self, endpoint: &str, limits: Limits, now: Time) {
+        self.touch(endpoint, now).told = Some(Told::new(limits, now));
+    }
+
+    /// Until when an endpoint has no room for a request of this size, of which its provider may be asked at this rate;
+    /// `None` when it has room.
+    pub fn spent(&self, endpoint: &str, rate: Rate, size: Size, now: Time) -> Option<Spent> {
+        let told = self.of(endpoint).told.map_or(Duration::ZERO, |told| told.wait(size, now));
+        let counted = self.level(endpoint).wait(rate, size.all, now);
+        let (wait, by) = if told > counted { (told, Teller::Provider) } else { (counted, Teller::Settings) };
+        (!wait.is_zero()).then(|| Spent { until: now.after(wait), by })
+    }
+
+    /// Counts a request that is to be sent, and tells how long that has to wait. What a provider told is not waited for
+    /// beyond `patience`, as it may have been misread.
+    ///
+    /// # Errors
+    /// When the settings would have it wait longer than `patience`: how long. Nothing is counted then.
+    pub fn reserve(
+        &mut self,
+        endpoint: &str,
+        rate: Rate,
+        size: Size,
+        patience: Duration,
+        now: Time,
+    ) -> Result<Duration, Duration> {
+        let wait = self.level(endpoint).wait(rate, size.all, now);
+        if wait > patience {
+            return Err(wait);
+        }
+        if rate != Rate::default() {
+            let provider = provider(endpoint);
+            if !self.levels.contains_key(provider) {
+                // No more than the providers of these settings, and whatever was asked some minutes ago.
+                self.levels.retain(|_, level| !level.is_old(now));
+            }
+            self.levels.entry(provider.to_owned()).or_default().take(rate, size.all, now);
+        }
+        let told = self.endpoints.get_mut(endpoint).and_then(|standing| standing.told.as_mut()).map(|told| {
+            let wait = told.wait(size, now);
+            told.take(size);
+            wait
+        });
+        Ok(wait.max(told.filter(|told| *told <= patience).unwrap_or_default()))
+    }
+
+    /// Corrects what was counted for a request by what it really took.
+    pub fn settle(&mut self, endpoint: &str, rate: Rate, counted: u64, took: u64) {
+        if let Some(level) = self.levels.get_mut(provider(endpoint)) {
+            level.settle(rate, counted, took);
+        }
+    }
+
+    fn level(&self, endpoint: &str) -> Level {
+        self.levels.get(provider(endpoint)).copied().unwrap_or_default()
+    }
+
     fn touch(&mut self, endpoint: &str, now: Time) -> &mut Standing {
+        let standing = self.entry(endpoint);
+        standing.used_at = Some(now);
+        standing
+    }
+
+    fn entry(&mut self, endpoint: &str) -> &mut Standing {
         if self.endpoints.len() >= ENDPOINTS_MAX && !self.endpoints.contains_key(endpoint) {
             let oldest = self.endpoints.iter().min_by_key(|(_, it)| it.used_at.map_or(i64::MIN, |at| at.0));
             if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
                 self.endpoints.remove(&oldest);
             }
         }
-        let standing = self.endpoints.entry(endpoint.to_owned()).or_default();
-        standing.used_at = Some(now);
-        standing
+        self.endpoints.entry(endpoint.to_owned()).or_default()
     }
+}
+
+/// The provider of an endpoint.
+fn provider(endpoint: &str) -> &str {
+    endpoint.split_once('/').map_or(endpoint, |(provider, _)| provider)
 }
 
 fn average(so_far: &mut Option<f64>, newest: f64) {
@@ -180,7 +272,7 @@ fn average(so_far: &mut Option<f64>, newest: f64) {
 }
 
 /// A time as milliseconds since 1970.
-mod moment {
+pub(super) mod moment {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use crate::run::Time;

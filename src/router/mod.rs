@@ -10,11 +10,14 @@
 //! - What asking again cannot help (our own fault) ends the chain; what waiting cannot help (a wrong key, an empty account) is
 //!   tried once at each target.
 //! - Asking sick endpoints again costs from a common budget, so that an outage does not multiply its load.
+//! - What may be asked in a minute is counted before it is sent; who has no room is passed over.
 //!
-//! Left out so far: budgets of money by route and day, rate budgets from response headers, timeouts by route.
+//! Left out so far: budgets of money by route and day.
 
 mod budget;
+mod latency;
 mod memory;
+mod rate;
 mod route;
 mod table;
 #[cfg(test)]
@@ -23,14 +26,16 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::Instant;
 
-pub use memory::{Memory, Standing};
+pub use latency::Latency;
+pub use memory::{Memory, NO_TOOL, Standing};
+pub use rate::{Rate, Size, Spent, Teller, Told};
 pub use route::{Conversation, Known, Need, Policy, Route, Target, Unfit, Verdict, rank};
 pub use table::{Error, Facts, Lookup, Source, Table};
 
@@ -60,6 +65,12 @@ const DELAY_MIN: Duration = Duration::from_millis(500);
 
 /// Longest delay between two attempts. A provider that asks for a longer pause makes the run wait instead.
 const DELAY_MAX: Duration = Duration::from_secs(8);
+
+/// How long what a server said of its models is believed: until it may have been started anew with another window.
+const SURVEYED: Duration = Duration::from_secs(3600);
+
+/// How long a server on this machine may take to tell its models: it has them at hand.
+const SURVEY_MAX: Duration = Duration::from_secs(2);
 
 /// Tells the time; replaced in simulations.
 pub type Now = Arc<dyn Clock>;
@@ -178,16 +189,47 @@ impl Router {
         Ok(Model { name: reference.into(), scripted })
     }
 
-    /// The longest window among the models of a reference; `None` when none is known.
+    /// The longest window among the models of a reference, by their servers' own account where there is one; `None` when
+    /// none is known.
     pub fn window(&self, reference: &str) -> Option<u64> {
         let table = self.table();
         let targets = targets(&table, reference).ok()?;
-        targets.iter().filter_map(|target| (table.facts)(&target.model).window).max()
+        let memory = self.remembered();
+        let window = |model: &str| memory.of(model).window.or_else(|| (table.facts)(model).window);
+        targets.iter().filter_map(|target| window(&target.model)).max()
+    }
+
+    /// Asks the servers on this machine that a reference leads to how much their models can read, unless they said so within
+    /// the hour. What they do not tell soon is not waited for.
+    pub async fn survey(&self, reference: &str) {
+        let (table, now) = (self.table(), self.shared.clock.now());
+        let mut asked: BTreeMap<&str, Vec<Target>> = BTreeMap::new();
+        for target in targets(&table, reference).unwrap_or_default() {
+            let asked_at = self.remembered().of(&target.model).window_at;
+            let name = target.model.split_once('/').and_then(|(name, _)| table.providers.get_key_value(name));
+            if let Some((name, _)) = name.filter(|_| asked_at.is_none_or(|at| now.since(at) > SURVEYED)) {
+                asked.entry(name).or_default().push(target);
+            }
+        }
+        let asking = asked.into_iter().filter_map(|(name, targets)| {
+            let loaded = table.providers.get(name)?.loaded()?;
+            Some(async move { (targets, tokio::time::timeout(SURVEY_MAX, loaded).await) })
+        });
+        for (targets, told) in futures_util::future::join_all(asking).await {
+            let Ok(Ok(served)) = told else { continue };
+            for target in targets {
+                let name = target.model.split_once('/').map_or("", |(_, name)| name);
+                // A server of one model, as llama.cpp's, answers with it whatever name is asked for.
+                let only = if let [only] = &served[..] { Some(only) } else { None };
+                let window = served.iter().find(|it| it.name == name).or(only).and_then(|it| it.window);
+                self.learn(|memory, now| memory.serves(&target.model, window, now));
+            }
+        }
     }
 
     /// What has been learnt so far.
     pub fn memory(&self) -> Memory {
-        self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.remembered().clone()
     }
 
     /// Takes in which calls of an answer were right, by tool.
@@ -220,21 +262,28 @@ impl Router {
             .ranked(&table, reference, &Need::of(request, conversation))
             .map_err(|error| Failure::new(Class::CallerFault, error.to_string()))?;
         let fit = ranked.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::LeftOut(_)));
-        let order: Vec<&str> = fit.map(|(endpoint, _)| endpoint.as_str()).collect();
+        let order: Vec<(&str, bool)> =
+            fit.map(|(endpoint, verdict)| (endpoint.as_str(), matches!(verdict, Verdict::Spent(_)))).collect();
         let mut last = match order.is_empty() {
             true => Some(nobody(&ranked)),
             false => None,
         };
         let mut attempts = 0;
-        for (place, endpoint) in order.iter().enumerate() {
+        for (place, (endpoint, spent)) in order.iter().copied().enumerate() {
+            // Who has no room any more is waited for only when nobody behind it may have some.
+            let patience = if spent || place + 1 == order.len() { DELAY_MAX } else { Duration::ZERO };
             let tries = if place + 1 == order.len() { LAST_MAX } else { EACH_MAX };
             let mut delays = delays(tries);
             loop {
                 if attempts == ATTEMPTS_MAX || !self.may_ask(endpoint, attempts) {
                     break;
                 }
+                if let Err(failure) = self.wait_for_room(&table, endpoint, &conversation, patience).await {
+                    last = last.filter(|before| hope(before) >= hope(&failure)).or(Some(failure));
+                    break;
+                }
                 attempts += 1;
-                let failure = match self.attempt(&table, endpoint, request, watch).await {
+                let failure = match self.attempt(&table, reference, endpoint, request, &conversation, watch).await {
                     Ok(reply) => return Ok(reply),
                     Err(failure) => failure,
                 };
@@ -271,20 +320,33 @@ impl Router {
     async fn attempt(
         &self,
         table: &Table,
+        reference: &str,
         endpoint: &str,
         request: &Request,
+        conversation: &Conversation<'_>,
         watch: &mut (dyn FnMut(Attempt<'_>) + Send),
     ) -> Result<Reply, Failure> {
         let (provider, model) =
             provider(table, endpoint).map_err(|error| Failure::new(Class::CallerFault, error.to_string()))?;
         watch(Attempt::Asked { endpoint });
+        let timeouts = table.routes.get(reference).map(|route| route.timeouts).unwrap_or_default();
         let begun = Instant::now();
-        let asked = provider.ask(model, request, &mut |delta| watch(Attempt::Seen(delta))).await;
+        let mut seen = |delta: Delta<'_>| {
+            if let Delta::Limits(limits) = delta {
+                self.learn(|memory, now| memory.told(endpoint, limits, now));
+            }
+            watch(Attempt::Seen(delta));
+        };
+        let asked = provider.ask_within(model, request, timeouts, &mut seen).await;
         let latency = begun.elapsed();
         match asked {
             Ok(answer) => {
-                let written = answer.usage.map(|usage| usage.output);
-                self.learn(|memory, now| memory.answered(endpoint, latency, written, now));
+                let usage = answer.usage;
+                self.learn(|memory, now| {
+                    memory.answered(endpoint, latency, usage.map(|usage| usage.output), now);
+                    let took = usage.map_or(conversation.tokens, |usage| usage.total());
+                    memory.settle(endpoint, table.rate(endpoint), conversation.tokens, took);
+                });
                 self.spend(|budget, now| budget.earn(now));
                 let scripted = provider.scripted();
                 let price = || (table.facts)(endpoint).price?.cost(answer.usage.as_ref()?);
@@ -299,9 +361,39 @@ impl Router {
         }
     }
 
+    /// Waits until a request of this conversation may be sent, and counts it.
+    ///
+    /// # Errors
+    /// When the settings leave no room for it within `patience`.
+    async fn wait_for_room(
+        &self,
+        table: &Table,
+        endpoint: &str,
+        conversation: &Conversation<'_>,
+        patience: Duration,
+    ) -> Result<(), Failure> {
+        let rate = table.rate(endpoint);
+        let reserved =
+            self.learn(|memory, now| memory.reserve(endpoint, rate, conversation.size(endpoint, now), patience, now));
+        match reserved {
+            Ok(Duration::ZERO) => Ok(()),
+            Ok(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            Err(wait) => {
+                let spent = Spent { until: self.shared.clock.now().after(wait), by: Teller::Settings };
+                Err(Failure {
+                    retry_after: Some(wait),
+                    ..Failure::new(Class::RateLimited, format!("{endpoint}: {spent}"))
+                })
+            }
+        }
+    }
+
     /// The first attempt is free, and so is any at an endpoint that has not failed of late.
     fn may_ask(&self, endpoint: &str, attempts: usize) -> bool {
-        let sick = || self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner).of(endpoint).failures > 0;
+        let sick = || self.remembered().of(endpoint).failures > 0;
         attempts == 0 || !sick() || self.spend(Budget::spend)
     }
 
@@ -310,15 +402,25 @@ impl Router {
         let targets = targets(table, reference)?;
         let facts: Vec<Facts> = targets.iter().map(|target| (table.facts)(&target.model)).collect();
         let now = self.shared.clock.now();
-        let memory = self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = targets.iter().zip(facts).map(|(target, facts)| Known {
-            endpoint: &target.model,
-            weight: target.weight,
-            window: facts.window,
-            tools: facts.tools,
-            images: facts.images,
-            price: facts.price.map(|price| (price.rates.input.0, price.rates.output.0)),
-            standing: memory.of(&target.model),
+        let memory = self.remembered();
+        let tokens = need.conversation.tokens;
+        let known = targets.iter().zip(facts).map(|(target, facts)| {
+            let standing = memory.of(&target.model);
+            Known {
+                endpoint: &target.model,
+                weight: target.weight,
+                window: standing.window.or(facts.window),
+                tools: facts.tools,
+                images: facts.images,
+                price: facts.price.map(|price| *price.at(tokens)),
+                standing,
+                spent: memory.spent(
+                    &target.model,
+                    table.rate(&target.model),
+                    need.conversation.size(&target.model, now),
+                    now,
+                ),
+            }
         });
         let known: Vec<Known<'_>> = known.collect();
         let route = table.routes.get(reference);
@@ -332,9 +434,13 @@ impl Router {
         self.shared.table.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn learn(&self, take: impl FnOnce(&mut Memory, Time)) {
+    fn remembered(&self) -> MutexGuard<'_, Memory> {
+        self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn learn<T>(&self, take: impl FnOnce(&mut Memory, Time) -> T) -> T {
         let now = self.shared.clock.now();
-        take(&mut self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner), now);
+        take(&mut self.remembered(), now)
     }
 
     fn spend<T>(&self, take: impl FnOnce(&mut Budget, Time) -> T) -> T {

@@ -1,15 +1,19 @@
 //! Which target is asked first, and which after it: pure, from what is known at a moment.
 //!
-//! What cannot serve the request is left out; what is ejected, failed a moment ago or is clearly worse at tool calls moves
-//! behind the rest, in that order; the policy orders the rest. Always true:
+//! What cannot serve the request is left out; what is ejected or has no room for it, failed a moment ago or is clearly worse
+//! at tool calls moves behind the rest, in that order; the policy orders the rest. Always true:
 //! - The same knowledge gives the same order.
-//! - When all that could serve are ejected, they are still tried, the one that comes back first in front.
+//! - When none that could serve is left, they are still tried, the one that comes back first in front.
 
 use std::{fmt, time::Duration};
 
-use super::memory::Standing;
+use super::{
+    memory::{NO_TOOL, Standing},
+    rate::{Size, Spent},
+};
 use crate::{
-    chat::{Message, Part, Request},
+    chat::{Message, Part, Request, ToolDef},
+    provider::{Patience, Rates},
     run::{NanoDollars, Time},
 };
 
@@ -19,13 +23,13 @@ pub enum Policy {
     /// As written.
     #[default]
     Order,
-    /// The cheapest first; unknown prices last.
+    /// The cheapest first, a lost cache counted; unknown prices last.
     Price,
-    /// The quickest to answer first, by what was measured; unmeasured ones in front, so that they get measured.
+    /// The quickest to answer first, by the measured median; those not measured for hours in front, so that they are.
     Latency,
     /// The most tokens a second first, by what was measured; unmeasured ones in front.
     Throughput,
-    /// The cheapest per accepted tool call first: price over the measured share of requests whose calls were right.
+    /// The cheapest per accepted tool call first: price, a lost cache counted, over the measured share of right calls.
     Quality,
     /// Each run keeps to one target, drawn by weight from its id; the others as written, should it fail.
     Weighted,
@@ -61,6 +65,8 @@ pub struct Route {
     pub policy: Policy,
     /// What a million tokens read may cost at most; a target with a higher or an unknown price is left out. `None`: any.
     pub price_max: Option<NanoDollars>,
+    /// How long an attempt may take, in place of the providers' own timeouts.
+    pub timeouts: Patience,
 }
 
 /// What the router is to know of the conversation that a request belongs to.
@@ -68,10 +74,25 @@ pub struct Route {
 pub struct Conversation<'a> {
     /// Who answered last, and when.
     pub answered: Option<(&'a str, Time)>,
+    /// Tokens that its answer says are in its cache, read from there or written to it.
+    pub cached: u64,
     /// The same in all requests of one run; draws the target of a weighted route.
     pub draw: u64,
     /// Tokens of the request, estimated; 0 for no estimate.
     pub tokens: u64,
+}
+
+impl<'a> Conversation<'a> {
+    /// Who may hold its prompt in a cache.
+    pub fn holder(&self, now: Time) -> Option<&'a str> {
+        self.answered.filter(|(_, at)| now.since(*at) < STICKY).map(|(endpoint, _)| endpoint)
+    }
+
+    /// How large the request is to an endpoint.
+    pub fn size(&self, endpoint: &str, now: Time) -> Size {
+        let cached = if self.holder(now) == Some(endpoint) { self.cached } else { 0 };
+        Size { all: self.tokens, fresh: self.tokens.saturating_sub(cached) }
+    }
 }
 
 /// What a request asks of whoever answers it.
@@ -81,15 +102,17 @@ pub struct Need<'a> {
     pub conversation: Conversation<'a>,
     /// Whether tools are on offer.
     pub tools: bool,
+    /// Which they are, as far as that is known.
+    pub offered: &'a [ToolDef],
     /// Whether it holds pictures.
     pub images: bool,
 }
 
 impl<'a> Need<'a> {
     /// What this request asks for.
-    pub fn of(request: &Request, conversation: Conversation<'a>) -> Self {
+    pub fn of(request: &'a Request, conversation: Conversation<'a>) -> Self {
         let images = request.messages.iter().any(|message| has_image(message));
-        Need { conversation, tools: !request.tools.is_empty(), images }
+        Need { conversation, tools: !request.tools.is_empty(), offered: &request.tools, images }
     }
 }
 
@@ -113,10 +136,12 @@ pub struct Known<'a> {
     pub tools: Option<bool>,
     /// Whether it can see pictures; `None` when nobody said.
     pub images: Option<bool>,
-    /// Price of a million tokens read and a million written, in billionths of a dollar; `None` when unknown.
-    pub price: Option<(u64, u64)>,
+    /// What tokens cost in a request of this length; `None` when unknown.
+    pub price: Option<Rates>,
     /// What was seen of it.
     pub standing: &'a Standing,
+    /// Until when there is no room for the request in what may be asked of it; `None` when there is.
+    pub spent: Option<Spent>,
 }
 
 /// Why a target stands where it stands.
@@ -126,12 +151,16 @@ pub enum Verdict {
     Taken,
     /// In front, because it answered this run before.
     Sticky,
+    /// In its place by the policy: asking elsewhere was taken to cost so much more, as it holds a part of the prompt.
+    Holds(NanoDollars),
     /// Behind the healthy ones: it failed a moment ago.
     Shaky,
     /// Behind the healthy ones: its tool calls are clearly worse than the best one's.
     Worse,
     /// Behind all others until then: it failed repeatedly, or asked for a pause.
     Ejected(Time),
+    /// Behind all others until then: what may be asked of it in a minute is used up.
+    Spent(Spent),
     /// Not asked at all.
     LeftOut(Unfit),
 }
@@ -171,6 +200,13 @@ impl fmt::Display for Verdict {
             Verdict::Shaky => "moved back: it failed a moment ago",
             Verdict::Worse => "moved back: its tool calls are clearly worse than the best one's",
             Verdict::Ejected(_) => "last: it failed repeatedly or asked for a pause, which is not over",
+            Verdict::Spent(spent) => return write!(f, "last: {spent}"),
+            Verdict::Holds(lost) => {
+                return write!(
+                    f,
+                    "in its place by the policy, which counts the {lost} that its cache saves against the others"
+                );
+            }
             Verdict::LeftOut(why) => return write!(f, "left out: {why}"),
         })
     }
@@ -183,7 +219,7 @@ const SHAKY_MS: u64 = 30_000;
 /// docs.anthropic.com, prompt caching, 2026-11: five minutes; OpenAI: five to ten).
 const STICKY: Duration = Duration::from_secs(300);
 
-/// Requests with tool calls before their quality says anything.
+/// Tool calls before their quality says anything.
 const SAMPLES_MIN: f64 = 20.0;
 
 /// The order in which targets are asked, those left out at the end: indexes into `known`, each with its verdict.
@@ -194,49 +230,64 @@ pub fn rank(
     need: &Need<'_>,
     now: Time,
 ) -> Vec<(usize, Verdict)> {
-    let sticky = need.conversation.answered.filter(|(_, at)| now.since(*at) < STICKY).map(|(endpoint, _)| endpoint);
-    let best = known.iter().filter_map(|it| quality(it.standing)).fold(0.0, f64::max);
+    let holder = need.conversation.holder(now);
+    // Who orders by price weighs what the cache is worth; the others stay where it may be.
+    let weighed = matches!(policy, Policy::Price | Policy::Quality);
+    let lost = known.iter().find(|it| holder == Some(it.endpoint)).map_or(0.0, |it| lost(it, need));
+    let fit = known.iter().filter(|it| unfit(it, price_max, need).is_none());
+    let best = fit.filter_map(|it| quality(it, need)).map(|share| share.right).fold(0.0, f64::max);
     let verdict = |it: &Known<'_>| {
         if let Some(why) = unfit(it, price_max, need) {
             return Verdict::LeftOut(why);
         }
         let standing = it.standing;
-        match standing.ejected_until {
-            Some(until) if until > now => return Verdict::Ejected(until),
-            _ => {}
-        }
+        let ejected = standing.ejected_until.filter(|until| *until > now);
+        let spent = it.spent.filter(|spent| spent.until > ejected.unwrap_or(now));
         let failed = standing.failed_at.is_some_and(|at| (now.since(at).as_millis() as u64) < SHAKY_MS && at <= now);
-        if failed && standing.failures > 0 {
-            Verdict::Shaky
-        } else if is_worse(standing, best) {
-            Verdict::Worse
-        } else if sticky == Some(it.endpoint) {
-            Verdict::Sticky
-        } else {
-            Verdict::Taken
+        match (spent, ejected) {
+            (Some(spent), _) => Verdict::Spent(spent),
+            (None, Some(until)) => Verdict::Ejected(until),
+            _ if failed && standing.failures > 0 => Verdict::Shaky,
+            _ if quality(it, need).is_some_and(|share| share.is_below(best)) => Verdict::Worse,
+            _ if holder != Some(it.endpoint) => Verdict::Taken,
+            _ if !weighed => Verdict::Sticky,
+            _ if lost > 0.0 => Verdict::Holds(NanoDollars(lost as u64)),
+            _ => Verdict::Taken,
         }
     };
     let mut ranked: Vec<(usize, Verdict)> = known.iter().map(verdict).enumerate().collect();
     let drawn = draw(known, need.conversation.draw);
-    ranked.sort_by(|(a, a_verdict), (b, b_verdict)| {
-        let place = |at: usize, verdict: &Verdict| -> (u8, f64, usize) {
-            let group = match verdict {
-                Verdict::Sticky => 0,
-                Verdict::Taken => 1,
-                Verdict::Worse => 2,
-                Verdict::Shaky => 3,
-                Verdict::Ejected(_) => 4,
-                Verdict::LeftOut(_) => 5,
-            };
-            let key = match (verdict, known.get(at)) {
-                (Verdict::Ejected(until), _) => until.0 as f64,
-                (_, Some(it)) => key(policy, it, drawn == Some(at)),
-                (_, None) => 0.0,
-            };
-            (group, key, at)
+    let place = |at: usize, verdict: &Verdict| {
+        let group = match verdict {
+            Verdict::Sticky => 0,
+            Verdict::Taken | Verdict::Holds(_) => 1,
+            Verdict::Worse => 2,
+            Verdict::Shaky => 3,
+            Verdict::Ejected(_) | Verdict::Spent(_) => 4,
+            Verdict::LeftOut(_) => 5,
         };
+        let holds = |it: &Known<'_>| holder == Some(it.endpoint);
+        let key = match (verdict, known.get(at)) {
+            (Verdict::Ejected(until) | Verdict::Spent(Spent { until, .. }), _) => until.0 as f64,
+            (_, Some(it)) => {
+                let price = price(it, need) + if holds(it) { 0.0 } else { lost };
+                match policy {
+                    Policy::Order => 0.0,
+                    Policy::Price => price,
+                    Policy::Latency => it.standing.latency.percentile(0.5, now).map_or(0.0, |p50| p50.as_secs_f64()),
+                    Policy::Throughput => it.standing.tokens_per_second.map_or(f64::NEG_INFINITY, |rate| -rate),
+                    Policy::Quality => price / quality(it, need).map_or(1.0, |share| share.right.max(0.01)),
+                    Policy::Weighted => f64::from(u8::from(drawn != Some(at))),
+                }
+            }
+            (_, None) => 0.0,
+        };
+        // Of equals the one that may hold the prompt, then as written.
+        (group, key, !known.get(at).is_some_and(holds), at)
+    };
+    ranked.sort_by(|(a, a_verdict), (b, b_verdict)| {
         let (a, b) = (place(*a, a_verdict), place(*b, b_verdict));
-        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2))
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)).then(a.3.cmp(&b.3))
     });
     ranked
 }
@@ -253,24 +304,25 @@ fn unfit(it: &Known<'_>, price_max: Option<u64>, need: &Need<'_>) -> Option<Unfi
         return Some(Unfit::TooLong);
     }
     match (price_max, it.price) {
-        (Some(most), Some((input, _))) if input > most => Some(Unfit::TooDear),
+        (Some(most), Some(rates)) if rates.input.0 > most => Some(Unfit::TooDear),
         (Some(_), None) => Some(Unfit::PriceUnknown),
         _ => None,
     }
 }
 
-/// What a policy orders by, the smallest first.
-fn key(policy: Policy, it: &Known<'_>, drawn: bool) -> f64 {
+/// What a request costs, in billionths of a dollar, as far as can be told before; infinite when the price is unknown. Only
+/// good for comparing: without an estimate of its tokens it is that of one token.
+fn price(it: &Known<'_>, need: &Need<'_>) -> f64 {
+    let tokens = need.conversation.tokens.max(need.conversation.cached).max(1) as f64;
     // An agent reads about ten tokens for each that it writes.
-    let price = it.price.map_or(f64::INFINITY, |(input, output)| input as f64 + output as f64 / 10.0);
-    match policy {
-        Policy::Order => 0.0,
-        Policy::Price => price,
-        Policy::Latency => it.standing.latency_ms.unwrap_or(0.0),
-        Policy::Throughput => it.standing.tokens_per_second.map_or(f64::NEG_INFINITY, |rate| -rate),
-        Policy::Quality => price / quality(it.standing).unwrap_or(1.0).max(0.01),
-        Policy::Weighted => f64::from(u8::from(!drawn)),
-    }
+    let a_million = |rates: Rates| rates.input.0 as f64 + rates.output.0 as f64 / 10.0;
+    it.price.map_or(f64::INFINITY, |rates| a_million(rates) * tokens / 1e6)
+}
+
+/// What the part of the request costs more elsewhere that this target has in its cache, in billionths of a dollar.
+fn lost(it: &Known<'_>, need: &Need<'_>) -> f64 {
+    let Some(Rates { input, cached: Some(cached), .. }) = it.price else { return 0.0 };
+    input.0.saturating_sub(cached.0) as f64 * need.conversation.cached as f64 / 1e6
 }
 
 /// The target that a run is given by weight.
@@ -286,16 +338,35 @@ fn draw(known: &[Known<'_>], draw: u64) -> Option<usize> {
     })
 }
 
-/// Share of requests whose tool calls were all right; `None` when too few were seen.
-fn quality(standing: &Standing) -> Option<f64> {
-    let all = standing.good + standing.bad;
-    (all >= SAMPLES_MIN).then(|| standing.good / all)
+/// How many tool calls were right.
+#[derive(Clone, Copy)]
+struct Share {
+    /// 1 for all.
+    right: f64,
+    /// Of so many.
+    of: f64,
 }
 
-/// Whether the share of right calls lies below the best by more than two standard deviations of its own.
-fn is_worse(standing: &Standing, best: f64) -> bool {
-    quality(standing).is_some_and(|share| {
-        let deviation = (share * (1.0 - share) / (standing.good + standing.bad)).sqrt();
-        share + 2.0 * deviation < best - 0.01
-    })
+impl Share {
+    /// Whether it lies below the best by more than two standard deviations of its own.
+    fn is_below(self, best: f64) -> bool {
+        let deviation = (self.right * (1.0 - self.right) / self.of).sqrt();
+        self.right + 2.0 * deviation < best - 0.01
+    }
+}
+
+/// How many calls of the tools on offer were right, where enough were seen, or else of all tools; `None` when too few of
+/// either were. Calls that name no tool count against each in proportion.
+fn quality(it: &Known<'_>, need: &Need<'_>) -> Option<Share> {
+    let tools = &it.standing.tools;
+    let add = |sum: (f64, f64), counts: &(f64, f64)| (sum.0 + counts.0, sum.1 + counts.1);
+    let share = |(right, wrong): (f64, f64)| Share { right: right / (right + wrong), of: right + wrong };
+    let all = share(tools.values().fold((0.0, 0.0), add));
+    if all.of < SAMPLES_MIN {
+        return None;
+    }
+    let offered = need.offered.iter().filter_map(|tool| tools.get(tool.name.as_str()));
+    let offered = share(offered.fold((0.0, 0.0), add));
+    let nameless = tools.get(NO_TOOL).map_or(0.0, |(_, wrong)| wrong / all.of);
+    Some(if offered.of < SAMPLES_MIN { all } else { Share { right: offered.right * (1.0 - nameless), ..offered } })
 }

@@ -4,13 +4,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::route::{Route, Target};
+use super::{
+    rate::Rate,
+    route::{Route, Target},
+};
 use crate::provider::{Price, Provider, catalogue};
 
 /// What is known of models before anything was measured. `None` of a member: nobody said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// Tokens that the model can read.
+    /// Tokens that the model can read, unless its server says otherwise.
     pub window: Option<u64>,
     /// Whether it can call tools.
     pub tools: Option<bool>,
@@ -32,6 +35,8 @@ pub struct Table {
     pub routes: BTreeMap<String, Route>,
     /// What is known of models.
     pub facts: Lookup,
+    /// What may be asked of providers in a minute, by name; without an entry, anything.
+    pub rates: BTreeMap<String, Rate>,
 }
 
 impl Table {
@@ -42,11 +47,22 @@ impl Table {
     pub fn check(&self, endpoint: &str) -> Result<(), Error> {
         provider(self, endpoint).map(drop)
     }
+
+    /// What may be asked of the provider of an endpoint.
+    pub(super) fn rate(&self, endpoint: &str) -> Rate {
+        let provider = endpoint.split_once('/').map(|(provider, _)| provider);
+        provider.and_then(|provider| self.rates.get(provider)).copied().unwrap_or_default()
+    }
 }
 
 impl Default for Table {
     fn default() -> Self {
-        Table { providers: BTreeMap::new(), routes: BTreeMap::new(), facts: Arc::new(|_| Facts::default()) }
+        Table {
+            providers: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            facts: Arc::new(|_| Facts::default()),
+            rates: BTreeMap::new(),
+        }
     }
 }
 

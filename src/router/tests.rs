@@ -1,5 +1,8 @@
 //! Whom the router asks, over providers that do as they are told, in virtual time.
 
+mod room;
+mod weighed;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
@@ -16,7 +19,7 @@ use super::{
 };
 use crate::{
     chat::{Answer, AnswerPart, Choice, Finish, Message, Part, Request, Usage},
-    provider::{BoxFuture, Class, Delta, Failure, Price, Provider, Rates},
+    provider::{BoxFuture, Class, Delta, Failure, Limits, Patience, Price, Provider, Rates, Served},
     run::{NanoDollars, Time},
 };
 
@@ -26,19 +29,49 @@ enum Does {
     Answers,
     Fails(Class),
     AsksToWait(u64),
+    /// Answers, and tells what it still allows.
+    Allows(Limits),
+    /// Says nothing until the first-token timeout, a minute by itself.
+    Stalls,
 }
 
 struct Double {
     name: &'static str,
     does: Mutex<VecDeque<Does>>,
     asked: AtomicU64,
+    /// How often it was asked for its models.
+    surveyed: AtomicU64,
+}
+
+impl Double {
+    fn new(name: &'static str, does: &[Does]) -> Self {
+        let does = Mutex::new(does.iter().copied().collect());
+        Double { name, does, asked: AtomicU64::new(0), surveyed: AtomicU64::new(0) }
+    }
 }
 
 impl Provider for Double {
     fn ask<'a>(
         &'a self,
         model: &'a str,
+        request: &'a Request,
+        seen: &'a mut (dyn FnMut(Delta<'_>) + Send),
+    ) -> BoxFuture<'a, Result<Answer, Failure>> {
+        self.ask_within(model, request, Patience::default(), seen)
+    }
+
+    /// Only `a` is a server on this machine.
+    fn loaded(&self) -> Option<BoxFuture<'_, Result<Vec<Served>, Failure>>> {
+        self.surveyed.fetch_add(1, Ordering::SeqCst);
+        let served = Served { name: "m".to_owned(), window: Some(4096) };
+        (self.name == "a").then(|| Box::pin(async move { Ok(vec![served]) }) as BoxFuture<'_, _>)
+    }
+
+    fn ask_within<'a>(
+        &'a self,
+        model: &'a str,
         _: &'a Request,
+        patience: Patience,
         seen: &'a mut (dyn FnMut(Delta<'_>) + Send),
     ) -> BoxFuture<'a, Result<Answer, Failure>> {
         Box::pin(async move {
@@ -52,6 +85,14 @@ impl Provider for Double {
                 Does::Answers => {
                     seen(Delta::Text("hi"));
                     Ok(answer(&format!("{}/{model}", self.name)))
+                }
+                Does::Allows(limits) => {
+                    seen(Delta::Limits(limits));
+                    Ok(answer("hi"))
+                }
+                Does::Stalls => {
+                    tokio::time::sleep(patience.first_token.unwrap_or(Duration::from_secs(60))).await;
+                    Err(Failure::new(Class::Transient, "nothing came"))
                 }
                 Does::Fails(class) => Err(Failure::new(class, "told to fail")),
                 Does::AsksToWait(seconds) => Err(Failure {
@@ -106,18 +147,20 @@ fn world(policy: Policy, does: &[&[Does]]) -> World {
 }
 
 fn world_with(policy: Policy, does: &[&[Does]], facts: impl Fn(&str) -> Facts + Send + Sync + 'static) -> World {
-    let doubles: Vec<_> = does
-        .iter()
-        .zip(NAMES)
-        .map(|(does, name)| {
-            Arc::new(Double { name, does: Mutex::new(does.iter().copied().collect()), asked: AtomicU64::new(0) })
-        })
-        .collect();
+    world_of(does, |table| {
+        table.routes.values_mut().for_each(|route| route.policy = policy);
+        table.facts = Arc::new(facts);
+    })
+}
+
+fn world_of(does: &[&[Does]], change: impl FnOnce(&mut Table)) -> World {
+    let doubles: Vec<_> = does.iter().zip(NAMES).map(|(does, name)| Arc::new(Double::new(name, does))).collect();
     let providers: BTreeMap<String, Arc<dyn Provider>> =
         doubles.iter().map(|it| (it.name.to_owned(), it.clone() as Arc<dyn Provider>)).collect();
     let targets = doubles.iter().map(|it| Target { model: format!("{}/m", it.name), weight: 1 }).collect();
-    let routes = BTreeMap::from([("r".to_owned(), Route { targets, policy, price_max: None })]);
-    let table = Table { providers, routes, facts: Arc::new(facts) };
+    let routes = BTreeMap::from([("r".to_owned(), Route { targets, ..Route::default() })]);
+    let mut table = Table { providers, routes, ..Table::default() };
+    change(&mut table);
     World { doubles, router: Router::with(table, None, Memory::default(), virtual_time()) }
 }
 
@@ -149,7 +192,7 @@ impl World {
     }
 }
 
-use Does::{Answers, AsksToWait, Fails};
+use Does::{Allows, Answers, AsksToWait, Fails, Stalls};
 
 #[tokio::test(start_paused = true)]
 async fn each_class_of_failure_goes_its_own_way() {
@@ -369,7 +412,7 @@ fn the_memory_is_bounded() {
     assert_eq!(memory.all().count(), super::memory::ENDPOINTS_MAX);
     assert!(memory.all().all(|(_, it)| it.tools.len() <= super::memory::TOOLS_MAX));
     // The ones used last are there.
-    assert!(memory.of("p/1999").latency_ms.is_some());
+    assert!(memory.of("p/1999").latency.percentile(0.5, Time(1999)).is_some());
 }
 
 #[test]
@@ -402,7 +445,7 @@ impl Source for Changing {
 #[tokio::test(start_paused = true)]
 async fn a_changed_table_is_taken_up_by_the_next_request() {
     let of = |name: &'static str| {
-        let double = Double { name, does: Mutex::new([Answers].into()), asked: AtomicU64::new(0) };
+        let double = Double::new(name, &[Answers]);
         let targets = vec![Target { model: format!("{name}/m"), weight: 1 }];
         Table {
             providers: BTreeMap::from([(name.to_owned(), Arc::new(double) as Arc<dyn Provider>)]),

@@ -148,6 +148,48 @@ fn a_changed_route_is_followed_by_the_run_in_flight() {
 }
 
 #[test]
+fn who_says_nothing_in_the_time_of_the_route_is_left_for_another() {
+    let a = Model::answering(|_| Reply::silence());
+    let b = Model::replying([Reply::text("Hi.")]);
+    let world = World::new("");
+    let settings = two(&a.base_url(), &b.base_url(), "");
+    world.settings(&settings.replace("targets: [a/m, b/m]", "targets: [a/m, b/m], timeouts: {first_token: 100ms}"));
+    assert_eq!(world.run()["output"], "Hi.");
+    assert_eq!(world.asked(), ["a/m", "a/m", "b/m"]);
+    assert!(world.entries("attempt_failed")[0].to_string().contains("within 100ms (first-token timeout)"));
+}
+
+#[test]
+fn who_allows_no_more_is_passed_over_before_it_refuses() {
+    let used_up =
+        |reply: Reply| reply.header("x-ratelimit-remaining-requests", "0").header("x-ratelimit-reset-requests", "10m");
+    let a = Model::replying([used_up(write())]);
+    let b = Model::answering(|_| Reply::text("Written."));
+    let world = World::new(&two(&a.base_url(), &b.base_url(), ""));
+    assert_eq!(world.run()["output"], "Written.");
+    assert_eq!(world.asked(), ["a/m", "b/m"]);
+    // The next process knows it too.
+    let told = world.command(&["run", "agent.yaml", "go", "--explain-route"]).output().unwrap();
+    let told = String::from_utf8(told.stderr).unwrap();
+    assert!(told.contains("2. a/m: last: it said that the requests or tokens it allows are used up\n"), "{told}");
+}
+
+#[test]
+fn a_conversation_is_kept_within_what_a_server_on_this_machine_reads() {
+    // No catalogue knows this model: only its server says how much it reads.
+    let model = Model::answering(|request| match request.answers() {
+        0..6 => Reply::call("files__read", json!({"path": "long.txt"})),
+        _ => Reply::text("Read."),
+    });
+    model.lists([json!({"id": "m", "max_model_len": 4000})]);
+    let world = World::new(&two(&model.base_url(), &model.base_url(), ""));
+    world.agent("model: a/m");
+    fs::write(world.path("notes/long.txt"), "x".repeat(5000)).unwrap();
+    assert_eq!(world.run()["output"], "Read.");
+    assert!(!world.entries("compacted").is_empty());
+}
+
+#[test]
 fn a_route_is_explained() {
     let b = Model::answering(|_| Reply::text("Hi."));
     let world = World::new(&two(&nobody(), &b.base_url(), ""));

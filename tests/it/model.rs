@@ -59,6 +59,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether it asks for the list of models.
+    fn is_list(&self) -> bool {
+        self.method == "GET" && self.path == "/v1/models"
+    }
+
     /// The first header of this name, which is given in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
@@ -189,7 +194,7 @@ impl Model {
         self.shared.log().models = models.into_iter().collect();
     }
 
-    /// All requests so far.
+    /// All requests so far, but for those of the list of models.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.log().requests.clone()
     }
@@ -300,7 +305,7 @@ impl Shared {
         if key.is_some_and(|key| request.header("authorization") != Some(&format!("Bearer {key}"))) {
             return Reply::error(401, "Incorrect API key provided", "invalid_api_key");
         }
-        if request.method == "GET" && request.path == "/v1/models" {
+        if request.is_list() {
             return Reply::json(200, &json!({"object": "list", "data": self.log().models}));
         }
         if let Err(refusal) = (self.judge)(request) {
@@ -373,10 +378,13 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
     while let Some(mut request) = receive(&mut stream, &mut buffer).await {
-        shared.note(|log| {
-            request.n = log.requests.len();
-            log.requests.push(request.clone());
-        });
+        // Who looks at the list of models asks for no answer.
+        if !request.is_list() {
+            shared.note(|log| {
+                request.n = log.requests.len();
+                log.requests.push(request.clone());
+            });
+        }
         let reply = shared.reply(&request);
         let steps = reply.steps(&request);
         match perform(&mut stream, steps).await {
