@@ -10,9 +10,12 @@
 //! Left out so far: several slots, the control socket, supervision of many runs.
 
 pub mod models;
+pub mod probe;
 mod report;
 mod routing;
 pub mod settings;
+mod spread;
+pub mod stats;
 
 pub use routing::router;
 
