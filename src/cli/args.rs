@@ -77,10 +77,9 @@ Prices are US dollars per million tokens; `+` means that long requests cost more
     #[command(after_help = "\
 Example:
   agentd probe openai/gpt-5 -n 50
-  agentd probe smart local/qwen3 -n 50 --compare --max-cost $2
+  agentd probe smart local/qwen3 -n 50 --compare --max-cost 2
 
-Each target of a route is asked by itself. Figures are of the answers as they came and, behind the arrow, after
-asking once more with what was wrong. Tool servers of --agent are listed and never called.")]
+Each target of a route is asked by itself. Behind an arrow: after asking once more with what was wrong.")]
     Probe(Probe),
     /// Show what runs taught: models, tools, agents and costs
     #[command(after_help = "\
@@ -285,10 +284,10 @@ pub(super) struct Probe {
     /// Show the models side by side, and which is the best
     #[arg(long)]
     pub compare: bool,
-    /// Ask for calls of this agent's tools instead of the bundled ones; a file, or the NAME of agents/NAME.yaml
+    /// Ask for calls of this agent's tools (a file, or the NAME of agents/NAME.yaml); its servers are listed, never called
     #[arg(long, value_name = "AGENT")]
     pub agent: Option<String>,
-    /// Stop before this much is spent: $2, 0.50
+    /// Stop before this much is spent, in US dollars: 2, 0.50
     #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
     pub max_cost: Option<NanoDollars>,
     #[command(flatten)]

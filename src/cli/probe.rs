@@ -147,7 +147,11 @@ fn table(tallies: &[&Tally]) -> String {
     row("accepted calls", &|tally| {
         let (first, last) = tally.accepted();
         let share = |accepted| percent(accepted, tally.answered);
-        if first == last { format!("{first} ({})", share(first)) } else { format!("{first} → {last} ({} → {})", share(first), share(last)) }
+        if first == last {
+            format!("{first} ({})", share(first))
+        } else {
+            format!("{first} → {last} ({} → {})", share(first), share(last))
+        }
     });
     for verdict in Verdict::ALL {
         let label = format!("  {}", verdict.as_str().replace('_', if verdict.is_accepted() { " " } else { "_" }));
@@ -168,11 +172,17 @@ fn table(tallies: &[&Tally]) -> String {
     row("tokens read", &|tally| grouped(tally.usage.input));
     row("tokens written", &|tally| grouped(tally.usage.output));
     row("cost", &|tally| cost(tally.cost(), tally.known_cost));
-    row("cost per accepted call", &|tally| tally.cost_per_accepted().map_or_else(|| UNKNOWN.to_owned(), |cost| cost.to_string()));
+    row("cost per accepted call", &|tally| {
+        tally.cost_per_accepted().map_or_else(|| UNKNOWN.to_owned(), |cost| cost.to_string())
+    });
     let mut text = columns(&rows, &[0]);
     for tally in tallies {
         if let Some(why) = &tally.stopped {
-            text.push_str(&format!("\n{} was asked no more: {}", brief(&tally.target, REASON_MAX), brief(why, REASON_MAX)));
+            text.push_str(&format!(
+                "\n{} was asked no more: {}",
+                brief(&tally.target, REASON_MAX),
+                brief(why, REASON_MAX)
+            ));
         }
     }
     text
@@ -250,7 +260,8 @@ mod tests {
     use crate::{chat::Usage, repair::Class, run::NanoDollars};
 
     fn tally(target: &str, right: u64, wrong: u64, mended: u64) -> Tally {
-        let verdicts = |right, wrong| BTreeMap::from([(Verdict::Right, right), (Verdict::Wrong(Class::InvalidJson), wrong)]);
+        let verdicts =
+            |right, wrong| BTreeMap::from([(Verdict::Right, right), (Verdict::Wrong(Class::InvalidJson), wrong)]);
         let mut tally = Tally {
             target: target.to_owned(),
             requests: right + wrong + 1,

@@ -87,7 +87,9 @@ fn total(stats: &Stats) -> Spent {
 
 fn with_head(section: Section, rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
     let head: &[&str] = match section {
-        Section::Models => &["MODEL", "ANSWERS", "FAILED", "CALLS", "VALID", "P50", "P95", "READ", "WRITTEN", "COST", "NOW", "FAULTS"],
+        Section::Models => {
+            &["MODEL", "ANSWERS", "FAILED", "CALLS", "VALID", "P50", "P95", "READ", "WRITTEN", "COST", "NOW", "FAULTS"]
+        }
         Section::Tools => &["TOOL", "CALLS", "VALID", "DENIED", "SENT", "ERRORS", "LOST", "P50", "P95", "FAULTS"],
         Section::Agents => &["AGENT", "RUNS", "ANSWERS", "FAILED", "CALLS", "READ", "WRITTEN", "COST"],
         Section::Costs => &["DAY (UTC)", "ANSWERS", "READ", "CACHED", "WRITTEN", "COST"],
@@ -321,8 +323,16 @@ mod tests {
         model.latency.add(Duration::from_secs(2));
         let mut tool = Tool { calls, denied: 1, started: 8, answered: 7, errors: 2, lost: 1, ..Tool::default() };
         tool.latency.add(Duration::from_millis(30));
-        let unknown = Tool { calls: Calls { rejected: BTreeMap::from([(Class::UnknownName, 2)]), ..Calls::default() }, ..Tool::default() };
-        let agent = Agent { runs: BTreeMap::from([("done", 3), ("failed", 1)]), spent: some_unpriced.clone(), failed: 3, started: 8 };
+        let unknown = Tool {
+            calls: Calls { rejected: BTreeMap::from([(Class::UnknownName, 2)]), ..Calls::default() },
+            ..Tool::default()
+        };
+        let agent = Agent {
+            runs: BTreeMap::from([("done", 3), ("failed", 1)]),
+            spent: some_unpriced.clone(),
+            failed: 3,
+            started: 8,
+        };
         let now = Time(1_790_000_000_000);
         let (mut ejected, mut good) = (Standing::default(), Standing::default());
         (ejected.ejected_until, ejected.failures) = (Some(now.after(Duration::from_secs(90))), 3);
@@ -332,8 +342,14 @@ mod tests {
             since: Some(Time(now.0 - 7 * 86_400_000)),
             now,
             runs: 4,
-            damaged: vec![("01991f3a-0000-7000-8000-000000000001".parse().unwrap(), "the witness knows 9 entries".to_owned())],
-            models: BTreeMap::from([("a/m".to_owned(), model), ("b/m".to_owned(), Model { spent: some_unpriced, ..Model::default() })]),
+            damaged: vec![(
+                "01991f3a-0000-7000-8000-000000000001".parse().unwrap(),
+                "the witness knows 9 entries".to_owned(),
+            )],
+            models: BTreeMap::from([
+                ("a/m".to_owned(), model),
+                ("b/m".to_owned(), Model { spent: some_unpriced, ..Model::default() }),
+            ]),
             tools: BTreeMap::from([("files.write".to_owned(), tool), (NO_TOOL.to_owned(), unknown)]),
             agents: BTreeMap::from([("tidy".to_owned(), agent)]),
             days: days.collect(),

@@ -178,8 +178,9 @@ impl Daemon {
         // Task by task, so that all targets are asked side by side.
         let tasks = plan.tasks.iter().cycle().take(plan.requests as usize);
         let jobs = tasks.flat_map(|task| (0..plan.targets.len()).map(move |target| (task, target)));
-        let mut asking =
-            pin!(stream::iter(jobs).map(|(task, target)| self.ask_for(&board, task, target)).buffer_unordered(plan.parallel));
+        let mut asking = pin!(
+            stream::iter(jobs).map(|(task, target)| self.ask_for(&board, task, target)).buffer_unordered(plan.parallel)
+        );
         let mut stop = pin!(stop);
         let mut tick = tokio::time::interval(routing::EVERY);
         let stopped = loop {
@@ -297,7 +298,11 @@ impl Daemon {
         let (tasks, left_out) = tasks::of_tools(tools);
         let mut notes = listing.warnings;
         notes.extend(listing.missing.into_iter().map(|(server, why)| format!("server {server:?} is not there: {why}")));
-        notes.extend(left_out.into_iter().map(|tool| format!("tool {tool} is not asked for: no arguments found that fit its schema")));
+        notes.extend(
+            left_out
+                .into_iter()
+                .map(|tool| format!("tool {tool} is not asked for: no arguments found that fit its schema")),
+        );
         if tasks.is_empty() {
             let why = notes.iter().map(|note| format!("\n- {note}")).collect::<String>();
             return Err(Error::Refused(format!("{} has no tool that could be asked for{why}", file.file)));

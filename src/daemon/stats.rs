@@ -442,11 +442,21 @@ mod tests {
         let mut first = Journal::of("triage", 0);
         first.answer("a/m", 1, Some(50), &[(write, None)]);
         first.finish(1, true, false);
-        first.answer("a/m", 2, None, &[(write, invalid(Class::SchemaMismatch)), ("run_shell", invalid(Class::UnknownName))]);
+        first.answer(
+            "a/m",
+            2,
+            None,
+            &[(write, invalid(Class::SchemaMismatch)), ("run_shell", invalid(Class::UnknownName))],
+        );
         first.at = Time(86_400_000);
         first.fail("b/m", "transient", None);
         first.fail("b/m", "malformed_answer", Some(3));
-        first.answer("b/m", 3, Some(7), &[(write, Some(Rejection::Denied(String::new()))), (write, Some(Rejection::CutAnswer))]);
+        first.answer(
+            "b/m",
+            3,
+            Some(7),
+            &[(write, Some(Rejection::Denied(String::new()))), (write, Some(Rejection::CutAnswer))],
+        );
         let mut second = Journal::of("tidy", 1);
         second.answer("a/m", 1, Some(1), &[(write, None)]);
         second.finish(1, true, true);
@@ -462,7 +472,10 @@ mod tests {
         assert_eq!(stats.runs, 2);
 
         let (a, b) = (&stats.models["a/m"], &stats.models["b/m"]);
-        assert_eq!((a.spent.answers, a.spent.cost(), a.spent.known_cost, a.spent.unpriced), (4, None, NanoDollars(52), 1));
+        assert_eq!(
+            (a.spent.answers, a.spent.cost(), a.spent.known_cost, a.spent.unpriced),
+            (4, None, NanoDollars(52), 1)
+        );
         assert_eq!((b.spent.answers, b.spent.cost(), b.spent.usage.input), (1, Some(NanoDollars(10)), 107));
         assert_eq!(b.failed, BTreeMap::from([("malformed_answer".to_owned(), 1), ("transient".to_owned(), 1)]));
         assert_eq!((a.calls.valid, b.calls.valid), (3, 2));

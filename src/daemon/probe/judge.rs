@@ -12,8 +12,8 @@ use crate::{
     chat::{Answer, CallId, Finish, Message, Part, Request},
     repair::{self, Class, Diagnosis, Outcome},
     run::{
-        Call, CallRejected, Entry, Event, InputGiven, Limits, ModelAnswered, ModelAsked, OutputRejected, Purpose, Rejection,
-        Run, Started, Time, ToolsListed,
+        Call, CallRejected, Entry, Event, InputGiven, Limits, ModelAnswered, ModelAsked, OutputRejected, Purpose,
+        Rejection, Run, Started, Time, ToolsListed,
     },
 };
 
@@ -132,8 +132,15 @@ const CUT: &str = "the answer was cut off, so no call of it was executed; make t
 
 /// How calls begin in the text of models whose server does not know their form.
 const MARKS: [&str; 9] = [
-    "<tool_call>", "<function=", "<function_calls>", "<invoke name=", "[TOOL_CALLS]", "<|python_tag|>", "<|tool_call",
-    "<｜tool▁call", "functools[",
+    "<tool_call>",
+    "<function=",
+    "<function_calls>",
+    "<invoke name=",
+    "[TOOL_CALLS]",
+    "<|python_tag|>",
+    "<|tool_call",
+    "<｜tool▁call",
+    "functools[",
 ];
 
 /// Whether a text without calls holds one all the same: the name of a tool, and either a mark of a known form or a JSON
@@ -178,8 +185,12 @@ fn conversation(task: &Task, answer: &Answer, judged: &Judged, endpoint: &str) -
         parent: None,
         key: None,
     };
-    let listed =
-        ToolsListed { hash: String::new(), tools: task.tools.tools().clone(), warnings: Vec::new(), missing: Vec::new() };
+    let listed = ToolsListed {
+        hash: String::new(),
+        tools: task.tools.tools().clone(),
+        warnings: Vec::new(),
+        missing: Vec::new(),
+    };
     let given = InputGiven { inbox: None, by: "probe".to_owned(), parts: vec![Part::Text(task.ask.clone())] };
     let asked =
         ModelAsked { turn: 1, attempt: 1, purpose: Purpose::Turn, endpoint: endpoint.to_owned(), request_hash: None };
@@ -329,9 +340,15 @@ mod tests {
         // A call of an offered tool with an object goes back with an error as its result.
         let messages = asked_again(&answer(vec![call(slot, "{\"minutes\": 1}")])).unwrap();
         assert_eq!(messages.len(), 3);
-        assert!(matches!(&*messages[1], Message::Assistant(parts) if matches!(&parts[..], [Part::Call(_)])), "{messages:?}");
+        assert!(
+            matches!(&*messages[1], Message::Assistant(parts) if matches!(&parts[..], [Part::Call(_)])),
+            "{messages:?}"
+        );
         let Message::Tool(result) = &*messages[2] else { panic!("no result: {messages:?}") };
-        assert!(result.is_error && format!("{:?}", result.content).contains("the key \\\"people\\\" is missing"), "{result:?}");
+        assert!(
+            result.is_error && format!("{:?}", result.content).contains("the key \\\"people\\\" is missing"),
+            "{result:?}"
+        );
 
         // What cannot go back as a call is told in words; so is a call that stood in the text.
         for wrong in [answer(vec![call("find", "{}")]), text(&format!("{slot} {{}}"))] {

@@ -30,8 +30,29 @@ const TEXTS: [&str; 6] = [
 
 /// Texts to try where a pattern or a length must be kept.
 const TRIED: [&str; 24] = [
-    "a", "A", "1", "ab", "abc", "name", "Name1", "abc-123", "ABC-123", "abc_def", "a.b", "a/b", "/a/b", "user@example.org",
-    "https://example.org/a", "2026-11-21", "12:30", "2026-11-21T12:30:00Z", "1.2.3", "v1.2.3", "0644", "#a1b2c3", "AB-1234",
+    "a",
+    "A",
+    "1",
+    "ab",
+    "abc",
+    "name",
+    "Name1",
+    "abc-123",
+    "ABC-123",
+    "abc_def",
+    "a.b",
+    "a/b",
+    "/a/b",
+    "user@example.org",
+    "https://example.org/a",
+    "2026-11-21",
+    "12:30",
+    "2026-11-21T12:30:00Z",
+    "1.2.3",
+    "v1.2.3",
+    "0644",
+    "#a1b2c3",
+    "AB-1234",
     "0123456789abcdef0123456789abcdef01234567",
 ];
 
@@ -105,7 +126,9 @@ impl Sampler<'_> {
     fn typed(&mut self, members: &Map<String, Value>, depth: usize) -> Option<Value> {
         let kind = match members.get("type") {
             Some(Value::String(kind)) => kind.as_str(),
-            Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null").unwrap_or("null"),
+            Some(Value::Array(kinds)) => {
+                kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null").unwrap_or("null")
+            }
             _ if members.contains_key("properties") => "object",
             _ if members.contains_key("items") => "array",
             _ => "string",

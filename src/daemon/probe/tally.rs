@@ -40,7 +40,7 @@ pub struct Tally {
     pub written: (u64, Duration),
     /// What the answers cost whose cost is known.
     pub known_cost: NanoDollars,
-    /// Answers whose cost is unknown.
+    /// Answers whose cost is unknown, and failures in the midst of one that may have been billed.
     pub unpriced: u64,
     /// Requests without an answer by the stable name of the failure's class.
     pub failed: BTreeMap<&'static str, u64>,
@@ -126,10 +126,8 @@ pub(super) struct Leave {
 impl Board {
     /// The targets, and what a request to each is expected to cost.
     pub fn new(targets: impl IntoIterator<Item = (String, NanoDollars)>, max_cost: Option<NanoDollars>) -> Self {
-        let (tallies, expected): (Vec<_>, Vec<_>) = targets
-            .into_iter()
-            .map(|(target, expected)| (Tally { target, ..Tally::default() }, expected.0))
-            .unzip();
+        let (tallies, expected): (Vec<_>, Vec<_>) =
+            targets.into_iter().map(|(target, expected)| (Tally { target, ..Tally::default() }, expected.0)).unzip();
         Board { silent: vec![0; tallies.len()], tallies, max_cost, expected, ..Board::default() }
     }
 
@@ -184,9 +182,12 @@ impl Board {
         let billed = matches!(failure.class, Class::Transient | Class::MalformedAnswer).then_some(leave.reserved);
         self.reserved = self.reserved.saturating_sub(leave.reserved);
         self.spent = self.spent.saturating_add(billed.unwrap_or(0));
-        let (Some(tally), Some(silent)) = (self.tallies.get_mut(leave.target), self.silent.get_mut(leave.target)) else {
+        let (Some(tally), Some(silent)) = (self.tallies.get_mut(leave.target), self.silent.get_mut(leave.target))
+        else {
             return;
         };
+        // Where nothing costs anything, nothing is reserved.
+        tally.unpriced += u64::from(!failure.discarded.is_empty() && leave.reserved > 0);
         *tally.failed.entry(failure.class.as_str()).or_default() += 1;
         *silent += 1;
         if barred(failure.class) || *silent >= SILENT_MAX {
@@ -208,8 +209,7 @@ impl Board {
         let cost = cost.map_or(leave.reserved, |cost| cost.0);
         self.reserved = self.reserved.saturating_sub(leave.reserved);
         self.spent = self.spent.saturating_add(cost);
-        if let (Some(expected), Some(silent)) =
-            (self.expected.get_mut(leave.target), self.silent.get_mut(leave.target))
+        if let (Some(expected), Some(silent)) = (self.expected.get_mut(leave.target), self.silent.get_mut(leave.target))
         {
             *expected = cost.max(*expected);
             *silent = 0;
@@ -349,14 +349,23 @@ mod tests {
 
     #[test]
     fn what_is_unknown_stays_unknown() {
-        let mut board = board(&[0], None);
+        let mut mixed = board(&[0], None);
         for cost in [Some(5), None] {
-            let leave = board.leave(0, false).unwrap();
-            board.answered(leave, answered(Verdict::Right, cost));
+            let leave = mixed.leave(0, false).unwrap();
+            mixed.answered(leave, answered(Verdict::Right, cost));
         }
-        let tally = &board.tallies[0];
+        let tally = &mixed.tallies[0];
         assert_eq!((tally.cost(), tally.cost_per_accepted(), tally.known_cost), (None, None, NanoDollars(5)));
         assert_eq!(Tally::default().cost_per_accepted(), None, "nothing accepted");
+
+        // An answer that broke off was begun, and perhaps billed.
+        let mut board = board(&[3, 0], None);
+        for target in [0, 1] {
+            let leave = board.leave(target, false).unwrap();
+            let failure = Failure::new(Class::MalformedAnswer, "cut");
+            board.failed(leave, &Failure { discarded: "I will".to_owned(), ..failure });
+        }
+        assert_eq!(board.tallies.iter().map(Tally::cost).collect::<Vec<_>>(), [None, Some(NanoDollars(0))]);
     }
 
     #[test]
@@ -439,7 +448,8 @@ mod tests {
         let never = tally("p/never", 0, 50, Some(10));
         let found = best(&[dear.clone(), cheap.clone(), down, never]).unwrap();
         assert_eq!((found.target.as_str(), found.by_cost), ("p/cheap", true));
-        let against: Vec<_> = found.against.iter().map(|it| (it.target.as_str(), it.difference, it.is_certain())).collect();
+        let against: Vec<_> =
+            found.against.iter().map(|it| (it.target.as_str(), it.difference, it.is_certain())).collect();
         assert_eq!(against, [("p/dear", -0.6, true), ("p/never", 0.4, true)]);
 
         // An unknown cost makes costs incomparable: the share decides.

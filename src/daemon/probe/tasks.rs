@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn arguments_are_compared_by_what_they_mean() {
-        let task = Task { arguments: json!({"a": 5, "b": [1.0, {"c": null}], "d": "x"}), ..bundled().unwrap()[0].clone() };
+        let task =
+            Task { arguments: json!({"a": 5, "b": [1.0, {"c": null}], "d": "x"}), ..bundled().unwrap()[0].clone() };
         for (arguments, expected) in [
             (json!({"a": 5, "b": [1.0, {"c": null}], "d": "x"}), true),
             (json!({"d": "x", "b": [1, {}], "a": 5.0, "e": null}), true),
@@ -259,7 +260,10 @@ mod tests {
         let place = json!({"type": "object", "properties": {"at": {"enum": ["x", "y"]}, "n": {"type": "integer", "minimum": 3}}, "required": ["at", "n"]});
         let tools = [
             with("nothing", json!({"type": "object", "properties": {}})),
-            with("list", json!({"type": "object", "properties": {"places": {"type": "array", "items": place, "minItems": 1, "maxItems": 1}}, "required": ["places"]})),
+            with(
+                "list",
+                json!({"type": "object", "properties": {"places": {"type": "array", "items": place, "minItems": 1, "maxItems": 1}}, "required": ["places"]}),
+            ),
             with("never", json!({"type": "object", "properties": {"a": false}, "required": ["a"]})),
         ];
         let (tasks, left_out) = of_tools(tools.into());
