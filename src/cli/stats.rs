@@ -111,7 +111,7 @@ fn left(section: Section) -> &'static [usize] {
 fn rows(stats: &Stats, section: Section) -> Vec<Vec<String>> {
     let name = |name: &String| brief(name, CELL_MAX);
     match section {
-        Section::Models => models(stats).map(|(of, model)| model_row(name(of), model, stats)).collect(),
+        Section::Models => models(stats).map(|(of, model)| model_row(of, model, stats)).collect(),
         Section::Tools => {
             let mut tools: Vec<_> = stats.tools.iter().collect();
             tools.sort_by_key(|(_, tool)| std::cmp::Reverse(tool.calls.all()));
@@ -164,15 +164,15 @@ fn models(stats: &Stats) -> impl Iterator<Item = (&String, Option<&Model>)> {
     models.into_iter()
 }
 
-fn model_row(name: String, model: Option<&Model>, stats: &Stats) -> Vec<String> {
+fn model_row(name: &str, model: Option<&Model>, stats: &Stats) -> Vec<String> {
     let none = Model::default();
-    let standing = stats.memory.get(&name);
+    let standing = stats.memory.get(name);
     let model = model.unwrap_or(&none);
     let (spent, calls) = (&model.spent, &model.calls);
     let failed: u64 = model.failed.values().sum();
     let failures = model.failed.iter().map(|(class, count)| format!("{class} {count}"));
     let faults = failures.chain((!calls.rejected.is_empty()).then(|| faults(calls)));
-    let mut row = vec![name, spent.answers.to_string(), failed.to_string(), calls.all().to_string()];
+    let mut row = vec![brief(name, CELL_MAX), spent.answers.to_string(), failed.to_string(), calls.all().to_string()];
     row.push(percent(calls.valid, calls.all()));
     row.extend([0.5, 0.95].map(|share| length(model.latency.percentile(share))));
     row.extend([spent.usage.input, spent.usage.output].map(grouped));
@@ -261,7 +261,6 @@ fn model_document(name: &str, model: Option<&Model>, stats: &Stats) -> Value {
         "now": stats.memory.get(name).map(|standing| json!({
             "failures": standing.failures,
             "ejected_until_ms": standing.ejected_until.filter(|until| *until > stats.now).map(|until| until.0),
-            "latency_ms": standing.latency_ms,
             "tokens_per_second": standing.tokens_per_second,
             "good": standing.good,
             "bad": standing.bad,

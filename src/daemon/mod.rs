@@ -47,6 +47,7 @@ use crate::{
 
 pub use report::Report;
 use settings::Settings;
+pub use spread::Spread;
 
 /// What all runs of a process share.
 pub struct Daemon {

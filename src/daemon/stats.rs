@@ -354,13 +354,15 @@ mod tests {
     use super::*;
     use crate::{
         chat::WrittenCall,
+        daemon::settings::{self, Settings},
         journal::golden::every_event,
         repair::Diagnosis,
         run::{Call, CallRejected},
+        store::{Chain, Columns, Part},
     };
 
     /// A journal in the making; events come from the golden one and are changed to need.
-    struct Journal {
+    struct Told {
         entries: Vec<Entry>,
         at: Time,
     }
@@ -374,9 +376,9 @@ mod tests {
         };
     }
 
-    impl Journal {
+    impl Told {
         fn of(agent: &str, day: i64) -> Self {
-            let mut journal = Journal { entries: Vec::new(), at: Time(day * 86_400_000) };
+            let mut journal = Told { entries: Vec::new(), at: Time(day * 86_400_000) };
             let mut started = golden!(Started);
             started.agent = agent.to_owned();
             journal.push(Event::Started(started));
@@ -439,7 +441,7 @@ mod tests {
     #[test]
     fn every_figure_has_its_place() {
         let write = "files__write_file";
-        let mut first = Journal::of("triage", 0);
+        let mut first = Told::of("triage", 0);
         first.answer("a/m", 1, Some(50), &[(write, None)]);
         first.finish(1, true, false);
         first.answer(
@@ -457,7 +459,7 @@ mod tests {
             Some(7),
             &[(write, Some(Rejection::Denied(String::new()))), (write, Some(Rejection::CutAnswer))],
         );
-        let mut second = Journal::of("tidy", 1);
+        let mut second = Told::of("tidy", 1);
         second.answer("a/m", 1, Some(1), &[(write, None)]);
         second.finish(1, true, true);
         second.answer("a/m", 2, Some(1), &[(write, None)]);
@@ -495,9 +497,48 @@ mod tests {
         assert_eq!(days, [("1970-01-01", 2, None), ("1970-01-02", 3, Some(NanoDollars(12)))]);
     }
 
+    #[tokio::test]
+    async fn damaged_runs_are_named_and_the_others_counted() {
+        let home = tempfile::tempdir().unwrap();
+        let settings = Settings { store: settings::Store::Memory, ..Settings::default() };
+        let daemon = Daemon::open(&settings, home.path(), None).unwrap();
+        let [sound, old, damaged] = [1, 2, 3].map(|byte| RunId::from_bytes([byte; 16]));
+        let now = daemon.clock.now();
+        for (run, updated) in [(sound, now), (old, Time(now.0 - 100_000_000))] {
+            let (mut journal, _) = Journal::claim(daemon.store.clone(), run).await.unwrap();
+            let mut told = Told::of("tidy", 0);
+            told.at = updated;
+            told.answer("a/m", 1, Some(5), &[("files__write_file", None)]);
+            for entry in told.entries {
+                journal.push(entry.at, entry.event).unwrap();
+            }
+            let (status, agent) = ("done".to_owned(), "tidy".to_owned());
+            journal.set_columns(Columns { status, agent, created: updated, updated, cost_nano: Some(5) });
+            journal.commit().await.unwrap();
+        }
+        let epoch = daemon.store.claim(damaged).await.unwrap().epoch;
+        let part = Part {
+            run: damaged,
+            epoch,
+            expected_length: 0,
+            frames: vec![bytes::Bytes::from_static(b"no frame of ours")],
+            chain: Chain::default(),
+            blobs: Vec::new(),
+            consumed: Vec::new(),
+            columns: Some(Columns { updated: now, ..Columns::default() }),
+        };
+        daemon.store.append(vec![part]).await.unwrap();
+
+        let stats = daemon.stats(None).await.unwrap();
+        assert_eq!((stats.runs, stats.models["a/m"].spent.answers), (2, 2));
+        assert_eq!(stats.damaged.iter().map(|(run, _)| *run).collect::<Vec<_>>(), [damaged]);
+        let newest = daemon.stats(Some(Duration::from_secs(3600))).await.unwrap();
+        assert_eq!((newest.runs, newest.models["a/m"].spent.answers, newest.damaged.len()), (1, 1, 1));
+    }
+
     #[test]
     fn what_was_before_is_not_counted_but_known() {
-        let mut run = Journal::of("triage", 0);
+        let mut run = Told::of("triage", 0);
         run.answer("a/m", 1, Some(50), &[("files__write_file", None)]);
         run.at = Time(86_400_000);
         run.finish(1, true, false);

@@ -73,8 +73,9 @@ pub(super) struct Judged {
 impl Judged {
     /// Which calls were right, by tool, for the router's memory. That none came, where one was asked for, is a fault too.
     pub fn lessons<'a>(&'a self, task: &'a Task) -> impl Iterator<Item = (&'a str, bool)> {
+        let offered = |name: &'a String| task.tools.get(name).map_or(NO_TOOL, |_| name.as_str());
         let none = (self.verdict == Verdict::NoCall).then_some((task.tool.as_str(), false));
-        self.calls.iter().map(|(name, fault)| (name.as_str(), fault.is_none())).chain(none)
+        self.calls.iter().map(move |(name, fault)| (offered(name), fault.is_none())).chain(none)
     }
 
     /// Whether asking once more with what was wrong can help. Without any call there is nothing to say.
@@ -125,6 +126,9 @@ pub(super) fn judge(task: &Task, answer: &Answer) -> Judged {
     };
     Judged { verdict, calls, repaired: repaired && verdict.is_accepted() }
 }
+
+/// What stands for all names that no tool has: made-up ones must not fill the memory.
+const NO_TOOL: &str = "";
 
 const IN_TEXT: &str = "Your answer holds a tool call as text, which is not executed. Make the call as a tool call.";
 
@@ -324,7 +328,7 @@ mod tests {
         let named = |name: &str, right| (name.to_owned(), right);
         let slot = "calendar__find_slot";
         let both = answer(vec![call(slot, &task.arguments.to_string()), call("find", "{}")]);
-        assert_eq!(lessons(&both), [named(slot, true), named("find", false)]);
+        assert_eq!(lessons(&both), [named(slot, true), named("", false)]);
         assert_eq!(lessons(&text("No.")), [named(slot, false)]);
         assert_eq!(lessons(&text(&format!("{slot} {{}}"))), [named(slot, false)]);
     }
