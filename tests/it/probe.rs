@@ -284,7 +284,7 @@ fn what_asks_for_patience_gets_it_and_what_is_refused_is_asked_no_more() {
         0 => asked(&tasks, request).1,
         _ => {
             limited -= 1;
-            Reply::error(429, "Rate limit reached", "rate_limit_exceeded").header("retry-after", "0")
+            Reply::error(429, "Rate limit reached", "rate_limit_exceeded").header("retry-after-ms", "20")
         }
     });
     let refused = right();
