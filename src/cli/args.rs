@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::{chat::CallId, daemon::Overrides, yaml};
+use crate::{chat::CallId, daemon::Overrides, run::NanoDollars, yaml};
 
 /// Runs tool-calling agents that finish: every step is journaled, and a run survives kill -9.
 #[derive(Debug, Parser)]
@@ -73,6 +73,20 @@ Example:
 
 Prices are US dollars per million tokens; `+` means that long requests cost more.")]
     Models(Models),
+    /// Measure how well models call tools, by asking them for calls that are known
+    #[command(after_help = "\
+Example:
+  agentd probe openai/gpt-5 -n 50
+  agentd probe smart local/qwen3 -n 50 --compare --max-cost 2
+
+Each target of a route is asked by itself. Behind an arrow: after asking once more with what was wrong.")]
+    Probe(Probe),
+    /// Show what runs taught: models, tools, agents and costs
+    #[command(after_help = "\
+Example:
+  agentd stats
+  agentd stats models --since 7d --json")]
+    Stats(Stats),
     /// List runs and look into them
     #[command(
         args_conflicts_with_subcommands = true,
@@ -255,6 +269,72 @@ pub(super) struct Models {
     pub shared: Shared,
 }
 
+/// See [`Command::Probe`].
+#[derive(Debug, Args)]
+pub(super) struct Probe {
+    /// The models, or routes of the settings
+    #[arg(value_name = "ROUTE|PROVIDER/MODEL", required = true)]
+    pub targets: Vec<String>,
+    /// Requests to each model
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub requests: u32,
+    /// Requests in flight at once, all models together
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = parallel)]
+    pub parallel: usize,
+    /// Show the models side by side, and which is the best
+    #[arg(long)]
+    pub compare: bool,
+    /// Ask for calls of this agent's tools (a file, or the NAME of agents/NAME.yaml); its servers are listed, never called
+    #[arg(long, value_name = "AGENT")]
+    pub agent: Option<String>,
+    /// Stop before this much is spent, in US dollars: 2, 0.50
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
+    pub max_cost: Option<NanoDollars>,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`Command::Stats`].
+#[derive(Debug, Args)]
+pub(super) struct Stats {
+    /// Only these figures; a short overview of all when left out
+    #[arg(value_name = "WHAT")]
+    pub of: Option<Section>,
+    /// Only what happened in this time: 24h, 7d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub since: Option<Duration>,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// What [`Command::Stats`] can tell of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Section {
+    /// Endpoints: answers, failures, faulty calls, latency, cost, and how they stand now
+    Models,
+    /// Tools: calls, faults, errors, latency
+    Tools,
+    /// Agents: runs and what they used
+    Agents,
+    /// Days: what was used and paid
+    Costs,
+}
+
+impl Section {
+    /// All, in the order in which they are shown.
+    pub const ALL: [Section; 4] = [Section::Models, Section::Tools, Section::Agents, Section::Costs];
+
+    /// The name on the command line and in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Section::Models => "models",
+            Section::Tools => "tools",
+            Section::Agents => "agents",
+            Section::Costs => "costs",
+        }
+    }
+}
+
 /// See [`Command::Runs`].
 #[derive(Debug, Args)]
 pub(super) struct Runs {
@@ -330,6 +410,8 @@ impl Command {
             Command::Cancel(cancel) => cancel.shared.clone(),
             Command::Check(check) => check.shared.clone(),
             Command::Models(models) => models.shared.clone(),
+            Command::Probe(probe) => probe.shared.clone(),
+            Command::Stats(stats) => stats.shared.clone(),
             Command::Runs(Runs { look: None, shared }) => shared.clone(),
             Command::Runs(Runs { look: Some(Look::Ls(ls)), .. }) => ls.shared.clone(),
             Command::Runs(Runs { look: Some(Look::Show(show)), .. }) => show.shared.clone(),
@@ -343,6 +425,17 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as KEY=VALUE".to_owned()),
     }
+}
+
+/// Requests at once: more than this many would measure the queue of the provider and not the model.
+fn parallel(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| (1..=64).contains(count)).ok_or_else(|| "write a number from 1 to 64".to_owned())
+}
+
+/// An amount of money as people write it, with or without the sign.
+fn dollars(text: &str) -> Result<NanoDollars, String> {
+    let amount = yaml::money(&format!("${}", text.strip_prefix('$').unwrap_or(text)));
+    amount.ok_or_else(|| "write it as $2 or 0.50".to_owned())
 }
 
 /// A length of time as people write it.
@@ -398,6 +491,27 @@ mod tests {
     }
 
     #[test]
+    fn probes_have_bounds() {
+        let Command::Probe(probe) = parse("agentd probe a/m smart -n 50 --max-cost $1.50").unwrap() else {
+            panic!("not probe")
+        };
+        assert_eq!((probe.targets.len(), probe.requests, probe.parallel), (2, 50, 4));
+        assert_eq!(probe.max_cost, Some(NanoDollars(1_500_000_000)));
+        let Command::Probe(probe) = parse("agentd probe a/m --max-cost 2").unwrap() else { panic!("not probe") };
+        assert_eq!(probe.max_cost, Some(NanoDollars(2_000_000_000)));
+    }
+
+    #[test]
+    fn stats_are_of_all_or_of_one_thing() {
+        let Command::Stats(stats) = parse("agentd stats costs --since 7d").unwrap() else { panic!("not stats") };
+        assert_eq!((stats.of, stats.since), (Some(Section::Costs), Some(Duration::from_secs(7 * 86_400))));
+        for section in Section::ALL {
+            let name = section.to_possible_value().unwrap();
+            assert_eq!(name.get_name(), section.as_str());
+        }
+    }
+
+    #[test]
     fn bare_runs_lists_and_show_takes_the_last() {
         assert!(
             matches!(parse("agentd runs --json").unwrap(), Command::Runs(Runs { look: None, shared }) if shared.json)
@@ -426,6 +540,12 @@ mod tests {
             "agentd resolve 0199 --retry",
             "agentd approve 0199 c1",
             "agentd check",
+            "agentd probe",
+            "agentd probe a/m -n 0",
+            "agentd probe a/m --parallel 65",
+            "agentd probe a/m --max-cost -1",
+            "agentd stats routes",
+            "agentd stats --since soon",
             "agentd runs watch",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");

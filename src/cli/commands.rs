@@ -25,9 +25,9 @@ use super::{
     models,
     open::open,
     out::Out,
-    runs,
+    probe, runs,
     screen::Screen,
-    start,
+    start, stats,
     stopper::Stopper,
     text::{Form, escape},
 };
@@ -68,6 +68,8 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
         }
         Command::Check(it) => check::check(&it, screen, out),
         Command::Models(it) => models::models(&it, out).await,
+        Command::Probe(it) => probe::probe(&it, screen, out).await,
+        Command::Stats(it) => stats::stats(&it, out).await,
         Command::Runs(args::Runs { look: None, shared }) => ls(&shared, out).await,
         Command::Runs(args::Runs { look: Some(args::Look::Ls(it)), .. }) => ls(&it.shared, out).await,
         Command::Runs(args::Runs { look: Some(args::Look::Show(it)), .. }) => {

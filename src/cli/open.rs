@@ -15,10 +15,14 @@ use crate::{
 
 /// Opens the store and makes the providers.
 pub(super) fn open(shared: &args::Shared) -> Result<Daemon, Trouble> {
-    let settings = settings(shared)?;
+    open_with(&settings(shared)?)
+}
+
+/// The same with settings that were read already.
+pub(super) fn open_with(settings: &Settings) -> Result<Daemon, Trouble> {
     // This program is a guard when it is started as one; see `main`.
     let guard = guard::Program::this().context("cannot tell where this program is")?;
-    Ok(Daemon::open(&settings, &home()?, Some(guard))?)
+    Ok(Daemon::open(settings, &home()?, Some(guard))?)
 }
 
 /// The settings in force.

@@ -23,10 +23,7 @@ const PROMPT_BYTES_MAX: u64 = 16 << 20;
 /// What a new run starts from, as the command line says it.
 pub(super) fn new(run: &args::Run) -> Result<New, Trouble> {
     let (path, prompt) = locate(run.agent.as_deref(), run.prompt.as_deref(), Path::new(""))?;
-    let (file, definition) = read(&path)?;
-    let dir = path.parent().unwrap_or(Path::new(""));
-    let dir = std::path::absolute(if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
-    let dir = dir.context("cannot tell the working directory")?;
+    let (file, definition, dir) = read(&path)?;
     let input = match &run.input_json {
         Some(json) => {
             Some(serde_json::from_str(json).map_err(|error| Trouble::usage(format!("--input-json: {error}")))?)
@@ -62,15 +59,28 @@ pub(super) fn prompt(prompt: &str) -> Result<String, Trouble> {
     }
 }
 
-/// The name of an agent file in messages, and its text.
-fn read(path: &Path) -> Result<(String, String), Trouble> {
+/// The agent that is meant, a file or a name: what its file is called in messages, its text, and its directory.
+pub(super) fn agent(reference: &str) -> Result<(String, String, PathBuf), Trouble> {
+    // With something behind it, a word is no prompt for another agent.
+    let (path, _) = locate(Some(reference), Some(""), Path::new(""))?;
+    read(&path)
+}
+
+/// The name of an agent file in messages, its text, and the directory that its paths start from.
+fn read(path: &Path) -> Result<(String, String, PathBuf), Trouble> {
+    let dir = path.parent().unwrap_or(Path::new(""));
+    let dir = std::path::absolute(if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
+    let dir = dir.context("cannot tell the working directory")?;
     let file = path.display().to_string();
     let bytes = bytes(path).map_err(|why| match path.exists() {
         true => Trouble::usage(format!("{file}: {why}")),
         false => Trouble::not_found(format!("{file}: {why}")),
     })?;
     match yaml::decode(&file, &bytes) {
-        Ok(text) => Ok((file, text.to_owned())),
+        Ok(text) => {
+            let text = text.to_owned();
+            Ok((file, text, dir))
+        }
         Err(problems) => Err(daemon::Error::File(problems.to_string()).into()),
     }
 }

@@ -10,9 +10,12 @@
 //! Left out so far: several slots, the control socket, supervision of many runs.
 
 pub mod models;
+pub mod probe;
 mod report;
 mod routing;
 pub mod settings;
+mod spread;
+pub mod stats;
 
 pub use routing::router;
 
@@ -43,6 +46,7 @@ use crate::{
 pub use report::Report;
 use routing::Keeper;
 use settings::Settings;
+pub use spread::Spread;
 
 /// What all runs of a process share.
 pub struct Daemon {

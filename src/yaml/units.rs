@@ -20,7 +20,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 }
 
 /// `$1.50`: dollars, to nine places.
-pub(super) fn money(text: &str) -> Option<NanoDollars> {
+pub fn money(text: &str) -> Option<NanoDollars> {
     let (whole, part) = match text.strip_prefix('$')?.split_once('.') {
         Some((whole, part)) if (1..=9).contains(&part.len()) => (whole, part),
         Some(_) => return None,

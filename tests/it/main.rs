@@ -10,6 +10,7 @@ mod floors;
 mod mcp;
 mod model;
 mod pairs;
+mod probe;
 mod provider;
 mod terminal;
 mod vendor;
