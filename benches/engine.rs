@@ -25,6 +25,7 @@ fn main() -> Result<()> {
     let (role, word) = (words.next().unwrap_or_default(), words.next());
     match (role.as_str(), word) {
         (tool::ROLE, _) => tool::serve(),
+        (model::ROLE, _) => serve(),
         (sample::ROLE, Some(job)) => sample::answer(&job),
         (restart::ROLE, Some(job)) => restart::answer(&job),
         _ => compare(&Plan::new(env::args().any(|word| word == "--full"))),
@@ -153,6 +154,16 @@ fn compare(plan: &Plan) -> Result<()> {
     table.add(Row::most("binary, stripped", "MB", binary, Some(30.0)));
     println!("{table}");
     Ok(())
+}
+
+/// The model server alone, whose address it prints: for a profiler that looks at one sample.
+fn serve() -> Result<()> {
+    let runtime = servers()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        println!("http://{}/v1", listener.local_addr()?);
+        runtime.spawn(model::serve(listener, model::Watch::default())).await?
+    })
 }
 
 /// A runtime on the servers' core.

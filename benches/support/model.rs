@@ -23,6 +23,9 @@ use tokio::{
     sync::mpsc,
 };
 
+/// The role of a process that is a model server and nothing else.
+pub const ROLE: &str = "model-server";
+
 /// What a model does, written as its name: `10-0`, or `10-0-hold`.
 #[derive(Debug, Clone, Copy)]
 pub struct Script {

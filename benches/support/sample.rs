@@ -59,7 +59,7 @@ pub struct Cost {
     pub cpu_us: f64,
     /// Wall time divided by the number of runs.
     pub wall_us: f64,
-    /// Bytes that the process sent to the disk.
+    /// Bytes that went to the disk.
     pub written: f64,
     /// See [`Kept::turns`].
     pub turns: usize,
@@ -138,9 +138,11 @@ async fn cost(job: &Job, side: &Arc<Side>) -> Result<Cost> {
     let script = Script { turns: job.turns, bytes: job.bytes, hold: false };
     // Connections are opened, caches filled and pages touched before the clock starts.
     at_once(side, script, job.level, job.level.max(10)).await?;
-    let (cpu, written, begun) = (os::cpu(), os::written()?, Instant::now());
+    let written = os::written(&job.folder)?;
+    let (cpu, begun) = (os::cpu(), Instant::now());
     let mut kept = at_once(side, script, job.level, job.runs).await?;
-    let (wall, cpu, written) = (begun.elapsed(), os::cpu() - cpu, os::written()? - written);
+    let (wall, cpu) = (begun.elapsed(), os::cpu() - cpu);
+    let written = os::written(&job.folder)? - written;
     if let Side::Driven(driven) = &**side {
         kept.journal_bytes = driven.journal_bytes(kept.run).await?;
     }

@@ -279,18 +279,22 @@ impl Daemon {
         }
     }
 
-    /// The runs that can go on by themselves: interrupted ones, and those that wait for a provider or a moment.
+    /// The runs that can go on by themselves: interrupted ones, and those that wait for a provider or a moment. A run whose
+    /// journal is found damaged here is among them: whoever resumes it is told, and the others go on.
     pub async fn unfinished(&self) -> Result<Vec<RunId>, Error> {
         let mut unfinished = Vec::new();
-        for head in self.runs().await? {
-            let status = Status::parse(&head.columns.status);
-            if head.damage.is_some() || !matches!(status, Some(Status::Running | Status::Waiting)) {
-                continue;
-            }
-            let want = self.replay(head.run).await?.next();
-            if !want.is_idle() || want.waiting.iter().any(|wait| matches!(wait, Wait::Other(_))) {
-                unfinished.push(head.run);
-            }
+        for head in self.runs().await?.into_iter().filter(|head| head.damage.is_none()) {
+            let goes_on = match Status::parse(&head.columns.status) {
+                // Written with the entries that it follows from, so none of them needs to be read.
+                Some(Status::Running) => true,
+                Some(Status::Waiting) => match self.replay(head.run).await {
+                    Ok(run) => run.next().waiting.iter().any(|wait| matches!(wait, Wait::Other(_))),
+                    Err(Error::Journal(journal::Error::Corrupt { .. }) | Error::Misfit(_)) => true,
+                    Err(error) => return Err(error),
+                },
+                _ => false,
+            };
+            unfinished.extend(goes_on.then_some(head.run));
         }
         Ok(unfinished)
     }

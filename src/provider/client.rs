@@ -91,7 +91,8 @@ impl Client {
             Ok(answer) => {
                 let status = incoming.status();
                 incoming.linger().await;
-                match estimate::cut_short(request, answer.usage).filter(|_| self.quirks.cuts_prompts) {
+                let suspected = self.quirks.cuts_prompts;
+                match suspected.then(|| estimate::cut_short(request, answer.usage)).flatten() {
                     Some(failure) => Err(Failure { status: Some(status), ..failure }.discarding(&answer.text())),
                     None => Ok(answer),
                 }

@@ -1,14 +1,10 @@
 //! The tools on offer, each with its schema compiled once in the life of the process.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
-};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use serde_json::Value;
 
-use crate::chat::ToolDef;
+use crate::chat::{PerTool, ToolDef};
 
 use super::{
     BadSchema, Schema,
@@ -44,7 +40,7 @@ impl ToolSet {
             } else {
                 places.insert(tool.name.0.clone(), place);
             }
-            let schema = compiled(tool).map_err(|error| {
+            let schema = COMPILED.get(tool, Schema::compile).map_err(|error| {
                 let path = if error.path.is_empty() { "" } else { &format!(" at {}", clip(&error.path, 200)) };
                 warnings.push(one_line(&format!(
                     "tool {}: its schema cannot be used{path} ({error}), so only its server checks arguments",
@@ -83,28 +79,8 @@ impl ToolSet {
     }
 }
 
-/// Most schemas kept for later runs: more tools than the servers of one process have, and some megabytes at most.
-const KEPT_MAX: usize = 512;
-
-/// Schemas by the hash of their tool. Runs of one agent have the same tools, and compiling costs more than a turn.
-static KEPT: LazyLock<Mutex<HashMap<Arc<str>, Schema>>> = LazyLock::new(Mutex::default);
-
-/// The schema of a tool, compiled by this run or by an earlier one.
-fn compiled(tool: &ToolDef) -> Result<Schema, BadSchema> {
-    let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = kept().get(&tool.hash).cloned();
-    // The hash names a definition as its server gave it; only the schema itself says that it is the same.
-    if let Some(schema) = known.filter(|schema| *schema.value() == tool.input_schema) {
-        return Ok(schema);
-    }
-    let schema = Schema::compile(&tool.input_schema)?;
-    let mut kept = kept();
-    if kept.len() >= KEPT_MAX {
-        kept.clear();
-    }
-    kept.insert(tool.hash.clone(), schema.clone());
-    Ok(schema)
-}
+/// The compiled schemas of all runs: compiling costs more than a turn.
+static COMPILED: PerTool<Schema> = PerTool::new();
 
 impl fmt::Debug for ToolSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -25,7 +25,7 @@ const UNREADABLE_BYTES_MAX: usize = 512;
 impl Run {
     /// The conversation so far, as every model gets it.
     pub fn conversation(&self) -> Vec<Arc<Message>> {
-        let mut messages = Vec::new();
+        let mut messages = Vec::with_capacity(2 * self.items.len());
         let (through, summary) = match &self.summary {
             Some((through, summary)) => (*through, Some(summary)),
             None => (0, None),
@@ -40,7 +40,7 @@ impl Run {
             .map_or(0, |last| last + 1);
         for item in &self.items[covered..] {
             match item {
-                Item::Input { parts, .. } => messages.push(Arc::new(Message::User(content(parts)))),
+                Item::Input { parts, .. } => messages.push(Arc::new(Message::User(content(parts.clone())))),
                 Item::Notice(text) => messages.push(user(&**text)),
                 Item::Answer(answer) => self.render_answer(answer, &mut messages),
             }
@@ -131,7 +131,7 @@ impl Run {
         if let Some(edited) = call.edited.as_ref().filter(|_| ran) {
             parts.insert(0, Part::text(format!("ran with edited arguments: {edited}")));
         }
-        ToolResult { call: call.id, name, content: content(&parts), is_error }
+        ToolResult { call: call.id, name, content: content(parts), is_error }
     }
 
     /// What the model is told about a call.
@@ -215,11 +215,9 @@ fn user(text: impl Into<Arc<str>>) -> Arc<Message> {
 }
 
 /// The parts without blank texts, which providers refuse, as they refuse no parts at all.
-fn content(parts: &[Part]) -> Vec<Part> {
-    let blank = |part: &Part| matches!(part, Part::Text(text) if text.trim().is_empty());
-    let mut kept = Vec::with_capacity(parts.len());
-    kept.extend(parts.iter().filter(|part| !blank(part)).cloned());
-    if kept.is_empty() { vec![Part::text("(no content)")] } else { kept }
+fn content(mut parts: Vec<Part>) -> Vec<Part> {
+    parts.retain(|part| !matches!(part, Part::Text(text) if text.trim().is_empty()));
+    if parts.is_empty() { vec![Part::text("(no content)")] } else { parts }
 }
 
 pub(super) fn part_bytes(part: &Part) -> usize {

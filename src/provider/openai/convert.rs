@@ -7,7 +7,7 @@
 //! - Reasoning and opaque parts go back only to the issuer and model that they came from.
 //! - Nothing is dropped without a word: what the format has no place for stands in the text.
 
-use std::{borrow::Cow, collections::HashMap, fmt::Write as _};
+use std::{borrow::Cow, collections::HashMap, fmt::Write as _, sync::Arc};
 
 use async_openai::types::chat::{
     ChatCompletionNamedToolChoice, ChatCompletionRequestMessage, ChatCompletionRequestMessageContentPartAudio,
@@ -17,7 +17,10 @@ use async_openai::types::chat::{
     FunctionName, ImageUrl, InputAudio, InputAudioFormat, ResponseFormat, ResponseFormatJsonSchema, ToolChoiceOptions,
 };
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{
+    Map, Value, json,
+    value::{RawValue, to_raw_value},
+};
 
 use super::{
     super::{
@@ -29,8 +32,8 @@ use super::{
     wire,
 };
 use crate::chat::{
-    Answer, AnswerPart, CallId, Choice, Finish, Media, MediaSource, Message, Opaque, Part, Reasoning, ReasoningEffort,
-    Request, ToolCall, ToolDef, ToolResult, Usage, WrittenCall,
+    Answer, AnswerPart, CallId, Choice, Finish, Media, MediaSource, Message, Opaque, Part, PerTool, Reasoning,
+    ReasoningEffort, Request, ToolCall, ToolDef, ToolResult, Usage, WrittenCall,
 };
 
 /// The text of a request's body.
@@ -45,7 +48,7 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
     let written = Body {
         model: target.model,
         messages: messages(request, target)?,
-        tools: request.tools.iter().map(Tool::from).collect(),
+        tools: request.tools.iter().map(tool_offer).collect::<Result<_, _>>()?,
         tool_choice: match (&request.choice, quirks.force) {
             (Choice::Auto, _) | (Choice::Tool(_), ForceForm::Never) => None,
             (Choice::Tool(_), ForceForm::Required) => {
@@ -184,18 +187,16 @@ struct Function<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     description: &'a str,
-    parameters: Cow<'a, Value>,
+    parameters: Arc<RawValue>,
 }
 
-impl<'a> From<&'a ToolDef> for Tool<'a> {
-    fn from(tool: &'a ToolDef) -> Self {
-        let function = Function {
-            name: tool.name.as_str(),
-            description: &tool.description,
-            parameters: reduce(&tool.input_schema, &schema::OPENAI),
-        };
-        Tool { r#type: "function", function }
-    }
+/// The schemas of tools as this format has them, written out.
+static PARAMETERS: PerTool<Arc<RawValue>> = PerTool::new();
+
+fn tool_offer(tool: &ToolDef) -> Result<Tool<'_>, serde_json::Error> {
+    let parameters = PARAMETERS.get(tool, |schema| to_raw_value(&reduce(schema, &schema::OPENAI)).map(Arc::from))?;
+    let function = Function { name: tool.name.as_str(), description: &tool.description, parameters };
+    Ok(Tool { r#type: "function", function })
 }
 
 fn messages<'a>(request: &'a Request, target: Target<'_>) -> Result<Vec<Rendered<'a>>, serde_json::Error> {
@@ -440,10 +441,10 @@ fn rendered_id(CallId { turn, call }: CallId) -> String {
         return format!("t{turn:04}c{call:03}");
     }
     // By hand, as all ids of a conversation are written in each turn, and padding costs more than the rest of a message.
-    let digit = |number: u32, unit: u32| char::from(b'0' + (number / unit % 10) as u8);
-    let turn = [1000, 100, 10, 1].map(|unit| digit(turn, unit));
-    let call = [100, 10, 1].map(|unit| digit(call, unit));
-    ['t'].into_iter().chain(turn).chain(['c']).chain(call).collect()
+    let digit = |number: u32, unit: u32| b'0' + (number / unit % 10) as u8;
+    let [a, b, c, d] = [1000, 100, 10, 1].map(|unit| digit(turn, unit));
+    let [e, f, g] = [100, 10, 1].map(|unit| digit(call, unit));
+    String::from_utf8(vec![b't', a, b, c, d, b'c', e, f, g]).unwrap_or_default()
 }
 
 /// The neutral form of an answer, which has ended properly, or it would not be one.

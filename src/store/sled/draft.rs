@@ -171,7 +171,6 @@ impl<'a> Draft<'a> {
         }
         touched.changed = true;
         self.changed = true;
-        let slots = head.slots;
         if let Some(inbox) = &mut touched.inbox {
             for gone in inbox.extract_if(.., |waiting| part.consumed.contains(&waiting.id)) {
                 head.inbox ^= gone.sum;
@@ -190,22 +189,17 @@ impl<'a> Draft<'a> {
             head.chain = part.chain;
             self.bytes += keys::put_pack(&mut self.writes, run, &part.frames, head);
         }
-        keys::reserve(&mut self.writes, run, Some(slots), head.slots);
         Appended::Done
     }
 
     fn claim(&mut self, run: RunId) -> Result<Head, Error> {
         self.touch(run)?;
         let touched = self.touched.entry(run).or_default();
-        let new = touched.head.is_none();
         let head = touched.head.get_or_insert_default();
         head.version += 1;
         head.epoch += 1;
         (touched.changed, touched.wakes, self.changed) = (true, true, true);
         self.bytes += keys::put_head(&mut self.writes, run, head);
-        if new {
-            keys::reserve(&mut self.writes, run, None, 0);
-        }
         Ok(head.to_head(run))
     }
 

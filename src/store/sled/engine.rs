@@ -115,7 +115,7 @@ impl Engine {
                 Some(value) => opening(&value)?.head,
                 None => None,
             };
-            let tail = last_pack(db, run, own.as_ref().map_or(0, |own| own.slots))?;
+            let tail = last_pack(db, run)?;
             let Some(own) = own else {
                 return if tail.is_some() { Err("its head is missing".into()) } else { Ok(None) };
             };
@@ -396,28 +396,19 @@ fn opening(value: &[u8]) -> Result<Opening<'_>, Trouble> {
     keys::open(value).ok_or_else(|| "a value has no known shape".into())
 }
 
-/// The head beside the last pack, which is whole. Slots are taken in order, and so many are known to be: the last one is
-/// found by halving, which is cheaper than sled's walk backwards over those that are reserved.
-fn last_pack(db: &sled::Db, run: RunId, known: u32) -> Result<Option<Stored>, Trouble> {
-    let value = |slot| -> Result<_, Trouble> { Ok(db.get(keys::slot(run, slot))?.filter(|value| !value.is_empty())) };
-    let (mut taken, mut open, mut step) = (known, u32::MAX, 8_u32);
-    while taken < open {
-        let probe = taken.saturating_add(step.min((open - taken) / 2));
-        match value(probe)?.is_some() {
-            true => (taken, step) = (probe.saturating_add(1), step.saturating_mul(2)),
-            false => open = probe,
-        }
-    }
-    let Some(slot) = taken.checked_sub(1) else {
+/// The head beside the last pack, which is whole.
+fn last_pack(db: &sled::Db, run: RunId) -> Result<Option<Stored>, Trouble> {
+    let section = keys::section(run, Section::Packs)..keys::section(run, Section::Inbox);
+    let Some((key, value)) = db.range(section).next_back().transpose()? else {
         return Ok(None);
     };
-    let last = value(slot)?.ok_or("its last frames are missing")?;
-    let first = match read_slot(&last)? {
-        Slot::Continued { number, .. } => value(slot.saturating_sub(number))?,
-        _ => Some(last),
+    let slot = keys::slot_of(&key).ok_or("a slot has a strange name")?;
+    let first = match read_slot(&value)? {
+        Slot::Continued { number, .. } => db.get(keys::slot(run, slot.saturating_sub(number)))?,
+        Slot::Pack { .. } => Some(value),
     };
     match read_slot(&first.ok_or("its last frames have lost their beginning")?)? {
-        Slot::Pack { head, .. } if head.slots == taken => Ok(Some(head)),
+        Slot::Pack { head, .. } if head.slots == slot.saturating_add(1) => Ok(Some(head)),
         _ => Err("its last frames are not all there".into()),
     }
 }
@@ -456,7 +447,6 @@ fn pack_before(db: &sled::Db, run: RunId, end: u32) -> Result<Pack, Trouble> {
                 };
             }
             Slot::Continued { .. } => behind.push(value),
-            Slot::Reserved => return Err(format!("slot {slot} is empty").into()),
         }
     }
 }

@@ -19,10 +19,6 @@
 //! values are little endian. A kind never changes its shape: a new shape is a new kind, and an unknown kind is reported
 //! as damage. No checksums here: sled has one per page, the frames have their own (`journal`), and blobs are named by
 //! their hash.
-//!
-//! Slots are *reserved*: written empty, before they are needed ([`reserved`]). A page of sled's splits when it gets its
-//! seventeenth key, and all that is in it is written again; while the values are empty that is next to nothing, and later
-//! they are filled in without a split. Reserved slots say nothing, so that it does not matter if some are not there.
 
 use bytes::Bytes;
 
@@ -35,11 +31,6 @@ use crate::{
 /// How much of a pack, item or blob one value holds, in bytes. sled moves a tree page into a file that it never syncs
 /// when the page exceeds 128 KiB; a page holds at most 20 values (16, one more before it splits, three from a merge).
 const CHUNK: usize = 4096;
-
-/// How many keys are made at a time for a run: what fills two pages of sled's, which leave nine keys behind when they
-/// split. The first of all is the head. A page is also written anew with every tenth change, so nine that are each
-/// filled once never are.
-const STEP: u32 = 18;
 
 /// The longest status or agent name that is kept, in bytes.
 const NAME_MAX: usize = 255;
@@ -149,8 +140,6 @@ pub(super) enum Slot<'a> {
     Pack { first: u64, head: Stored, length: usize, start: &'a [u8] },
     /// The chunk of this number of the pack that began so many slots before.
     Continued { number: u32, bytes: &'a [u8] },
-    /// Nothing yet.
-    Reserved,
 }
 
 fn chunks_behind(length: usize) -> u32 {
@@ -201,6 +190,11 @@ pub(super) fn run_of(key: &[u8]) -> Option<RunId> {
     key.first_chunk().map(|id| RunId::from_bytes(*id))
 }
 
+/// The slot that a key names.
+pub(super) fn slot_of(key: &[u8]) -> Option<u32> {
+    key.get(17..)?.first_chunk().map(|slot| u32::from_be_bytes(*slot))
+}
+
 /// The place of an inbox item.
 pub(super) fn place_of(key: &[u8]) -> Option<u64> {
     key.get(17..)?.first_chunk().map(|place| u64::from_be_bytes(*place))
@@ -245,19 +239,6 @@ pub(super) fn put_pack(writes: &mut Writes, run: RunId, frames: &[Bytes], head: 
         }
     }
     bytes + writes.insert(self::slot(run, slot.saturating_add(number)), &value)
-}
-
-/// How many slots are reserved, or taken, when so many are taken. Those above are reserved when this rises.
-fn reserved(taken: u32) -> u32 {
-    ((taken.saturating_add(1)) / STEP).saturating_add(1).saturating_mul(STEP) - 1
-}
-
-/// Reserves slots for what will follow: for a run that is new, or one that had taken so many before.
-pub(super) fn reserve(writes: &mut Writes, run: RunId, before: Option<u32>, taken: u32) {
-    let from = before.map_or(0, reserved).max(taken);
-    for slot in from..reserved(taken) {
-        writes.insert(self::slot(run, slot), &[]);
-    }
 }
 
 /// Puts a head into a batch.
@@ -323,17 +304,12 @@ fn write_head(value: &mut Vec<u8>, stored: &Stored) {
 
 /// Reads a slot. `None` when it has no shape that is known here.
 pub(super) fn read_slot(value: &[u8]) -> Option<Slot<'_>> {
-    match value.first() {
-        None => Some(Slot::Reserved),
-        Some(&CONTINUED) => {
-            let at = &mut value.get(1..)?;
-            Some(Slot::Continued { number: u32::from_le_bytes(take(at)?), bytes: at })
-        }
-        Some(_) => {
-            let Opening { head, first, length, start, .. } = open(value)?;
-            Some(Slot::Pack { first: first?, head: head?, length, start })
-        }
+    if value.first() == Some(&CONTINUED) {
+        let at = &mut value.get(1..)?;
+        return Some(Slot::Continued { number: u32::from_le_bytes(take(at)?), bytes: at });
     }
+    let Opening { head, first, length, start, .. } = open(value)?;
+    Some(Slot::Pack { first: first?, head: head?, length, start })
 }
 
 /// Takes a whole pack apart. `None` when it is not what `put_pack` makes.
@@ -488,18 +464,5 @@ mod tests {
             whole.pop();
             assert!(whole.is_empty() || unpack(whole.into()).is_none(), "{sizes:?}");
         }
-    }
-
-    #[test]
-    fn slots_are_reserved_once_and_ahead_of_need() {
-        let run = RunId::from_bytes([1; 16]);
-        let mut writes = Writes::default();
-        reserve(&mut writes, run, None, 0);
-        for (before, taken) in [(0, 1), (1, 16), (16, 17), (17, 18), (18, 90), (90, 91)] {
-            assert!((taken..reserved(taken)).contains(&taken), "{taken}");
-            reserve(&mut writes, run, Some(before), taken);
-        }
-        let keys: Vec<Vec<u8>> = writes.list.iter().map(|(key, _)| key.to_vec()).collect();
-        assert_eq!(keys, (0..35).chain(90..107).map(|number| slot(run, number)).collect::<Vec<_>>());
     }
 }
