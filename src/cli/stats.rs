@@ -259,6 +259,10 @@ fn model_document(name: &str, model: Option<&Model>, stats: &Stats) -> Value {
         "calls": calls(&model.calls),
         "latency_ms": {"p50": ms(model.latency.percentile(0.5)), "p95": ms(model.latency.percentile(0.95))},
         "now": stats.memory.get(name).map(|standing| json!({
+            "latency_ms": {
+                "p50": ms(standing.latency.percentile(0.5, stats.now)),
+                "p95": ms(standing.latency.percentile(0.95, stats.now)),
+            },
             "failures": standing.failures,
             "ejected_until_ms": standing.ejected_until.filter(|until| *until > stats.now).map(|until| until.0),
             "tokens_per_second": standing.tokens_per_second,

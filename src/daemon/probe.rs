@@ -23,7 +23,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use self::{
     judge::Judged,
@@ -31,7 +31,7 @@ use self::{
     tasks::Task,
 };
 use super::{
-    Daemon, Error, parse, routing,
+    Daemon, Error, parse,
     settings::{Provider, Settings},
 };
 use crate::{
@@ -182,7 +182,7 @@ impl Daemon {
             stream::iter(jobs).map(|(task, target)| self.ask_for(&board, task, target)).buffer_unordered(plan.parallel)
         );
         let mut stop = pin!(stop);
-        let mut tick = tokio::time::interval(routing::EVERY);
+        let mut keeping = pin!(self.keeper.keep_on(&self.router));
         let stopped = loop {
             tokio::select! {
                 biased;
@@ -191,10 +191,10 @@ impl Daemon {
                     Some(()) => seen(&lock(&board).tallies),
                     None => break false,
                 },
-                _ = tick.tick() => routing::keep(&self.router, &self.home),
+                never = &mut keeping => match never {},
             }
         };
-        routing::keep(&self.router, &self.home);
+        self.keeper.keep(&self.router, Instant::now()).await;
         let board = lock(&board).clone();
         let left = match (stopped, board.out_of_money) {
             (true, _) => Left::Stopped,
