@@ -141,7 +141,7 @@ pub(super) struct Resume {
     #[arg(conflicts_with = "all")]
     pub prompt: Option<String>,
     /// Go on with every run that can go on by itself
-    #[arg(long, conflicts_with_all = ["stream_json", "output", "max_turns", "max_tool_calls", "max_tokens", "timeout"])]
+    #[arg(long, conflicts_with_all = ["stream_json", "output", "max_turns", "max_tool_calls", "max_tokens", "max_cost", "timeout"])]
     pub all: bool,
     #[command(flatten)]
     pub limits: Limits,
@@ -163,6 +163,9 @@ pub(super) struct Limits {
     /// Most tokens, in and out, of all attempts
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<u64>,
+    /// Most money, in US dollars: $1.50 or 1.50
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
+    pub max_cost: Option<NanoDollars>,
     /// Longest time at work, waits not counted: 90s, 30m, 2h
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,
@@ -174,6 +177,7 @@ impl From<&Limits> for Overrides {
             turns: limits.max_turns,
             tool_calls: limits.max_tool_calls,
             tokens: limits.max_tokens,
+            cost: limits.max_cost,
             active: limits.timeout,
         }
     }
@@ -434,8 +438,7 @@ fn parallel(text: &str) -> Result<usize, String> {
 
 /// An amount of money as people write it, with or without the sign.
 fn dollars(text: &str) -> Result<NanoDollars, String> {
-    let amount = yaml::money(&format!("${}", text.strip_prefix('$').unwrap_or(text)));
-    amount.ok_or_else(|| "write it as $2 or 0.50".to_owned())
+    yaml::dollars(text).ok_or_else(|| "write it as $2 or 0.50".to_owned())
 }
 
 /// A length of time as people write it.
@@ -461,13 +464,19 @@ mod tests {
 
     #[test]
     fn limits_become_overrides() {
-        let Command::Run(run) =
-            parse("agentd run a.yaml hello --max-turns 3 --max-tool-calls 4 --max-tokens 5 --timeout 1h30m").unwrap()
-        else {
+        let Command::Run(run) = parse(
+            "agentd run a.yaml hello --max-turns 3 --max-tool-calls 4 --max-tokens 5 --max-cost $1.50 --timeout 1h30m",
+        )
+        .unwrap() else {
             panic!("not run")
         };
-        let expected =
-            Overrides { turns: Some(3), tool_calls: Some(4), tokens: Some(5), active: Some(Duration::from_secs(5400)) };
+        let expected = Overrides {
+            turns: Some(3),
+            tool_calls: Some(4),
+            tokens: Some(5),
+            cost: Some(NanoDollars(1_500_000_000)),
+            active: Some(Duration::from_secs(5400)),
+        };
         assert_eq!(Overrides::from(&run.limits), expected);
         assert_eq!((run.agent.as_deref(), run.prompt.as_deref()), (Some("a.yaml"), Some("hello")));
     }
@@ -531,6 +540,7 @@ mod tests {
             "agentd run a --input novalue",
             "agentd run a --timeout -3s",
             "agentd run a --timeout 0s",
+            "agentd run a --max-cost cheap",
             "agentd resume",
             "agentd resume 0199 --all",
             "agentd resume --all --stream-json",

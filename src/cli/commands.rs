@@ -88,7 +88,7 @@ async fn start(it: args::Run, screen: &Screen, out: Out) -> Result<Code, Trouble
     let stopper = Stopper::listen().context("cannot listen for signals")?;
     let driven = daemon.start(new).await?;
     if it.explain_route {
-        for (place, (endpoint, verdict)) in (1..).zip(driven.explain()?) {
+        for (place, (endpoint, verdict)) in (1..).zip(driven.explain().await?) {
             screen.tell(format_args!("{place}. {}: {verdict}", escape(&endpoint, Form::Text)));
         }
     }

@@ -23,7 +23,7 @@ use super::{
     screen::Screen,
     stopper::Stopper,
     story,
-    text::{brief, count},
+    text::brief,
 };
 
 /// How a run is driven.
@@ -123,11 +123,11 @@ fn tell(screen: &Screen, run: &Run, id: RunId) {
         screen.tell(waits_for(run, id, wait));
     }
     if screen.is_terminal() {
-        screen.tell(tally(run, id));
+        screen.tell(format_args!("{} · run {id}", story::tally(run)));
     }
     match run.end() {
         Some(End::Done { .. } | End::Failed { .. } | End::Cancelled) => {}
-        Some(End::Exhausted { limit }) => {
+        Some(End::Exhausted { limit, .. }) => {
             let raise = story::raising(*limit).map(|flag| format!(" {flag}")).unwrap_or_default();
             screen.tell(format_args!("resume with: agentd resume {id}{raise}"));
         }
@@ -165,17 +165,3 @@ fn waits_for(run: &Run, id: RunId, wait: &Wait) -> String {
 
 /// Longest message about a wait, in characters.
 const MESSAGE_MAX: usize = 300;
-
-/// The last line: what the run has come to.
-fn tally(run: &Run, id: RunId) -> String {
-    let tally = run.tally();
-    let cost = if tally.cost_unknown { "cost unknown".to_owned() } else { tally.cost.to_string() };
-    format!(
-        "{} · {} · {} · {} · {} · {cost} · run {id}",
-        run.status().as_str(),
-        count(tally.turns, "turn"),
-        count(tally.tool_calls, "call"),
-        count(tally.repairs, "repair"),
-        count(tally.usage.total(), "token"),
-    )
-}

@@ -227,12 +227,12 @@ mod tests {
 
     #[test]
     fn ends_have_their_codes() {
-        let limits = [Limit::Turns, Limit::ToolCalls, Limit::Tokens, Limit::Cost, Limit::Active];
+        let limits = [Limit::Turns, Limit::ToolCalls, Limit::Tokens, Limit::Cost, Limit::Active, Limit::Budget];
         assert_eq!(Code::of_end(&End::Done { output: "".into() }) as u8, 0);
         assert_eq!(Code::of_end(&failed("calls_rejected")) as u8, 1);
         assert_eq!(Code::of_end(&failed("output_unusable")) as u8, 1);
         assert_eq!(Code::of_end(&failed("output_mismatch")) as u8, 7);
-        assert_eq!(limits.map(|limit| Code::of_end(&End::Exhausted { limit }) as u8), [6; 5]);
+        assert_eq!(limits.map(|limit| Code::of_end(&End::Exhausted { limit, message: None }) as u8), [6; 6]);
         assert_eq!(Code::of_end(&End::Cancelled) as u8, 130);
         assert_eq!([Signal::Interrupt, Signal::Terminate].map(|signal| Code::of_signal(signal) as u8), [130, 143]);
     }

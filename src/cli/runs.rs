@@ -14,7 +14,7 @@ use crate::{
 use super::{
     exit::Trouble,
     out::Out,
-    story::{Line, Story, since},
+    story::{Line, Story, since, tally},
     text::{brief, duration},
 };
 
@@ -131,6 +131,7 @@ fn story(id: RunId, run: &Run, entries: &[Entry]) -> String {
             text.push_str(&format!("\n{:>5} {:>7} {} {told}", entry.index, since(entry.at, start), mark.as_char()));
         }
     }
+    text.push_str(&format!("\n{}", tally(run)));
     text
 }
 

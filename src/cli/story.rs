@@ -8,12 +8,12 @@ use std::{collections::HashMap, time::Duration};
 use crate::{
     chat::{AnswerPart, CallId, Part},
     run::{
-        ApprovalReason, CallRecord, Decision, End, Entry, Event, Limit, ModelAnswered, Purpose, Rejection, Resolution,
-        Run, Time,
+        ApprovalReason, AttemptFailed, CallRecord, Decision, End, Entry, Event, Limit, ModelAnswered, NanoDollars,
+        Purpose, Rejection, Resolution, Run, Time,
     },
 };
 
-use super::text::{brief, count, duration, grouped};
+use super::text::{brief, count, duration, grouped, tokens};
 
 /// Longest piece of somebody else's text in a line, in characters.
 const TEXT_MAX: usize = 200;
@@ -107,12 +107,13 @@ impl Story {
             Event::ModelAsked(it) => {
                 detail(Mark::Plain, format!("turn {}: asked {} (attempt {})", it.turn, said(&it.endpoint), it.attempt))
             }
-            Event::AttemptFailed(it) if it.class == "interrupted" => {
-                detail(Mark::Odd, format!("attempt {} was interrupted: {}", it.attempt, said(&it.message)))
-            }
+            Event::AttemptFailed(it) if it.class == "interrupted" => detail(
+                Mark::Odd,
+                format!("attempt {} was interrupted: {}{}", it.attempt, said(&it.message), wasted(it)),
+            ),
             Event::AttemptFailed(it) => {
                 let (endpoint, class, took) = (said(&it.endpoint), said(&it.class), duration(it.latency));
-                step(Mark::Odd, format!("{endpoint}: {class} after {took}: {}", said(&it.message)))
+                step(Mark::Odd, format!("{endpoint}: {class} after {took}: {}{}", said(&it.message), wasted(it)))
             }
             Event::ModelAnswered(it) => {
                 for record in it.calls.iter().zip(written(it)) {
@@ -253,27 +254,30 @@ pub(super) fn end(end: &End) -> String {
         End::Done { .. } => "done".to_owned(),
         End::Failed { code, message } => format!("failed: {}: {}", said(code), said(message)),
         End::Cancelled => "cancelled".to_owned(),
-        End::Exhausted { limit } => {
+        End::Exhausted { message: Some(message), .. } => format!("exhausted: {}", brief(message, 2 * TEXT_MAX)),
+        End::Exhausted { limit, message: None } => {
             let limit = match limit {
                 Limit::Turns => "turns",
                 Limit::ToolCalls => "tool calls",
                 Limit::Tokens => "tokens",
                 Limit::Cost => "cost",
                 Limit::Active => "time at work",
+                Limit::Budget => "money in a day",
             };
             format!("exhausted: the limit of {limit} is used up")
         }
     }
 }
 
-/// The flag that raises a limit; `None` when there is none yet.
+/// The flag that raises a limit; `None` when the settings do.
 pub(super) fn raising(limit: Limit) -> Option<&'static str> {
     match limit {
         Limit::Turns => Some("--max-turns N"),
         Limit::ToolCalls => Some("--max-tool-calls N"),
         Limit::Tokens => Some("--max-tokens N"),
         Limit::Active => Some("--timeout DURATION"),
-        Limit::Cost => None,
+        Limit::Cost => Some("--max-cost DOLLARS"),
+        Limit::Budget => None,
     }
 }
 
@@ -299,8 +303,38 @@ fn answer(it: &ModelAnswered) -> String {
         (_, 0, None) => "text".to_owned(),
         (_, calls, _) => count(calls as u64, "call"),
     };
-    let tokens = it.usage.map(|usage| format!(", {} in, {} out", grouped(usage.input), grouped(usage.output)));
+    let tokens = it.usage.map(|usage| format!(", {}", tokens(&usage)));
     format!("turn {}: {what} {}{}", it.turn, duration(it.latency), tokens.unwrap_or_default())
+}
+
+/// What an attempt without an answer has used, if anything.
+fn wasted(it: &AttemptFailed) -> String {
+    let Some(usage) = &it.usage else { return String::new() };
+    let about = if it.estimated { "about " } else { "" };
+    let cost = it.cost.map_or("cost unknown".to_owned(), |cost| cost.to_string());
+    format!(" (used {about}{}, {cost})", tokens(usage))
+}
+
+/// What a run has come to so far: turns, calls, repairs, tokens and money.
+pub(super) fn tally(run: &Run) -> String {
+    let tally = run.tally();
+    let about = if tally.estimated { "about " } else { "" };
+    let cost = match (tally.cost_unknown, tally.cost) {
+        (false, cost) => format!("{about}{cost}"),
+        (true, NanoDollars(0)) => "cost unknown".to_owned(),
+        (true, known) => format!("cost unknown, {about}{known} of it known"),
+    };
+    format!(
+        "{} · {} · {} · {} · {about}{} · {cost}",
+        run.status().as_str(),
+        count(tally.turns, "turn"),
+        count(tally.tool_calls, "call"),
+        count(tally.repairs, "repair"),
+        match tally.usage.total() {
+            0 => count(0, "token"),
+            total => format!("{}: {}", count(total, "token"), tokens(&tally.usage)),
+        },
+    )
 }
 
 fn rejection(reason: &Rejection) -> String {

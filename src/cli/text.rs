@@ -5,6 +5,8 @@
 
 use std::{borrow::Cow, fmt::Write, time::Duration};
 
+use crate::chat::Usage;
+
 /// How a character that must not be seen raw is written instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -144,6 +146,18 @@ pub(super) fn grouped(number: u64) -> String {
     grouped
 }
 
+/// Tokens by kind, those of the cache and of reasoning within the others: `1,200 in (1,000 cached), 30 out`.
+pub(super) fn tokens(usage: &Usage) -> String {
+    let within = |kinds: &[(u64, &str)]| {
+        let kinds = kinds.iter().filter(|(tokens, _)| *tokens > 0);
+        let kinds: Vec<_> = kinds.map(|(tokens, kind)| format!("{} {kind}", grouped(*tokens))).collect();
+        if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) }
+    };
+    let read = within(&[(usage.cached, "cached"), (usage.cache_write, "to the cache")]);
+    let written = within(&[(usage.reasoning, "reasoning")]);
+    format!("{} in{read}, {} out{written}", grouped(usage.input), grouped(usage.output))
+}
+
 /// A count and its noun: `1 call`, `2 calls`.
 pub(super) fn count(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
@@ -209,6 +223,9 @@ mod tests {
         let lengths = [8, 1_240, 59_999, 185_000, 7_800_000, 400_000_000].map(|ms| duration(Duration::from_millis(ms)));
         assert_eq!(lengths, ["8ms", "1.2s", "59.9s", "3m05s", "2h10m", "4d"]);
         assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        let usage = Usage { input: 1200, cached: 1000, cache_write: 100, output: 30, reasoning: 20 };
+        assert_eq!(tokens(&usage), "1,200 in (1,000 cached, 100 to the cache), 30 out (20 reasoning)");
+        assert_eq!(tokens(&Usage { input: 7, ..Usage::default() }), "7 in, 0 out");
         assert_eq!([count(1, "call"), count(2_000, "call")], ["1 call", "2,000 calls"]);
     }
 }

@@ -14,12 +14,14 @@ pub mod probe;
 mod report;
 mod routing;
 pub mod settings;
+mod spend;
 mod spread;
 pub mod stats;
 
 pub use routing::router;
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -35,10 +37,10 @@ use crate::{
     journal::{self, Journal, Posted, What},
     mcp::{self, Host, ToolHost, guard},
     provider::{Client, Timeouts},
-    router::{self, Conversation, Need, Router},
+    router::{self, Conversation, Day, Need, Router},
     run::{
-        CallRecord, CallState, Claimed, Decision, Entry, Event, InputGiven, Limits, LimitsChanged, Misfit, Resolution,
-        Run, RunId, Started, Status, Wait,
+        CallRecord, CallState, Claimed, Decision, End, Entry, Event, InputGiven, Limit, Limits, LimitsChanged, Misfit,
+        NanoDollars, Resolution, Run, RunId, Started, Status, Wait, Woken,
     },
     store::{self, Head, InboxId, Memory, Store},
 };
@@ -88,6 +90,8 @@ pub struct Overrides {
     pub tool_calls: Option<u64>,
     /// See [`Limits::tokens`].
     pub tokens: Option<u64>,
+    /// See [`Limits::cost`].
+    pub cost: Option<NanoDollars>,
     /// See [`Limits::active`].
     pub active: Option<std::time::Duration>,
 }
@@ -99,8 +103,8 @@ impl Overrides {
             turns: self.turns.or(limits.turns),
             tool_calls: self.tool_calls.or(limits.tool_calls),
             tokens: self.tokens.or(limits.tokens),
+            cost: self.cost.or(limits.cost),
             active: self.active.or(limits.active),
-            cost: limits.cost,
         }
     }
 }
@@ -249,6 +253,9 @@ impl Daemon {
             let given = InputGiven { inbox: None, by: user(), parts: vec![Part::text(prompt)] };
             driven.push(Event::InputGiven(given))?;
         }
+        if waits_for_budget(&driven.run) {
+            driven.push(Event::Woken(Woken { by: "resume".to_owned() }))?;
+        }
         Ok(driven)
     }
 
@@ -279,15 +286,16 @@ impl Daemon {
         }
     }
 
-    /// The runs that can go on by themselves: interrupted ones, and those that wait for a provider or a moment. A run whose
-    /// journal is found damaged here is among them: whoever resumes it is told, and the others go on.
+    /// The runs that can go on by themselves: interrupted ones, those that wait for a provider or a moment, and those that used
+    /// up a budget on an earlier day. A run whose journal is found damaged here is among them: whoever resumes it is told, and the others go on.
     pub async fn unfinished(&self) -> Result<Vec<RunId>, Error> {
         let mut unfinished = Vec::new();
         for head in self.runs().await?.into_iter().filter(|head| head.damage.is_none()) {
             let goes_on = match Status::parse(&head.columns.status) {
                 // Written with the entries that it follows from, so none of them needs to be read.
                 Some(Status::Running) => true,
-                Some(Status::Waiting) => match self.replay(head.run).await {
+                Some(Status::Waiting | Status::Exhausted) => match self.replay(head.run).await {
+                    Ok(run) if waits_for_budget(&run) => Day::of(run.now()) < Day::of(self.clock.now()),
                     Ok(run) => run.next().waiting.iter().any(|wait| matches!(wait, Wait::Other(_))),
                     Err(Error::Journal(journal::Error::Corrupt { .. }) | Error::Misfit(_)) => true,
                     Err(error) => return Err(error),
@@ -399,10 +407,16 @@ impl Driven {
     }
 
     /// Who would be asked first, in this order, and why; those who would not, at the end.
-    pub fn explain(&self) -> Result<Vec<(String, router::Verdict)>, Error> {
-        let conversation = Conversation { draw: engine::draw(self.id()), ..Conversation::default() };
-        let need = Need { conversation, tools: !self.world.agent.servers.is_empty(), ..Need::default() };
-        Ok(self.world.router.explain(self.world.model.name(), &need)?)
+    pub async fn explain(&self) -> Result<Vec<(String, router::Verdict)>, Error> {
+        let (router, model) = (self.world.router.clone(), self.world.model.name().clone());
+        let (agent, draw) = (self.world.agent.clone(), engine::draw(self.id()));
+        let explain = move || {
+            let conversation = Conversation { draw, agent: &agent.name, ..Conversation::default() };
+            let need = Need { conversation, tools: !agent.servers.is_empty(), ..Need::default() };
+            router.explain(&model, &need)
+        };
+        let lost = |error| Error::Io { what: "cannot explain the route".to_owned(), source: io::Error::other(error) };
+        Ok(tokio::task::spawn_blocking(explain).await.map_err(lost)??)
     }
 
     /// How many commits were awaited so far.
@@ -503,12 +517,17 @@ fn first_words(new: &New) -> Result<String, Error> {
     }
 }
 
+/// Whether a run stopped because a budget that it shares was used up: it goes on whenever somebody resumes it.
+fn waits_for_budget(run: &Run) -> bool {
+    matches!(run.end(), Some(End::Exhausted { limit: Limit::Budget, .. }))
+}
+
 /// Why a run cannot be resumed so; `None` when it can.
 fn refusal(run: &Run, resume: &Resume) -> Option<String> {
     match run.status() {
         _ if resume.prompt.is_some() => None,
         Status::Running | Status::Waiting => None,
-        Status::Exhausted if resume.limits != Overrides::default() => None,
+        Status::Exhausted if resume.limits != Overrides::default() || waits_for_budget(run) => None,
         Status::Exhausted => Some("the run has used up a limit; raise it, for example with --max-turns".to_owned()),
         Status::Done => Some("the run is done; give it a prompt to go on".to_owned()),
         Status::Failed => Some("the run has failed; give it a prompt to go on".to_owned()),

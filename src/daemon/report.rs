@@ -28,6 +28,8 @@ pub struct Report {
     pub usage: Usage,
     /// What it cost in US dollars; `None` when a price is unknown.
     pub cost_usd: Option<f64>,
+    /// Whether usage and cost hold estimates, for requests that brought no answer and of which the provider told no tokens.
+    pub estimated: bool,
     /// What it waits for.
     pub waiting: Vec<Waiting>,
     /// Why it failed, is exhausted or was cancelled.
@@ -41,6 +43,8 @@ pub struct Usage {
     pub input_tokens: u64,
     /// Of those: from the provider's cache.
     pub cached_tokens: u64,
+    /// Of those: written to the provider's cache.
+    pub cache_write_tokens: u64,
     /// Written, reasoning included.
     pub output_tokens: u64,
     /// Of those: reasoning.
@@ -97,10 +101,12 @@ impl Report {
             usage: Usage {
                 input_tokens: tally.usage.input,
                 cached_tokens: tally.usage.cached,
+                cache_write_tokens: tally.usage.cache_write,
                 output_tokens: tally.usage.output,
                 reasoning_tokens: tally.usage.reasoning,
             },
             cost_usd: (!tally.cost_unknown).then_some(tally.cost.0 as f64 / 1e9),
+            estimated: tally.estimated,
             waiting: waits(run).into_iter().map(|wait| waiting(run, wait)).collect(),
             error: run.end().and_then(problem),
         }
@@ -154,15 +160,17 @@ fn problem(end: &End) -> Option<Problem> {
         End::Done { .. } => return None,
         End::Failed { code, message } => (code.clone(), message.clone()),
         End::Cancelled => ("cancelled".to_owned(), "the run was cancelled".to_owned()),
-        End::Exhausted { limit } => {
+        End::Exhausted { limit, message } => {
             let limit = match limit {
                 Limit::Turns => "turns",
                 Limit::ToolCalls => "tool_calls",
                 Limit::Tokens => "tokens",
                 Limit::Cost => "cost",
                 Limit::Active => "active",
+                Limit::Budget => "budget",
             };
-            (format!("exhausted_{limit}"), format!("the limit of {limit} is used up; resume the run with a higher one"))
+            let usual = || format!("the limit of {limit} is used up; resume the run with a higher one");
+            (format!("exhausted_{limit}"), message.clone().unwrap_or_else(usual))
         }
     };
     Some(Problem { code, message })

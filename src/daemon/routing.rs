@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{
     Error, client,
     settings::{self, Server, Settings},
+    spend,
 };
 use crate::{
     clock::SystemClock,
@@ -34,19 +35,25 @@ const EVERY: Duration = Duration::from_secs(10);
 
 /// Where the model references of these settings lead, with nothing opened or asked.
 pub fn router(settings: &Settings) -> Result<Router, Error> {
-    with(settings, Memory::default())
+    with(settings, None, Memory::default())
 }
 
 /// The same, remembering what was learnt before.
 pub(super) fn remembering(settings: &Settings, home: &Path) -> Result<Router, Error> {
-    with(settings, fs::read_to_string(file(home)).map(|text| Memory::load(&text)).unwrap_or_default())
+    with(settings, Some(home), fs::read_to_string(file(home)).map(|text| Memory::load(&text)).unwrap_or_default())
 }
 
-fn with(settings: &Settings, memory: Memory) -> Result<Router, Error> {
+fn with(settings: &Settings, home: Option<&Path>, memory: Memory) -> Result<Router, Error> {
     let mut made = Made::default();
-    let table = made.table(settings)?;
-    let source = settings.file.clone().map(|file| Arc::new(Watched::new(file, made)) as Arc<dyn Source>);
+    let table = paid(made.table(settings)?, settings, home);
+    let watched = |file| Arc::new(Watched::new(file, home.map(Path::to_owned), made)) as Arc<dyn Source>;
+    let source = settings.file.clone().map(watched);
     Ok(Router::with(table, source, memory, Arc::new(SystemClock)))
+}
+
+/// The same with the budgets of these settings. Without a data directory nothing is booked, and none holds.
+fn paid(table: Table, settings: &Settings, home: Option<&Path>) -> Table {
+    Table { purse: home.and_then(|home| spend::purse(settings, home)), ..table }
 }
 
 fn file(home: &Path) -> PathBuf {
@@ -111,6 +118,8 @@ fn write(memory: &Memory, file: &Path) -> io::Result<()> {
 /// The file of the settings, for changes. One that is wrong changes nothing, and is told once.
 struct Watched {
     file: PathBuf,
+    /// The data directory.
+    home: Option<PathBuf>,
     /// The state that was read last.
     seen: Mutex<Option<State>>,
     made: Mutex<Made>,
@@ -120,8 +129,8 @@ struct Watched {
 type State = (SystemTime, u64);
 
 impl Watched {
-    fn new(file: PathBuf, made: Made) -> Self {
-        Watched { seen: Mutex::new(state(&file)), file, made: Mutex::new(made) }
+    fn new(file: PathBuf, home: Option<PathBuf>, made: Made) -> Self {
+        Watched { seen: Mutex::new(state(&file)), file, home, made: Mutex::new(made) }
     }
 }
 
@@ -138,7 +147,8 @@ impl Source for Watched {
         }
         let env = |name: &str| std::env::var(name).ok();
         let dir = self.file.parent().unwrap_or(Path::new("/"));
-        let read = Settings::load(Some(&self.file), dir, &env).and_then(|settings| lock(&self.made).table(&settings));
+        let read = Settings::load(Some(&self.file), dir, &env)
+            .and_then(|settings| Ok(paid(lock(&self.made).table(&settings)?, &settings, self.home.as_deref())));
         *lock(&self.seen) = newest;
         let wrong = |error: &Error| {
             tracing::warn!(file = %self.file.display(), %error, "the changed settings are wrong; the earlier ones hold");
@@ -183,7 +193,7 @@ impl Made {
         let made = self.providers(settings)?;
         let providers = made.0.iter().map(|(name, (_, provider))| (name.clone(), provider.clone())).collect();
         let (routes, rates) = (settings.routes.clone(), settings.rates.clone());
-        let table = Table { providers, routes, facts: Arc::new(facts), rates };
+        let table = Table { providers, routes, facts: Arc::new(facts), rates, purse: None };
         for (name, route) in &table.routes {
             for target in &route.targets {
                 table.check(&target.model).map_err(|error| Error::File(format!("route {name}: {error}")))?;

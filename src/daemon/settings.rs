@@ -19,7 +19,7 @@ use crate::{
         Dialect, Patience, Price, Quirks, Timeouts,
         catalogue::{self, Catalogue, Entry, Prices},
     },
-    router::{Policy, Rate, Route, Target},
+    router::{Budgets, Policy, Rate, Route, Target},
     yaml::{Content, Document, Faults, Key, Node, Problems, decode, nearest},
 };
 
@@ -41,6 +41,8 @@ pub struct Settings {
     pub routes: BTreeMap<String, Route>,
     /// What tokens cost.
     pub prices: Prices,
+    /// What may be spent in a day.
+    pub budgets: Budgets,
     /// Where runs are kept.
     pub store: Store,
 }
@@ -190,7 +192,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn settings(&mut self, root: &Node) {
-        let fields = self.faults.fields(root, &["version", "providers", "routes", "prices", "store"]);
+        let fields = self.faults.fields(root, &["version", "providers", "routes", "prices", "budgets", "store"]);
         if let Some(node) = self.faults.required(&fields, "version")
             && self.faults.whole(node, 0..=u64::MAX).is_some_and(|version| version != 1)
         {
@@ -213,6 +215,9 @@ impl Reader<'_> {
         }
         if let Some(node) = fields.get("prices") {
             self.prices(node, providers);
+        }
+        if let Some(node) = fields.get("budgets") {
+            self.budgets(node);
         }
         self.settings.store = fields.get("store").and_then(|node| self.store(node)).unwrap_or_default();
     }
@@ -370,6 +375,31 @@ impl Reader<'_> {
         self.settings.prices = Prices::new(own);
     }
 
+    /// Budgets by day, those of routes and agents by name. Reads the routes first.
+    fn budgets(&mut self, node: &Node) {
+        let fields = self.faults.fields(node, &["day", "routes", "agents"]);
+        let day = fields.get("day").and_then(|node| self.faults.dollars(node));
+        let (mut routes, mut agents) = (BTreeMap::new(), BTreeMap::new());
+        for (key, node) in fields.get("routes").and_then(|node| self.faults.members(node)).unwrap_or_default() {
+            if !self.settings.routes.contains_key(&key.text) {
+                let near = nearest(&key.text, self.settings.routes.keys().map(String::as_str));
+                let near = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+                self.faults.add(key.place, format!("there is no route {:?}{near}", key.text));
+            }
+            routes.extend(self.faults.dollars(node).map(|most| (key.text.clone(), most)));
+        }
+        for (key, node) in fields.get("agents").and_then(|node| self.faults.members(node)).unwrap_or_default() {
+            if !is_name(&key.text) {
+                self.faults.add(
+                    key.place,
+                    "an agent's name has up to 64 of a-z, 0-9, _ and -, and begins with a letter or digit",
+                );
+            }
+            agents.extend(self.faults.dollars(node).map(|most| (key.text.clone(), most)));
+        }
+        self.settings.budgets = Budgets { day, routes, agents };
+    }
+
     fn timeouts(&mut self, node: &Node) -> Timeouts {
         let fields = self.faults.fields(node, &["connect", "first_token", "idle", "total"]);
         let default = Timeouts::default();
@@ -466,6 +496,14 @@ mod tests {
             ),
             ("version: 1\nroutes: {r: {targets: [ollama/m], timeouts: {connect: 1s}}}\n", "connect"),
             ("version: 1\nroutes: {r: {targets: [ollama/m], timeouts: {idle: soon}}}\n", "30s"),
+            ("version: 1\nbudgets: {dya: $20}\n", "did you mean \"day\""),
+            ("version: 1\nbudgets: {day: cheap}\n", "an amount in dollars"),
+            ("version: 1\nbudgets: {routes: {smart: $5}}\n", "there is no route \"smart\""),
+            (
+                "version: 1\nroutes: {smart: {targets: [ollama/x]}}\nbudgets: {routes: {smrat: $5}}\n",
+                "did you mean \"smart\"",
+            ),
+            ("version: 1\nbudgets: {agents: {Triage: $2}}\n", "an agent's name"),
         ];
         for (text, expected) in bad {
             let problems = parse(text).unwrap_err();
@@ -548,6 +586,17 @@ mod tests {
             settings.routes["r"].timeouts,
             Patience { first_token: seconds(20), idle: None, total: seconds(600) }
         );
+    }
+
+    #[test]
+    fn budgets_are_read() {
+        let text = "version: 1\nroutes: {smart: {targets: [ollama/x]}}\n\
+            budgets: {day: $20, routes: {smart: $5}, agents: {triage: 2.5}}\n";
+        let budgets = parse(text).unwrap().budgets;
+        assert_eq!(budgets.day.map(|most| most.0), Some(20_000_000_000));
+        assert_eq!(budgets.routes["smart"].0, 5_000_000_000);
+        assert_eq!(budgets.agents["triage"].0, 2_500_000_000);
+        assert!(parse("version: 1\n").unwrap().budgets.is_empty());
     }
 
     #[test]

@@ -17,15 +17,15 @@ use tokio::{
 use super::{Error, Left, Options, Seen, Stop, World, inbox, judge};
 use crate::{
     chaos,
-    chat::{CallId, Choice, Effect, EffectSource, Message, OutputFormat, Part, Request, ToolDef, WrittenCall},
+    chat::{CallId, Choice, Effect, EffectSource, Message, OutputFormat, Part, Request, ToolDef, Usage, WrittenCall},
     journal::Journal,
     mcp::{self, GuardId, Outcome, Prepared},
     provider::{Class, Delta, Failure, estimate_tokens},
     repair::{Schema, ToolSet},
     router::{self, Attempt, Conversation, Reply},
     run::{
-        Ask, AttemptFailed, CallLost, CallWant, End, Ended, Entry, Event, FINAL_ANSWER, ModelAsked, Run, RunId, Sent,
-        Time, ToolFinished, ToolStarted, ToolsListed, Wait, WaitKind, Waiting, Want, Woken,
+        Ask, AttemptFailed, CallLost, CallWant, End, Ended, Entry, Event, FINAL_ANSWER, Limit, ModelAsked, NanoDollars,
+        Run, RunId, Sent, Time, ToolFinished, ToolStarted, ToolsListed, Wait, WaitKind, Waiting, Want, Woken,
     },
 };
 
@@ -63,20 +63,32 @@ struct Called {
 
 /// What becomes of a request to a model, in order. Small, as [`Happening`] is.
 enum News {
-    Sent(Arc<str>),
-    Failed { failure: Box<Failure>, latency: Duration },
+    /// To whom, and what it may cost.
+    Sent(Arc<str>, Option<NanoDollars>),
+    Failed(Box<Failed>),
     Answered(Box<Reply>),
     GaveUp(Box<Failure>),
+}
+
+/// An attempt that brought no answer.
+struct Failed {
+    failure: Failure,
+    cost: Option<NanoDollars>,
+    latency: Duration,
 }
 
 struct Asking {
     ask: Ask,
     /// Entries that the request was made from.
     seen: u64,
-    /// The attempt in flight; 0 before the first.
+    /// Tokens of the request, estimated.
+    tokens: u64,
+    /// The attempt in flight; 0 while there is none.
     attempt: u32,
     /// Who was asked by it.
     endpoint: Arc<str>,
+    /// What it is presumed to cost.
+    presumed: Option<NanoDollars>,
     sent_at: Instant,
     news: mpsc::Receiver<News>,
     task: AbortHandle,
@@ -287,8 +299,10 @@ impl<'a> Drive<'a> {
                     message: "the request was no longer wanted".to_owned(),
                     latency: asking.sent_at.elapsed(),
                     discarded: String::new(),
-                    usage: None,
-                    cost: None,
+                    // It may be answered all the same, and be paid for.
+                    usage: Some(Usage { input: asking.tokens, ..Usage::default() }),
+                    cost: asking.presumed,
+                    estimated: true,
                 }))?;
             }
         }
@@ -465,17 +479,19 @@ impl<'a> Drive<'a> {
         };
         let (router, tell) = (self.world.router.clone(), self.tell.clone());
         let (answered, cached, draw) = (self.answered.clone(), self.cached, draw(self.journal.run()));
+        let agent = self.world.agent.clone();
         // Room for all that one request can bring: each attempt sent and failed, and the end.
         let (send, news) = mpsc::channel(2 * router::ATTEMPTS_MAX + 1);
         let task = tokio::spawn(async move {
             chaos::point("model.send");
             let answered = answered.as_ref().map(|(endpoint, at)| (&**endpoint, *at));
-            let conversation = Conversation { answered, cached, draw, tokens };
+            let conversation = Conversation { answered, cached, draw, tokens, agent: &agent.name };
             let asked = router
                 .ask(&model, &request, conversation, &mut |attempt| match attempt {
-                    Attempt::Asked { endpoint } => drop(send.try_send(News::Sent(endpoint.into()))),
-                    Attempt::Failed { failure, latency, .. } => {
-                        drop(send.try_send(News::Failed { failure: Box::new(failure.clone()), latency }));
+                    Attempt::Asked { endpoint, presumed } => drop(send.try_send(News::Sent(endpoint.into(), presumed))),
+                    Attempt::Failed { failure, cost, latency, .. } => {
+                        let failed = Failed { failure: failure.clone(), cost, latency };
+                        drop(send.try_send(News::Failed(Box::new(failed))));
                     }
                     Attempt::Seen(Delta::Text(text)) => drop(tell.try_send(Happening::Text(text.to_owned()))),
                     Attempt::Seen(_) => {}
@@ -492,8 +508,10 @@ impl<'a> Drive<'a> {
         self.asking = Some(Asking {
             ask,
             seen: self.run.length(),
+            tokens,
             attempt: 0,
             endpoint: Arc::from(""),
+            presumed: None,
             sent_at: Instant::now(),
             news,
             task: task.abort_handle(),
@@ -541,8 +559,8 @@ impl<'a> Drive<'a> {
     fn take_news(&mut self, news: News) -> Result<(), Error> {
         let Some(asking) = &mut self.asking else { return Ok(()) };
         match news {
-            News::Sent(endpoint) => {
-                asking.endpoint = endpoint;
+            News::Sent(endpoint, presumed) => {
+                (asking.endpoint, asking.presumed) = (endpoint, presumed);
                 asking.attempt = u32::try_from(self.run.tally().attempts + 1).unwrap_or(u32::MAX);
                 asking.sent_at = Instant::now();
                 let asked = ModelAsked {
@@ -551,19 +569,24 @@ impl<'a> Drive<'a> {
                     purpose: asking.ask.purpose,
                     endpoint: asking.endpoint.to_string(),
                     request_hash: None,
+                    tokens: asking.tokens,
+                    presumed,
                 };
                 self.push(Event::ModelAsked(asked))
             }
-            News::Failed { failure, latency } => {
+            News::Failed(failed) => {
+                let Failed { failure, cost, latency } = *failed;
                 let failed = AttemptFailed {
-                    attempt: asking.attempt,
+                    // Until the next one is sent there is none to be aborted.
+                    attempt: std::mem::take(&mut asking.attempt),
                     endpoint: asking.endpoint.to_string(),
                     class: failure.class.as_str().to_owned(),
                     message: failure.message,
                     latency,
                     discarded: failure.discarded,
-                    usage: None,
-                    cost: None,
+                    usage: failure.used.map(|used| used.tokens),
+                    cost,
+                    estimated: failure.used.is_some_and(|used| used.estimated),
                 };
                 self.push(Event::AttemptFailed(failed))
             }
@@ -617,6 +640,10 @@ impl<'a> Drive<'a> {
                 Some(self.world.clock.now().after(pause.max(failure.retry_after.unwrap_or_default())))
             }
             Class::Quota | Class::Credential | Class::ModelGone | Class::Region => None,
+            Class::Budget => {
+                let end = End::Exhausted { limit: Limit::Budget, message: Some(message) };
+                return self.push(Event::Ended(Ended { end }));
+            }
             Class::ContextTooLong if let Some(compacted) = self.run.compaction() => {
                 return self.push(Event::Compacted(compacted));
             }

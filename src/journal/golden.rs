@@ -344,6 +344,8 @@ pub(crate) fn every_event() -> Vec<Event> {
             purpose: Purpose::Output,
             endpoint: "anthropic/claude-sonnet-5".into(),
             request_hash: Some("77".repeat(32)),
+            tokens: 4321,
+            presumed: Some(NanoDollars(74_403_000)),
         }),
         Event::AttemptFailed(AttemptFailed {
             attempt: 4,
@@ -354,6 +356,7 @@ pub(crate) fn every_event() -> Vec<Event> {
             discarded: "I will".into(),
             usage: Some(Usage { input: 10, ..Usage::default() }),
             cost: Some(NanoDollars(30_000)),
+            estimated: true,
         }),
         Event::AttemptFailed(AttemptFailed {
             attempt: 5,
@@ -364,6 +367,7 @@ pub(crate) fn every_event() -> Vec<Event> {
             discarded: String::new(),
             usage: None,
             cost: None,
+            estimated: false,
         }),
         Event::ModelAsked(ModelAsked {
             turn: 3,
@@ -371,6 +375,8 @@ pub(crate) fn every_event() -> Vec<Event> {
             purpose: Purpose::Turn,
             endpoint: "openai/gpt-5".into(),
             request_hash: None,
+            tokens: 0,
+            presumed: None,
         }),
         Event::ModelAnswered(Box::new(ModelAnswered {
             parts: vec![
@@ -546,7 +552,9 @@ pub(crate) fn every_event() -> Vec<Event> {
         events.push(waiting(kind));
     }
     for limit in [Limit::Turns, Limit::ToolCalls, Limit::Tokens, Limit::Cost, Limit::Active] {
-        events.push(Event::Ended(Ended { end: End::Exhausted { limit } }));
+        events.push(Event::Ended(Ended { end: End::Exhausted { limit, message: None } }));
     }
+    let message = Some("budgets.day is $20.0000 a day".to_owned());
+    events.push(Event::Ended(Ended { end: End::Exhausted { limit: Limit::Budget, message } }));
     events
 }

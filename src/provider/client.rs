@@ -65,6 +65,14 @@ impl Client {
             seen(Delta::Limits(limits));
         }
         let mut reading = self.format.reading();
+        // Bytes of thinking, which is written and paid for as text is, and kept nowhere else while it comes.
+        let mut thought = 0;
+        let seen = &mut |delta: Delta<'_>| {
+            if let Delta::Reasoning(text) = delta {
+                thought += text.len() as u64;
+            }
+            seen(delta);
+        };
         let read = async {
             while !reading.is_ended() {
                 let phase = match (reading.is_finished(), reading.has_begun()) {
@@ -93,13 +101,19 @@ impl Client {
                 incoming.linger().await;
                 let suspected = self.quirks.cuts_prompts;
                 match suspected.then(|| estimate::cut_short(request, answer.usage)).flatten() {
-                    Some(failure) => Err(Failure { status: Some(status), ..failure }.discarding(&answer.text())),
+                    Some(failure) => {
+                        let failure = Failure { status: Some(status), ..failure }.told(answer.usage);
+                        Err(failure.discarding(&answer.text()))
+                    }
                     None => Ok(answer),
                 }
             }
             Err(failure) => {
                 let status = failure.status.or(Some(incoming.status()));
-                Err(Failure { status, ..failure }.discarding(&reading.text()))
+                let text = reading.text();
+                let written = estimate::text_tokens(&text) + thought / estimate::TOKEN_BYTES;
+                let failure = Failure { status, ..failure }.cut_at(reading.usage(), written);
+                Err(failure.discarding(&text))
             }
         }
     }

@@ -7,7 +7,7 @@ use reqwest::{
 use secrecy::SecretString;
 
 use super::{Delta, Failure, anthropic, gemini, openai, responses};
-use crate::chat::{Answer, Request};
+use crate::chat::{Answer, Request, Usage};
 
 /// The wire format that a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -190,6 +190,9 @@ pub(super) trait Reading: Send {
 
     /// Text that has come so far.
     fn text(&self) -> String;
+
+    /// What the server has told of tokens so far; `None` when nothing.
+    fn usage(&self) -> Option<Usage>;
 
     /// The answer, at the end of the body.
     ///

@@ -9,6 +9,9 @@ use std::convert::Infallible;
 use super::{Class, Failure, failure::failure};
 use crate::chat::{Message, Part, PerTool, Request, Usage};
 
+/// About how many bytes of text one token is, where the text itself is not at hand.
+pub(super) const TOKEN_BYTES: u64 = 4;
+
 /// Quarters of a token for a character of so many bytes in UTF-8. Vocabularies of the usual models merge some four
 /// letters of English or code into one token, two of other alphabets, and take about one for a Chinese or Japanese
 /// sign and two for an emoji.
@@ -79,6 +82,11 @@ fn count(request: &Request, image: u64, audio: u64) -> u64 {
         quarters += of_text(&output.schema.to_string());
     }
     tokens + quarters.div_ceil(4)
+}
+
+/// About how many tokens a text is.
+pub(super) fn text_tokens(text: &str) -> u64 {
+    of_text(text).div_ceil(4)
 }
 
 /// Quarters of a token. Byte by byte, which the compiler turns into many at a time: the first byte of a character tells

@@ -8,7 +8,8 @@ use std::{borrow::Cow, time::Duration};
 
 use serde_json::Value;
 
-use super::{Class, Failure, json, limits};
+use super::{Class, Failure, Used, json, limits};
+use crate::chat::Usage;
 
 /// Longest message, in bytes: an error with its reason fits, a page of HTML does not.
 const MESSAGE_BYTES_MAX: usize = 600;
@@ -63,6 +64,7 @@ pub(super) fn failure(class: Class, message: &str) -> Failure {
         status: None,
         retry_after: None,
         discarded: String::new(),
+        used: None,
     }
 }
 
@@ -83,6 +85,29 @@ impl Failure {
     /// The same, with the text that had arrived and is thrown away.
     pub(super) fn discarding(mut self, text: &str) -> Self {
         self.discarded = clip(text, DISCARDED_BYTES_MAX).into_owned();
+        self
+    }
+
+    /// The same, of a request that was sent and may have been worked on: what was used is to be estimated.
+    pub(super) fn in_flight(self) -> Self {
+        Failure { used: Some(Used { tokens: Usage::default(), estimated: true }), ..self }
+    }
+
+    /// The same, of an answer that came whole and whose tokens the server has told, if it has.
+    pub(super) fn told(self, usage: Option<Usage>) -> Self {
+        Failure { used: usage.map(|tokens| Used { tokens, estimated: false }), ..self }
+    }
+
+    /// The same, of an answer that came as far as this: the tokens told so far, and those written as far as they came.
+    pub(super) fn cut_at(mut self, told: Option<Usage>, written: u64) -> Self {
+        // An error that is reported before anything came is a refusal; an answer that cannot be read was written.
+        let taken = self.used.is_some() || told.is_some() || written > 0 || self.class == Class::MalformedAnswer;
+        let exact = self.used.is_some_and(|used| !used.estimated);
+        if taken && !exact {
+            let told = told.unwrap_or_default();
+            let tokens = Usage { output: told.output.max(written), ..told };
+            self.used = Some(Used { tokens, estimated: true });
+        }
         self
     }
 

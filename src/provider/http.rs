@@ -95,7 +95,8 @@ impl Incoming {
         match timeout_at(deadline.min(self.started + self.timeouts.total), self.response.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk),
             Ok(Err(error)) => {
-                Err(failure::failure(Class::MalformedAnswer, &format!("the answer broke off: {}", cause(&error))))
+                let message = format!("the answer broke off: {}", cause(&error));
+                Err(failure::failure(Class::MalformedAnswer, &message).in_flight())
             }
             Err(_) => Err(late(phase, &self.timeouts, self.started)),
         }
@@ -159,7 +160,7 @@ fn late(phase: Phase, timeouts: &Timeouts, started: Instant) -> Failure {
     } else {
         format!("the answer stalled for {:?} (idle timeout)", timeouts.idle)
     };
-    failure::failure(Class::Transient, &message)
+    failure::failure(Class::Transient, &message).in_flight()
 }
 
 fn not_sent(error: &reqwest::Error, connect: Duration) -> Failure {
@@ -168,7 +169,9 @@ fn not_sent(error: &reqwest::Error, connect: Duration) -> Failure {
         (true, false) => format!("cannot connect: {}", cause(error)),
         _ => format!("no answer: {}", cause(error)),
     };
-    failure::failure(Class::Transient, &message)
+    let failure = failure::failure(Class::Transient, &message);
+    // Without a connection nothing was sent.
+    if error.is_connect() { failure } else { failure.in_flight() }
 }
 
 /// The innermost causes, which tell more than "error sending request" and hold no URL.

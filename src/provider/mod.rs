@@ -35,7 +35,7 @@ pub use served::Served;
 
 use std::{pin::Pin, time::Duration};
 
-use crate::chat::{Answer, Request};
+use crate::chat::{Answer, Request, Usage};
 
 /// A future tied to what it borrows.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -148,12 +148,25 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// Text of the answer that had arrived and is thrown away, clipped; empty when nothing had.
     pub discarded: String,
+    /// Tokens that were used all the same, or may have been; `None` when the request was refused or never sent, which
+    /// costs nothing.
+    pub used: Option<Used>,
+}
+
+/// Tokens of an attempt that brought no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Used {
+    /// What the server told, and where it told nothing, what is estimated from what arrived; 0 when neither is known.
+    pub tokens: Usage,
+    /// Whether anything of it is estimated.
+    pub estimated: bool,
 }
 
 impl Failure {
     /// A failure that no server told of.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Failure { class, message: message.into(), status: None, retry_after: None, discarded: String::new() }
+        let message = message.into();
+        Failure { class, message, status: None, retry_after: None, discarded: String::new(), used: None }
     }
 }
 
@@ -180,6 +193,8 @@ pub enum Class {
     ContentRefused,
     /// The answer broke off or cannot be read.
     MalformedAnswer,
+    /// The rest of a budget does not pay for the request, so nothing was sent: another endpoint may be cheaper.
+    Budget,
 }
 
 impl Class {
@@ -196,6 +211,7 @@ impl Class {
             Class::CallerFault => "caller_fault",
             Class::ContentRefused => "content_refused",
             Class::MalformedAnswer => "malformed_answer",
+            Class::Budget => "budget",
         }
     }
 }

@@ -136,7 +136,7 @@ impl Memory {
         let standing = self.touch(endpoint, now);
         let pause = match class {
             // The request was at fault, not the endpoint.
-            Class::ContextTooLong | Class::CallerFault | Class::ContentRefused => return,
+            Class::ContextTooLong | Class::CallerFault | Class::ContentRefused | Class::Budget => return,
             Class::RateLimited => Some(retry_after.unwrap_or(EJECTION_MIN)),
             Class::Quota | Class::Credential | Class::ModelGone | Class::Region => Some(BARRED),
             Class::Transient | Class::MalformedAnswer => {

@@ -11,14 +11,14 @@
 //!   tried once at each target.
 //! - Asking sick endpoints again costs from a common budget, so that an outage does not multiply its load.
 //! - What may be asked in a minute is counted before it is sent; who has no room is passed over.
-//!
-//! Left out so far: budgets of money by route and day.
 
 mod budget;
 mod latency;
 mod memory;
+mod purse;
 mod rate;
 mod route;
+mod spend;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -35,18 +35,21 @@ use tokio::time::Instant;
 
 pub use latency::Latency;
 pub use memory::{Memory, NO_TOOL, Standing};
+pub use purse::{Book, Purse};
 pub use rate::{Rate, Size, Spent, Teller, Told};
 pub use route::{Conversation, Known, Need, Policy, Route, Target, Unfit, Verdict, rank};
+pub use spend::{Account, Allowance, Budgets, Day, Ledger, Scope, Short};
 pub use table::{Error, Facts, Lookup, Source, Table};
 
 use self::{
     budget::Budget,
-    table::{provider, targets},
+    purse::Order,
+    table::{provider, targets, tariff},
 };
 use crate::{
     chat::{Answer, Request},
     clock::{Clock, SystemClock},
-    provider::{Class, Delta, Failure, Provider},
+    provider::{Class, Delta, Failure, Provider, estimate_tokens},
     run::{NanoDollars, Time},
 };
 
@@ -116,6 +119,8 @@ pub enum Attempt<'a> {
     Asked {
         /// To whom, `provider/model`.
         endpoint: &'a str,
+        /// What it may cost, and is presumed to have cost if nobody hears of its end; `None` when the price is unknown.
+        presumed: Option<NanoDollars>,
     },
     /// A piece of the answer arrived. Worth nothing if the attempt fails.
     Seen(Delta<'a>),
@@ -123,8 +128,10 @@ pub enum Attempt<'a> {
     Failed {
         /// Who failed, `provider/model`.
         endpoint: &'a str,
-        /// Why.
+        /// Why, and what was used all the same, with estimates where the server told nothing.
         failure: &'a Failure,
+        /// What that costs; `None` when nothing was used, or the price is unknown.
+        cost: Option<NanoDollars>,
         /// How long it took.
         latency: Duration,
     },
@@ -237,12 +244,26 @@ impl Router {
         self.learn(|memory, now| memory.judged(endpoint, calls, now));
     }
 
-    /// Who would be asked, in this order, and why; those left out at the end.
+    /// Who would be asked, in this order, and why; those left out at the end. Looks into the book of spend, if there is
+    /// one, so it is not for the threads of a runtime.
     ///
     /// # Errors
     /// When the reference leads nowhere.
     pub fn explain(&self, reference: &str, need: &Need<'_>) -> Result<Vec<(String, Verdict)>, Error> {
-        self.ranked(&self.table(), reference, need)
+        let table = self.table();
+        let mut ranked = self.ranked(&table, reference, need)?;
+        if let Some(purse) = &table.purse {
+            let order = Order::new(reference, need.conversation.agent, need.conversation.tokens, None);
+            for (endpoint, verdict) in &mut ranked {
+                let presumed = tariff(&table, endpoint).presumed(&order);
+                let is_open = !matches!(verdict, Verdict::LeftOut(_));
+                if is_open && purse.short(&order, self.shared.clock.now(), presumed).is_some() {
+                    *verdict = Verdict::LeftOut(Unfit::NoMoney);
+                }
+            }
+            ranked.sort_by_key(|(_, verdict)| matches!(verdict, Verdict::LeftOut(_)));
+        }
+        Ok(ranked)
     }
 
     /// Asks for one answer, telling `watch` of every attempt.
@@ -268,6 +289,8 @@ impl Router {
             true => Some(nobody(&ranked)),
             false => None,
         };
+        let tokens = if conversation.tokens > 0 { conversation.tokens } else { estimate_tokens(request) };
+        let bill = Order::new(reference, conversation.agent, tokens, request.output_tokens_max);
         let mut attempts = 0;
         for (place, (endpoint, spent)) in order.iter().copied().enumerate() {
             // Who has no room any more is waited for only when nobody behind it may have some.
@@ -283,11 +306,15 @@ impl Router {
                     break;
                 }
                 attempts += 1;
-                let failure = match self.attempt(&table, reference, endpoint, request, &conversation, watch).await {
+                let failure = match self.attempt(&table, &bill, endpoint, request, &conversation, watch).await {
                     Ok(reply) => return Ok(reply),
                     Err(failure) => failure,
                 };
                 let (class, asked) = (failure.class, failure.retry_after);
+                if class == Class::Budget {
+                    // Nothing was sent.
+                    attempts -= 1;
+                }
                 last = Some(match last.take() {
                     Some(before) if hope(&before) > hope(&failure) => before,
                     _ => failure,
@@ -320,7 +347,7 @@ impl Router {
     async fn attempt(
         &self,
         table: &Table,
-        reference: &str,
+        order: &Order<'_>,
         endpoint: &str,
         request: &Request,
         conversation: &Conversation<'_>,
@@ -328,8 +355,14 @@ impl Router {
     ) -> Result<Reply, Failure> {
         let (provider, model) =
             provider(table, endpoint).map_err(|error| Failure::new(Class::CallerFault, error.to_string()))?;
-        watch(Attempt::Asked { endpoint });
-        let timeouts = table.routes.get(reference).map(|route| route.timeouts).unwrap_or_default();
+        let tariff = tariff(table, endpoint);
+        let presumed = tariff.presumed(order);
+        let hold = match &table.purse {
+            Some(purse) => purse.reserve(order, self.shared.clock.now(), presumed).await?,
+            None => None,
+        };
+        watch(Attempt::Asked { endpoint, presumed });
+        let timeouts = table.routes.get(order.route).map(|route| route.timeouts).unwrap_or_default();
         let begun = Instant::now();
         let mut seen = |delta: Delta<'_>| {
             if let Delta::Limits(limits) = delta {
@@ -348,14 +381,20 @@ impl Router {
                     memory.settle(endpoint, table.rate(endpoint), conversation.tokens, took);
                 });
                 self.spend(|budget, now| budget.earn(now));
-                let scripted = provider.scripted();
-                let price = || (table.facts)(endpoint).price?.cost(answer.usage.as_ref()?);
-                let cost = if scripted { Some(NanoDollars(0)) } else { price() };
-                Ok(Reply { answer, endpoint: endpoint.into(), scripted, cost, latency })
+                let cost = tariff.cost(answer.usage.as_ref());
+                if let Some(hold) = hold {
+                    hold.settle(cost).await;
+                }
+                Ok(Reply { answer, endpoint: endpoint.into(), scripted: provider.scripted(), cost, latency })
             }
-            Err(failure) => {
+            Err(mut failure) => {
+                let cost;
+                (failure.used, cost) = tariff.failed(&failure, order);
+                if let Some(hold) = hold {
+                    hold.settle(if failure.used.is_some() { cost } else { Some(NanoDollars(0)) }).await;
+                }
                 self.learn(|memory, now| memory.failed(endpoint, failure.class, failure.retry_after, now));
-                watch(Attempt::Failed { endpoint, failure: &failure, latency });
+                watch(Attempt::Failed { endpoint, failure: &failure, cost, latency });
                 Err(failure)
             }
         }
@@ -475,11 +514,12 @@ fn delays(tries: usize) -> impl Iterator<Item = Duration> {
         .build()
 }
 
-/// How much hope a failure leaves: what passes by itself, then a shorter conversation, then what a person can mend.
+/// How much hope a failure leaves: what passes by itself, then a shorter conversation or another day, then what a person
+/// can mend.
 fn hope(failure: &Failure) -> u8 {
     match failure.class {
         Class::Transient | Class::RateLimited | Class::MalformedAnswer => 3,
-        Class::ContextTooLong => 2,
+        Class::ContextTooLong | Class::Budget => 2,
         Class::Quota | Class::Credential | Class::ModelGone | Class::Region => 1,
         Class::CallerFault | Class::ContentRefused => 0,
     }
@@ -495,6 +535,7 @@ pub fn passes(class: Class) -> bool {
         | Class::Region
         | Class::ContextTooLong
         | Class::CallerFault
-        | Class::ContentRefused => false,
+        | Class::ContentRefused
+        | Class::Budget => false,
     }
 }

@@ -80,6 +80,8 @@ pub struct Conversation<'a> {
     pub draw: u64,
     /// Tokens of the request, estimated; 0 for no estimate.
     pub tokens: u64,
+    /// Whose run it is, for the budgets of agents; empty for nobody's.
+    pub agent: &'a str,
 }
 
 impl<'a> Conversation<'a> {
@@ -178,6 +180,8 @@ pub enum Unfit {
     TooDear,
     /// The route has a ceiling, and nobody knows what it costs.
     PriceUnknown,
+    /// The rest of a budget does not pay for it.
+    NoMoney,
 }
 
 impl fmt::Display for Unfit {
@@ -188,6 +192,7 @@ impl fmt::Display for Unfit {
             Unfit::TooLong => "the conversation is longer than it can read",
             Unfit::TooDear => "it costs more than the route allows",
             Unfit::PriceUnknown => "its price is unknown, and the route has a ceiling",
+            Unfit::NoMoney => "the rest of a budget does not pay for it",
         })
     }
 }

@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
+    purse::{Purse, Tariff},
     rate::Rate,
     route::{Route, Target},
 };
@@ -37,6 +38,8 @@ pub struct Table {
     pub facts: Lookup,
     /// What may be asked of providers in a minute, by name; without an entry, anything.
     pub rates: BTreeMap<String, Rate>,
+    /// What may be spent; `None`: anything, and nothing is booked.
+    pub purse: Option<Purse>,
 }
 
 impl Table {
@@ -62,6 +65,7 @@ impl Default for Table {
             routes: BTreeMap::new(),
             facts: Arc::new(|_| Facts::default()),
             rates: BTreeMap::new(),
+            purse: None,
         }
     }
 }
@@ -117,6 +121,14 @@ pub(super) fn targets(table: &Table, reference: &str) -> Result<Vec<Target>, Err
     };
     targets.iter().try_for_each(|target| provider(table, &target.model).map(drop))?;
     Ok(targets)
+}
+
+/// What an endpoint costs.
+pub(super) fn tariff(table: &Table, endpoint: &str) -> Tariff {
+    match provider(table, endpoint) {
+        Ok((provider, _)) if provider.scripted() => Tariff::Free,
+        _ => (table.facts)(endpoint).price.map_or(Tariff::Unknown, Tariff::Priced),
+    }
 }
 
 pub(super) fn provider<'a>(table: &'a Table, endpoint: &'a str) -> Result<(&'a Arc<dyn Provider>, &'a str), Error> {

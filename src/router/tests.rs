@@ -175,7 +175,7 @@ impl World {
         let reply = self
             .router
             .ask("r", &request(), conversation, &mut |attempt| {
-                if let Attempt::Asked { endpoint } = attempt {
+                if let Attempt::Asked { endpoint, .. } = attempt {
                     asked.push(endpoint.to_owned());
                 }
             })

@@ -138,6 +138,8 @@ pub enum Limit {
     Cost,
     /// [`Limits::active`].
     Active,
+    /// A budget of the settings, which several runs share; it is none of [`Limits`].
+    Budget,
 }
 
 /// See [`Event::Claimed`].
@@ -197,6 +199,10 @@ pub struct ModelAsked {
     pub endpoint: String,
     /// BLAKE3 of the request as sent, in hexadecimal; `None` when it was not kept.
     pub request_hash: Option<String>,
+    /// Tokens of the request, estimated; 0 when they were not.
+    pub tokens: u64,
+    /// What the attempt is presumed to have cost if its end is never journaled; `None` when the price is unknown.
+    pub presumed: Option<NanoDollars>,
 }
 
 /// See [`Event::AttemptFailed`].
@@ -214,10 +220,12 @@ pub struct AttemptFailed {
     pub latency: Duration,
     /// Text that had arrived and is thrown away, clipped.
     pub discarded: String,
-    /// Tokens that were used all the same, as far as known.
+    /// Tokens that were used all the same, or may have been; `None` when the request was refused or never sent.
     pub usage: Option<Usage>,
-    /// What they cost; `None` when unknown.
+    /// What they cost; `None` when unknown, or when there is nothing to pay.
     pub cost: Option<NanoDollars>,
+    /// Whether the server told not all of that, so that some is estimated.
+    pub estimated: bool,
 }
 
 /// See [`Event::ModelAnswered`].
@@ -642,9 +650,11 @@ pub enum End {
     },
     /// Somebody cancelled it.
     Cancelled,
-    /// It has used up a limit, and goes on when the limit is raised.
+    /// It has used up a limit, and goes on when the limit is raised. One that has used up a budget goes on when it is resumed.
     Exhausted {
         /// Which.
         limit: Limit,
+        /// What there is to say beyond that, for people.
+        message: Option<String>,
     },
 }

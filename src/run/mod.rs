@@ -82,6 +82,10 @@ struct Asking {
     purpose: Purpose,
     attempt: u32,
     endpoint: String,
+    /// See [`ModelAsked::tokens`].
+    tokens: u64,
+    /// See [`ModelAsked::presumed`].
+    presumed: Option<NanoDollars>,
     live: bool,
 }
 
@@ -271,6 +275,7 @@ impl Run {
                 expect(asked, "no such request is in flight")?;
                 self.asking = None;
                 self.spend(failed.usage.as_ref(), failed.cost, failed.usage.is_some());
+                self.tally.estimated |= failed.estimated;
             }
             Event::ModelAnswered(answered) => self.answered(answered)?,
             Event::CallRejected(rejected) => {
@@ -358,6 +363,10 @@ impl Run {
                 let due = |wait: &Waiting| wait.until.is_some_and(|until| until <= now);
                 if woken.by != "timer" || self.wait.as_ref().is_some_and(due) {
                     self.wait = None;
+                }
+                // Whether the budget pays for more is seen when it is asked again.
+                if woken.by != "timer" && matches!(self.end, Some(End::Exhausted { limit: Limit::Budget, .. })) {
+                    self.end = None;
                 }
             }
             Event::OutputRejected(rejected) => {
@@ -459,6 +468,8 @@ impl Run {
             purpose: asked.purpose,
             attempt: asked.attempt,
             endpoint: asked.endpoint.clone(),
+            tokens: asked.tokens,
+            presumed: asked.presumed,
             live: true,
         });
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::chat::{CallId, Effect};
+use crate::chat::{CallId, Effect, Usage};
 
 use super::{
     ApprovalAsked, ApprovalGiven, ApprovalReason, Asking, AttemptFailed, CALL_ATTEMPTS_MAX, CallLost, CallRecord,
@@ -116,7 +116,9 @@ impl Run {
 
     /// What the last owner left in flight will not be answered any more.
     fn record_interrupted(&self, want: &mut Want) {
-        if let Some(Asking { attempt, endpoint, live: false, .. }) = &self.asking {
+        if let Some(Asking { attempt, endpoint, tokens, presumed, live: false, .. }) = &self.asking {
+            // It may have been answered, and be paid for. Older journals do not tell how long it was.
+            let usage = (*tokens > 0).then(|| Usage { input: *tokens, ..Usage::default() });
             want.record.push(Event::AttemptFailed(AttemptFailed {
                 attempt: *attempt,
                 endpoint: endpoint.clone(),
@@ -124,8 +126,9 @@ impl Run {
                 message: "the process that asked ended before the answer was journaled".to_owned(),
                 latency: std::time::Duration::ZERO,
                 discarded: String::new(),
-                usage: None,
-                cost: None,
+                usage,
+                cost: usage.and(*presumed),
+                estimated: usage.is_some(),
             }));
         }
         for call in self.open_calls() {
@@ -149,7 +152,7 @@ impl Run {
         }
         let left = limit.saturating_sub(self.tally.active);
         if left.is_zero() {
-            self.stop(End::Exhausted { limit: Limit::Active }, want);
+            self.stop(exhausted(Limit::Active), want);
         } else if self.counts_as_active() {
             // Time is kept in milliseconds: what is left of one lasts it out.
             want.look_again_by(Some(self.now.after(left.max(Duration::from_millis(1)))));
@@ -169,7 +172,7 @@ impl Run {
         let begun = answer.calls.iter().any(|call| call.attempts > 0);
         let valid = answer.calls.iter().filter(|call| !matches!(call.state, CallState::Rejected(_))).count() as u64;
         if !begun && self.limits.tool_calls.is_some_and(|limit| self.tally.tool_calls + valid > limit) {
-            self.stop(End::Exhausted { limit: Limit::ToolCalls }, want);
+            self.stop(exhausted(Limit::ToolCalls), want);
             return false;
         }
         for call in &answer.calls {
@@ -297,7 +300,7 @@ impl Run {
         // A request in flight stays the same one, whatever is said meanwhile.
         let (turn, purpose) = self.asking.as_ref().map_or(next, |asking| (asking.turn, asking.purpose));
         if let Some(limit) = self.used_up(turn) {
-            self.stop(End::Exhausted { limit }, want);
+            self.stop(exhausted(limit), want);
         } else if self.tools.is_none() {
             want.list_tools = true;
         } else {
@@ -364,6 +367,10 @@ fn call_want(call: &CallRecord, sent: Option<&Sent>) -> CallWant {
 
 fn ended(end: End) -> Event {
     Event::Ended(Ended { end })
+}
+
+fn exhausted(limit: Limit) -> End {
+    End::Exhausted { limit, message: None }
 }
 
 fn failed(code: &str, message: &str) -> End {

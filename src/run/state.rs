@@ -171,6 +171,8 @@ pub struct Tally {
     pub cost: NanoDollars,
     /// Whether some attempt has no known price, so that `cost` is too low.
     pub cost_unknown: bool,
+    /// Whether `usage` and `cost` hold estimates, for attempts that brought no answer.
+    pub estimated: bool,
     /// Time driven and not waiting.
     pub active: Duration,
 }

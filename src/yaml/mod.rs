@@ -23,7 +23,7 @@ mod tests;
 pub use document::{Content, Document, Key, Node, Place, Style, decode};
 pub use problem::{Problem, Problems, nearest};
 pub use read::{Faults, Fields};
-pub use units::{duration, money};
+pub use units::{dollars, duration};
 pub use variables::{Expanded, Written};
 
 /// Longest text that is read, in bytes. The longest honest agent file is some tens of KiB.

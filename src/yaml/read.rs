@@ -220,8 +220,7 @@ impl Faults {
 
     /// An amount in dollars where the sign goes without saying: `1.50` as well as `$1.50`.
     pub fn dollars(&mut self, node: &Node) -> Option<NanoDollars> {
-        let money = |text: &str| units::money(&format!("${}", text.strip_prefix('$').unwrap_or(text)));
-        match self.scalar(node).and_then(money) {
+        match self.scalar(node).and_then(units::dollars) {
             Some(money) => Some(money),
             None => self.unexpected(node, "an amount in dollars, such as 1.50"),
         }

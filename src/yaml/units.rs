@@ -19,6 +19,11 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
     text.parse().ok().map(|ByteSize(bytes)| bytes)
 }
 
+/// An amount in dollars where the sign goes without saying: `1.50` as well as `$1.50`.
+pub fn dollars(text: &str) -> Option<NanoDollars> {
+    money(&format!("${}", text.strip_prefix('$').unwrap_or(text)))
+}
+
 /// `$1.50`: dollars, to nine places.
 pub fn money(text: &str) -> Option<NanoDollars> {
     let (whole, part) = match text.strip_prefix('$')?.split_once('.') {

@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::PathBuf,
     process::{Command, Stdio},
 };
 
 use agentd::provider::catalogue::built_in;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -104,10 +106,36 @@ fn a_run_goes_on_elsewhere_and_nothing_happens_twice() {
     assert_eq!(fs::read_to_string(world.path("notes/a.txt")).unwrap(), "once");
     assert!(!world.path("notes/b.txt").exists(), "a call that was cut is never executed");
     assert_eq!(world.entries("tool_started").len(), 1);
-    // 1000 × $2 + 100 × $10 at `a`, 2000 × $1 + 10 × $5 at `b`, each for a million.
-    assert_eq!(document["cost_usd"], 0.005_05);
+    // 1000 × $2 + 100 × $10 at `a`, 2000 × $1 + 10 × $5 at `b`, each for a million; and what was read twice in vain.
+    let nano =
+        |of: &str| world.entries(of).iter().map(|it| it["data"]["cost_nano"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(nano("model_answered"), [3_000_000, 2_050_000]);
+    let failed = nano("attempt_failed");
+    assert!(failed.len() == 2 && failed.iter().all(|cost| *cost > 0), "{failed:?}");
+    let sum = 5_050_000 + failed.iter().sum::<u64>();
+    assert_eq!(document["cost_usd"].as_f64().map(|cost| (cost * 1e9).round() as u64), Some(sum));
+    assert_eq!(document["estimated"], true);
+    let used = &world.entries("attempt_failed")[0]["data"];
+    assert_eq!(used["estimated"], true);
+    assert!(used["usage"]["input"].as_u64().unwrap() > 100 && used["usage"]["output"].as_u64().unwrap() > 0, "{used}");
     a.assert_valid();
     b.assert_valid();
+}
+
+#[test]
+fn a_run_that_is_stopped_between_two_attempts_goes_on() {
+    let world = World::new("providers: {a: {dialect: openai-chat, base_url: \"http://127.0.0.1:1/v1\"}}\n");
+    world.agent("model: a/m");
+    let mut command = world.command(&["run", "agent.yaml", "go", "--stream-json"]);
+    let mut running = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut entries = BufReader::new(running.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(entries.any(|entry| entry.contains("\"type\":\"attempt_failed\"")));
+    kill_process(Pid::from_child(&running), Signal::INT).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(130));
+    let b = Model::replying([Reply::text("Hi.")]);
+    let url = b.base_url();
+    world.settings(&format!("providers: {{a: {{dialect: openai-chat, base_url: \"{url}\"}}}}\n"));
+    assert_eq!(world.agentd(&["resume", "@last"])["output"], "Hi.");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use agentd::{
         Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, Part, Request,
         ToolCall, ToolDef, ToolName, ToolResult, Usage, WrittenCall,
     },
-    provider::{Class, Client, Delta, Dialect, Failure, Limits, Patience, Provider, Quirks, Served, Timeouts},
+    provider::{Class, Client, Delta, Dialect, Failure, Limits, Patience, Provider, Quirks, Served, Timeouts, Used},
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -272,6 +272,38 @@ async fn an_answer_that_breaks_off_is_none() {
     // What a reset connection still delivers, the head included, is up to the kernel.
     let failure = answered(long().reset_after_events(4)).await.unwrap_err();
     assert!(matches!(failure.class, Class::MalformedAnswer | Class::Transient), "{failure}");
+}
+
+#[tokio::test]
+async fn what_an_attempt_without_an_answer_has_used() {
+    let event = |text: &str, written: u64| {
+        let usage = json!({"prompt_tokens": 70, "completion_tokens": written});
+        let choices = json!([{"index": 0, "delta": {"role": "assistant", "content": text}}]);
+        format!("data: {}\n\n", json!({"choices": choices, "usage": usage}))
+    };
+    let document = json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}});
+    let error = json!({"error": {"message": "overloaded", "type": "server_error"}});
+    let thinks = Reply::answer().and_reasoning("what shall I say to that").and_text("one two");
+    let tokens = |input, output| Some(Usage { input, output, ..Usage::default() });
+    let table = [
+        ("refused", Reply::error(429, "slow down", "rate_limited"), None),
+        ("refused in a good answer", Reply::json(200, &error), None),
+        ("closed without a head", Reply::closed(), tokens(0, 0)),
+        ("cut behind a word", Reply::text("one two three").cut_after_events(2), tokens(0, 1)),
+        ("cut behind a thought", thinks.cut_after_events(2), tokens(0, 1)),
+        ("told less than has come", Reply::stream(event("one two three", 0)), tokens(70, 4)),
+        ("told more than has come", Reply::stream(event("one", 0) + &event(" two", 9)), tokens(70, 9)),
+        ("no answer in it", Reply::json(200, &document), tokens(3, 2)),
+    ];
+    for (name, reply, tokens) in table {
+        let failure = answered(reply).await.unwrap_err();
+        assert_eq!(failure.used, tokens.map(|tokens| Used { tokens, estimated: true }), "{name}: {failure:?}");
+    }
+    let model = Model::replying([Reply::silence()]);
+    let failure = ask(&client(&model, Timeouts { first_token: SOON, ..PATIENT })).await.unwrap_err();
+    assert_eq!(failure.used, tokens(0, 0).map(|tokens| Used { tokens, estimated: true }), "it may have been read");
+    let nowhere = Client::builder(Dialect::OpenAiChat, nobody()).build().unwrap();
+    assert_eq!(ask(&nowhere).await.unwrap_err().used, None, "nothing was sent");
 }
 
 #[tokio::test]

@@ -115,7 +115,7 @@ fn a_call_is_asked_about_at_once() {
         "a script and no model",
         "turn 1: 1 call",
         "✓ files.write",
-        "done · 2 turns · 1 call · 0 repairs · 1,020 tokens",
+        "done · 2 turns · 1 call · 0 repairs · 1,020 tokens: ",
     ] {
         assert!(seen.contains(shown), "{shown:?} is missing: {seen}");
     }

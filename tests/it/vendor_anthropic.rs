@@ -7,7 +7,7 @@ use agentd::{
         Answer as Answered, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message,
         OutputFormat, Part, ReasoningEffort, Request, ToolCall, ToolDef, ToolName, ToolResult, Usage,
     },
-    provider::{Class, Client, Dialect, Failure, Provider},
+    provider::{Class, Client, Dialect, Failure, Provider, Used},
 };
 use serde_json::{Value, json};
 
@@ -296,6 +296,9 @@ async fn what_goes_wrong_has_its_class() {
     talk.user("Hi");
     let failure = talk.ask(&client(&model), "claude-haiku-4-5").await.unwrap_err();
     assert_eq!((failure.class, failure.status, failure.discarded.as_str()), (Class::Transient, Some(200), "one two "));
+    // The message told what was read, and two words are about two tokens.
+    let tokens = Usage { input: 60, cached: 30, cache_write: 20, output: 2, reasoning: 0 };
+    assert_eq!(failure.used, Some(Used { tokens, estimated: true }));
     model.assert_valid();
 }
 

@@ -62,6 +62,8 @@ stored! {
     } optional {
         purpose: Purpose,
         request_hash: Option<String>,
+        tokens: u64,
+        presumed as "presumed_nano": Option<u64>,
     };
 
     run::AttemptFailed {
@@ -74,6 +76,7 @@ stored! {
         discarded: String,
         usage: Option<Usage>,
         cost as "cost_nano": Option<u64>,
+        estimated: bool,
     };
 
     run::ModelAnswered {
@@ -399,7 +402,10 @@ words! {
     run::Origin { Model = "model", Verify = "verify" }
     run::OnDoubt { Retry = "retry", Tell = "tell", Ask = "ask" }
     run::ApprovalReason { Policy = "policy", HeldRepeat = "held_repeat", Repaired = "repaired" }
-    run::Limit { Turns = "turns", ToolCalls = "tool_calls", Tokens = "tokens", Cost = "cost", Active = "active" }
+    run::Limit {
+        Turns = "turns", ToolCalls = "tool_calls", Tokens = "tokens", Cost = "cost", Active = "active",
+        Budget = "budget",
+    }
     run::WaitKind {
         Approval = "approval", Doubt = "doubt", Input = "input", Change = "change",
         Provider = "provider", Store = "store", Timer = "timer", Child = "child",
@@ -416,10 +422,19 @@ words! {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 enum End {
-    Done { output: Text },
-    Failed { code: String, message: String },
+    Done {
+        output: Text,
+    },
+    Failed {
+        code: String,
+        message: String,
+    },
     Cancelled,
-    Exhausted { limit: Limit },
+    Exhausted {
+        limit: Limit,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
 }
 
 impl Form<run::End> for End {
@@ -428,7 +443,9 @@ impl Form<run::End> for End {
             run::End::Done { output } => End::Done { output: Form::write(output, texts) },
             run::End::Failed { code, message } => End::Failed { code: code.clone(), message: message.clone() },
             run::End::Cancelled => End::Cancelled,
-            run::End::Exhausted { limit } => End::Exhausted { limit: Form::write(limit, texts) },
+            run::End::Exhausted { limit, message } => {
+                End::Exhausted { limit: Form::write(limit, texts), message: message.clone() }
+            }
         }
     }
 
@@ -437,7 +454,7 @@ impl Form<run::End> for End {
             End::Done { output } => run::End::Done { output: output.read(texts)? },
             End::Failed { code, message } => run::End::Failed { code, message },
             End::Cancelled => run::End::Cancelled,
-            End::Exhausted { limit } => run::End::Exhausted { limit: limit.read(texts)? },
+            End::Exhausted { limit, message } => run::End::Exhausted { limit: limit.read(texts)?, message },
         })
     }
 }

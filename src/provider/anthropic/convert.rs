@@ -586,7 +586,7 @@ fn finish(reason: Option<String>) -> Finish {
 }
 
 /// What is read from the cache or written to it is not in the service's count of what was read.
-fn usage(counts: &wire::Counts) -> Option<Usage> {
+pub(super) fn usage(counts: &wire::Counts) -> Option<Usage> {
     let cached = counts.cached.unwrap_or(0);
     let cache_write = counts.cache_write.unwrap_or(0);
     let output = counts.output.unwrap_or(0);

@@ -22,7 +22,7 @@ use super::{
     Delta, Failure,
     dialect::{Format, Reading, Target, with_path},
 };
-use crate::chat::{Answer, Request};
+use crate::chat::{Answer, Request, Usage};
 use models::Model;
 
 /// The version of the format. The one that every server of the format knows; 2026-10-21 takes away what we never send
@@ -89,7 +89,13 @@ impl Reading for wire::Reading {
         self.text()
     }
 
+    fn usage(&self) -> Option<Usage> {
+        convert::usage(self.counts())
+    }
+
     fn end(&mut self, target: Target<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
-        convert::answer(self.end(seen)?, target)
+        let answer = self.end(seen)?;
+        let told = convert::usage(&answer.usage);
+        convert::answer(answer, target).map_err(|failure| failure.told(told))
     }
 }

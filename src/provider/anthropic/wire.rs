@@ -181,6 +181,11 @@ impl Reading {
         self.ended || self.answer.stop.is_some() && !self.stop_lies
     }
 
+    /// What the server has told of tokens so far.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.answer.usage
+    }
+
     /// Text that has come so far.
     pub(super) fn text(&self) -> String {
         let text = |block: &Block| match &block.content {

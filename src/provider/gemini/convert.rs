@@ -589,7 +589,7 @@ pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer,
     Ok(Answer { parts, finish, usage: usage(&answer.usage), model: answer.model, id: answer.id })
 }
 
-fn usage(counts: &wire::Counts) -> Option<Usage> {
+pub(super) fn usage(counts: &wire::Counts) -> Option<Usage> {
     let input = counts.prompt.saturating_add(counts.tools);
     let output = counts.candidates.saturating_add(counts.thoughts);
     let usage = Usage {

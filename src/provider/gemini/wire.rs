@@ -119,6 +119,11 @@ impl Reading {
         !self.answer.finish.is_empty()
     }
 
+    /// What the server has told of tokens so far.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.answer.usage
+    }
+
     /// Text that has come so far.
     pub(super) fn text(&self) -> String {
         let text = |part: &Part| match part {

@@ -510,7 +510,7 @@ fn finish(reason: Option<String>) -> Finish {
     }
 }
 
-fn usage(counts: &wire::Counts) -> Option<Usage> {
+pub(super) fn usage(counts: &wire::Counts) -> Option<Usage> {
     let input = counts.input.or_else(|| counts.total?.checked_sub(counts.output?));
     let output = counts.output.or_else(|| counts.total?.checked_sub(counts.input?));
     let (input, written) = (input.unwrap_or(0), output.unwrap_or(0));

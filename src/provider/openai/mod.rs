@@ -22,7 +22,7 @@ use super::{
     Delta, Failure,
     dialect::{Format, Reading, Target, with_path},
 };
-use crate::chat::{Answer, Request};
+use crate::chat::{Answer, Request, Usage};
 
 /// The format.
 pub(super) struct Chat;
@@ -72,7 +72,13 @@ impl Reading for wire::Reading {
         self.text()
     }
 
+    fn usage(&self) -> Option<Usage> {
+        convert::usage(self.counts())
+    }
+
     fn end(&mut self, target: Target<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
-        convert::answer(self.end(seen)?, target)
+        let answer = self.end(seen)?;
+        let told = convert::usage(&answer.usage);
+        convert::answer(answer, target).map_err(|failure| failure.told(told))
     }
 }

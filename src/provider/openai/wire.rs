@@ -119,6 +119,11 @@ impl Reading {
         self.ended || self.answer.finish.is_some() && !self.finish_lies
     }
 
+    /// What the server has told of tokens so far.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.answer.usage
+    }
+
     /// Text that has come so far.
     pub(super) fn text(&self) -> String {
         let text = |part: &Part| match part {

@@ -23,7 +23,7 @@ use super::{
     Delta, Failure,
     dialect::{Format, Reading, Target, with_path},
 };
-use crate::chat::{Answer, Request};
+use crate::chat::{Answer, Request, Usage};
 
 /// The format.
 pub(super) struct Responses;
@@ -74,7 +74,13 @@ impl Reading for wire::Reading {
         self.text()
     }
 
+    fn usage(&self) -> Option<Usage> {
+        self.usage()
+    }
+
     fn end(&mut self, target: Target<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
-        convert::answer(self.end(seen)?, target)
+        let answer = self.end(seen)?;
+        let told = answer.usage;
+        convert::answer(answer, target).map_err(|failure| failure.told(told))
     }
 }

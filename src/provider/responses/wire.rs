@@ -80,6 +80,11 @@ impl Reading {
         self.begun || self.body.is_document()
     }
 
+    /// What the server has told of tokens so far.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.answer.usage
+    }
+
     /// Text that has come so far.
     pub(super) fn text(&self) -> String {
         let text = |item: &Item| match &item.kind {

@@ -125,12 +125,21 @@ pub fn failed(attempt: u32) -> Event {
         discarded: String::new(),
         usage: None,
         cost: None,
+        estimated: false,
     })
 }
 
 pub fn asked(turn: u32, attempt: u32) -> Event {
     let endpoint = "p/m".to_owned();
-    Event::ModelAsked(ModelAsked { turn, attempt, purpose: Purpose::Turn, endpoint, request_hash: None })
+    Event::ModelAsked(ModelAsked {
+        turn,
+        attempt,
+        purpose: Purpose::Turn,
+        endpoint,
+        request_hash: None,
+        tokens: 0,
+        presumed: None,
+    })
 }
 
 pub fn waiting(kind: WaitKind, until: Option<Time>) -> Event {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::build::*;
 use crate::{
-    chat::{Effect, Finish},
+    chat::{Effect, Finish, Usage},
     run::*,
 };
 
@@ -21,7 +21,7 @@ fn active(active: Duration) -> Limits {
 }
 
 fn exhausted(limit: Limit) -> Option<End> {
-    Some(End::Exhausted { limit })
+    Some(End::Exhausted { limit, message: None })
 }
 
 fn done(output: &str) -> Option<End> {
@@ -258,6 +258,65 @@ fn tokens_and_money_end_the_run_before_the_next_request() {
         play.push(limited(Limits::default()));
         assert_eq!(play.run.next().ask.map(|ask| ask.turn), Some(2));
     }
+}
+
+#[test]
+fn a_request_that_nobody_hears_of_again_is_presumed_spent() {
+    let asked = |tokens, presumed| match asked(1, 1) {
+        Event::ModelAsked(asked) => Event::ModelAsked(ModelAsked { tokens, presumed, ..asked }),
+        _ => unreachable!(),
+    };
+    let table = [
+        (700, Some(NanoDollars(90)), (700, 90, false, true)),
+        (700, None, (700, 0, true, true)),
+        // A journal from before requests told of their length.
+        (0, None, (0, 0, false, false)),
+    ];
+    for (tokens, presumed, expected) in table {
+        let mut play = Play::new(started());
+        play.push(asked(tokens, presumed));
+        play.push(claimed(2));
+        play.settle();
+        let tally = play.run.tally();
+        let used = (tally.usage.input, tally.cost.0, tally.cost_unknown, tally.estimated);
+        assert_eq!(used, expected, "{tokens} {presumed:?}");
+        assert_eq!(play.run.next().ask.map(|ask| ask.turn), Some(1), "and asked again");
+    }
+}
+
+#[test]
+fn attempts_without_an_answer_count_towards_the_limits() {
+    let cost = Limits { cost: Some(NanoDollars(50)), ..Limits::default() };
+    let tokens = Limits { tokens: Some(50), ..Limits::default() };
+    for (limits, limit) in [(cost, Limit::Cost), (tokens, Limit::Tokens)] {
+        let mut play = Play::limited(limits);
+        play.ask();
+        let Event::AttemptFailed(failed) = failed(1) else { unreachable!() };
+        let usage = Some(Usage { input: 40, output: 10, ..Usage::default() });
+        let failed = AttemptFailed { usage, cost: Some(NanoDollars(50)), estimated: true, ..failed };
+        play.push(Event::AttemptFailed(failed));
+        play.settle();
+        assert_eq!(play.run.end(), exhausted(limit).as_ref());
+        assert!(play.run.tally().estimated);
+    }
+}
+
+#[test]
+fn a_run_without_money_goes_on_when_it_is_resumed() {
+    let budget = End::Exhausted { limit: Limit::Budget, message: Some("budgets.day is $1.0000 a day".to_owned()) };
+    let mut play = Play::new(started());
+    play.push(ended(budget.clone()));
+    assert_eq!(play.run.status(), Status::Exhausted);
+    play.push(claimed(2));
+    play.push(woken());
+    assert_eq!(play.run.end(), Some(&budget), "no timer brings money");
+    play.push(nudged());
+    assert_eq!(play.run.next().ask.map(|ask| ask.turn), Some(1));
+    // What used up a limit of its own does not.
+    let mut play = Play::limited(turns(0));
+    play.settle();
+    play.push(nudged());
+    assert_eq!(play.run.end(), exhausted(Limit::Turns).as_ref());
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn adds(_: &World, run: &Run) -> Vec<Event> {
 /// Raises whatever limit was used up, once.
 fn raises(_: &World, run: &Run) -> Vec<Event> {
     match run.end() {
-        Some(End::Exhausted { limit }) => vec![posted(&format!("raise {limit:?}"), limited(Limits::default()))],
+        Some(End::Exhausted { limit, .. }) => vec![posted(&format!("raise {limit:?}"), limited(Limits::default()))],
         _ => Vec::new(),
     }
 }
