@@ -2,12 +2,12 @@
 
 use reqwest::{
     Url,
-    header::{HeaderMap, InvalidHeaderValue},
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
-use super::{Delta, Failure, anthropic, gemini, openai, responses};
-use crate::chat::{Answer, Request};
+use super::{anthropic, gemini, openai, reading::Reading, responses};
+use crate::chat::Request;
 
 /// The wire format that a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -155,11 +155,13 @@ pub(super) trait Format: Send + Sync {
         with_path(&base, "/models")
     }
 
-    /// The headers of a request, the key among them, marked as sensitive.
+    /// The headers of a request, the key among them, marked as sensitive. Most dialects have no more than a bearer token.
     ///
     /// # Errors
     /// When the key holds what no header takes, a line end for example.
-    fn headers(&self, key: Option<&SecretString>, target: Target<'_>) -> Result<HeaderMap, InvalidHeaderValue>;
+    fn headers(&self, key: Option<&SecretString>, _: Target<'_>) -> Result<HeaderMap, InvalidHeaderValue> {
+        key_header(key, None)
+    }
 
     /// The text of a request's body; asks for a stream.
     ///
@@ -171,31 +173,21 @@ pub(super) trait Format: Send + Sync {
     fn reading(&self) -> Box<dyn Reading>;
 }
 
-/// An answer being read. Any split of the bytes gives the same answer, in time linear in their number.
-pub(super) trait Reading: Send {
-    /// Takes in bytes, telling `seen` of every piece of the answer in them. Answers whether they held a sign of life.
-    ///
-    /// # Errors
-    /// When the server reports an error, or what it sends is too large or no answer.
-    fn push(&mut self, bytes: &[u8], seen: &mut dyn FnMut(Delta<'_>)) -> Result<bool, Failure>;
-
-    /// Whether the end mark has come: nothing can follow.
-    fn is_ended(&self) -> bool;
-
-    /// Whether something of the answer has come.
-    fn has_begun(&self) -> bool;
-
-    /// Whether the answer is whole as far as the server says, so that what may follow is dispensable.
-    fn is_finished(&self) -> bool;
-
-    /// Text that has come so far.
-    fn text(&self) -> String;
-
-    /// The answer, at the end of the body.
-    ///
-    /// # Errors
-    /// When it broke off, or was none.
-    fn end(&mut self, target: Target<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure>;
+/// The header with the key, marked as sensitive: the dialect's `own`, or else as a bearer token.
+///
+/// # Errors
+/// When the key holds what no header takes, a line end for example.
+pub(super) fn key_header(key: Option<&SecretString>, own: Option<HeaderName>) -> Result<HeaderMap, InvalidHeaderValue> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = key.map(ExposeSecret::expose_secret) {
+        let (name, mut value) = match own {
+            Some(name) => (name, HeaderValue::from_str(key)?),
+            None => (AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {key}"))?),
+        };
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
 }
 
 /// A URL with this path behind its own, unless it ends in it already. The query stays.

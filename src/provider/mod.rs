@@ -21,10 +21,13 @@ mod json;
 mod limits;
 mod openai;
 mod price;
+mod reading;
 mod responses;
 mod schema;
 pub mod scripted;
 mod served;
+#[cfg(test)]
+mod table;
 
 pub use client::{Builder, Client, Error};
 pub use dialect::{Dialect, EffortForm, ForceForm, Quirks};

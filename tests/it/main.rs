@@ -12,6 +12,7 @@ mod model;
 mod pairs;
 mod probe;
 mod provider;
+mod talk;
 mod terminal;
 mod vendor;
 mod vendor_anthropic;

@@ -1,22 +1,20 @@
 //! Reads what the Gemini API streams, through accessors that take every member as optional and every type as possible.
 //!
-//! Bytes go in by [`Reading::push`]; [`Reading::end`] gives the answer in wire terms, which `convert` turns into the
-//! neutral form. Each chunk is a `GenerateContentResponse` with the parts that are new (ai.google.dev/api/generate-content,
+//! Events go in by [`Wire::event`]; [`Wire::take`] gives the answer in wire terms, which `convert` turns into the neutral
+//! form. Each chunk is a `GenerateContentResponse` with the parts that are new (ai.google.dev/api/generate-content,
 //! 2026-11); without `alt=sse` they come as one array, which is read too. Always true:
-//! - Any split of the bytes gives the same answer, in time linear in their number.
+//! - Reading takes time linear in what comes.
 //! - An answer is whole only if a finish reason came: the format has no end mark.
 //! - A function call comes whole in one part; its arguments keep their source text.
 //! - A part that carries a signature is never joined with another, because the signature goes back on exactly that part.
-
-use std::borrow::Cow;
 
 use serde_json::{Value, value::RawValue};
 
 use super::super::{
     Class, Delta, Failure,
-    body::{Body, Piece},
     failure::{self, failure},
     json::{self, Step},
+    reading::{Event, Seen, Wire},
 };
 
 /// Most calls in one answer. No model makes more in earnest.
@@ -79,7 +77,6 @@ pub(super) struct Counts {
 /// An answer being read.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    body: Body,
     answer: Answer,
     /// Something of the answer has come.
     begun: bool,
@@ -89,38 +86,39 @@ pub(super) struct Reading {
     calls: usize,
 }
 
-impl Reading {
-    /// Takes in bytes, telling `seen` of every piece of the answer in them. Answers whether they held a sign of life.
-    ///
-    /// # Errors
-    /// When the server reports an error, or what it sends is too large or no answer.
-    pub(super) fn push(&mut self, bytes: &[u8], seen: &mut dyn FnMut(Delta<'_>)) -> Result<bool, Failure> {
-        self.body.push(bytes).map_err(|error| failure(Class::MalformedAnswer, &error.to_string()))?;
-        let mut alive = self.body.is_document();
-        while let Some(piece) = self.body.next() {
-            alive = true;
-            self.piece(&piece, seen)?;
-        }
-        Ok(alive)
+impl Wire for Reading {
+    type Answer = Answer;
+
+    const END: &'static str = "no finish reason came";
+
+    fn event(&mut self, event: &Event<'_>, seen: Seen<'_>) -> Result<(), Failure> {
+        let json = event.source.unwrap_or_default();
+        self.chunk(event.value, &Source { json, path: Vec::new(), is_damaged: event.is_damaged }, seen)?;
+        self.ended |= event.is_document && self.is_finished();
+        Ok(())
     }
 
-    /// Whether nothing can follow.
-    pub(super) fn is_ended(&self) -> bool {
+    fn done(&mut self) {
+        self.ended = true;
+    }
+
+    fn is_ended(&self) -> bool {
         self.ended
     }
 
-    /// Whether something of the answer has come.
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun || self.body.is_document()
+    fn has_begun(&self) -> bool {
+        self.begun
     }
 
-    /// Whether the answer is whole as far as the server says, so that what may follow is dispensable.
-    pub(super) fn is_finished(&self) -> bool {
+    fn has_answered(&self) -> bool {
+        self.begun
+    }
+
+    fn is_finished(&self) -> bool {
         !self.answer.finish.is_empty()
     }
 
-    /// Text that has come so far.
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         let text = |part: &Part| match part {
             Part::Text { text, .. } => Some(text.clone()),
             Part::Call { name, arguments, .. } => Some(format!("[call {name}({arguments}]")),
@@ -129,59 +127,13 @@ impl Reading {
         self.answer.parts.iter().filter_map(text).collect()
     }
 
-    /// The answer, at the end of the body.
-    ///
-    /// # Errors
-    /// When it broke off, or was none.
-    pub(super) fn end(&mut self, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
-        self.body.end();
-        while let Some(piece) = self.body.next() {
-            let read = self.piece(&piece, seen);
-            // What was cut off behind a finished answer is not missed.
-            read.or_else(|failure| if self.is_finished() { Ok(()) } else { Err(failure) })?;
-        }
-        if self.is_finished() {
-            return Ok(std::mem::take(&mut self.answer));
-        }
-        let stray = String::from_utf8_lossy(self.body.stray());
-        Err(failure(
-            Class::MalformedAnswer,
-            &match (self.begun, stray.trim()) {
-                (true, _) => Cow::Borrowed("the answer broke off: no finish reason came"),
-                (false, "") => Cow::Borrowed("the server closed the connection without an answer"),
-                (false, stray) => Cow::Owned(format!("the server sent no answer but {stray:?}")),
-            },
-        ))
+    fn take(&mut self, _: Seen<'_>) -> Answer {
+        std::mem::take(&mut self.answer)
     }
+}
 
-    fn piece(&mut self, piece: &Piece, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
-        let (data, is_document) = match piece {
-            Piece::Alive => return Ok(()),
-            Piece::Event { data, .. } => (data, false),
-            Piece::Document(data) => (data, true),
-        };
-        let text = String::from_utf8_lossy(data);
-        if !is_document && !text.contains('{') {
-            // Words to keep the connection alive, or the end mark of another format.
-            return Ok(());
-        }
-        let is_damaged = matches!(text, Cow::Owned(_));
-        let value: Value = serde_json::from_str(&text).map_err(|error| unreadable(&text, &error))?;
-        let whole = Source { json: &text, path: Vec::new(), is_damaged };
-        match &value {
-            Value::Array(chunks) => {
-                let sources = whole.elements();
-                for (at, chunk) in chunks.iter().enumerate() {
-                    self.chunk(chunk, &whole.of(sources.get(at)), seen)?;
-                }
-            }
-            chunk => self.chunk(chunk, &whole, seen)?,
-        }
-        self.ended |= is_document && self.is_finished();
-        Ok(())
-    }
-
-    fn chunk(&mut self, chunk: &Value, source: &Source<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
+impl Reading {
+    fn chunk(&mut self, chunk: &Value, source: &Source<'_>, seen: Seen<'_>) -> Result<(), Failure> {
         // Vertex and some proxies wrap it.
         if let Some(inner) = chunk.get("response").filter(|inner| inner.get("candidates").is_some()) {
             return self.chunk(inner, &source.at(&[Step::Member("response")]), seen);
@@ -216,12 +168,7 @@ impl Reading {
         Ok(())
     }
 
-    fn candidate(
-        &mut self,
-        candidate: &Value,
-        source: &Source<'_>,
-        seen: &mut dyn FnMut(Delta<'_>),
-    ) -> Result<(), Failure> {
+    fn candidate(&mut self, candidate: &Value, source: &Source<'_>, seen: Seen<'_>) -> Result<(), Failure> {
         let path = [Step::Member("content"), Step::Member("parts")];
         match candidate.pointer("/content/parts") {
             Some(Value::Array(parts)) => {
@@ -246,7 +193,7 @@ impl Reading {
         Ok(())
     }
 
-    fn part(&mut self, part: &Value, source: &Source<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
+    fn part(&mut self, part: &Value, source: &Source<'_>, seen: Seen<'_>) -> Result<(), Failure> {
         let Value::Object(members) = part else { return Ok(()) };
         let signature = either(part, "thoughtSignature", "thought_signature").and_then(Value::as_str);
         let signature = signature.filter(|signature| !signature.is_empty()).map(str::to_owned);
@@ -261,6 +208,8 @@ impl Reading {
             }
             // A signature may come alone.
             (None, _) => self.text_part("", signature, seen),
+            // What cannot go back as it came does not go back at all.
+            (Some(_), _) if source.is_damaged => {}
             (Some(kind), _) => {
                 let json = source.text().map_or_else(|| part.to_string(), str::to_owned);
                 self.answer.parts.push(Part::Other { kind: kind.to_owned(), json });
@@ -269,7 +218,7 @@ impl Reading {
         Ok(())
     }
 
-    fn text_part(&mut self, more: &str, signature: Option<String>, seen: &mut dyn FnMut(Delta<'_>)) {
+    fn text_part(&mut self, more: &str, signature: Option<String>, seen: Seen<'_>) {
         match self.answer.parts.last_mut() {
             Some(Part::Text { text, signature: None }) if signature.is_none() => text.push_str(more),
             _ if more.is_empty() && signature.is_none() => return,
@@ -280,7 +229,7 @@ impl Reading {
         }
     }
 
-    fn thought(&mut self, more: &str, signature: Option<String>, seen: &mut dyn FnMut(Delta<'_>)) {
+    fn thought(&mut self, more: &str, signature: Option<String>, seen: Seen<'_>) {
         match self.answer.parts.last_mut() {
             Some(Part::Thought { text, signature: None }) if signature.is_none() => text.push_str(more),
             _ if more.is_empty() && signature.is_none() => return,
@@ -296,7 +245,7 @@ impl Reading {
         call: &Value,
         source: &Source<'_>,
         signature: Option<String>,
-        seen: &mut dyn FnMut(Delta<'_>),
+        seen: Seen<'_>,
     ) -> Result<(), Failure> {
         if source.is_damaged {
             return Err(failure(Class::MalformedAnswer, "a tool call holds bytes that are no text"));
@@ -379,16 +328,4 @@ impl Counts {
 /// A member by its JSON name, or by the name that some proxies leave it with.
 fn either<'a>(value: &'a Value, name: &str, other: &str) -> Option<&'a Value> {
     value.get(name).or_else(|| value.get(other)).filter(|value| !value.is_null())
-}
-
-fn unreadable(text: &str, error: &serde_json::Error) -> Failure {
-    let start = failure::clip(text.trim(), 120);
-    let message = if start.starts_with('<') {
-        "the server answered with an HTML page; does the base URL name its API?".to_owned()
-    } else if error.is_eof() {
-        format!("the answer broke off within a piece: {start:?}")
-    } else {
-        format!("a piece of the answer is no JSON ({error}): {start:?}")
-    };
-    failure(Class::MalformedAnswer, &message)
 }
