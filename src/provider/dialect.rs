@@ -1,13 +1,21 @@
 //! The wire formats, and what each one does for the [`client`](super::client).
 
+use std::borrow::Cow;
+
 use reqwest::{
     Url,
     header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
-use super::{anthropic, gemini, openai, reading::Reading, responses};
-use crate::chat::Request;
+use super::{
+    anthropic, gemini, openai,
+    reading::Reading,
+    responses,
+    schema::{self, Subset},
+};
+use crate::chat::{Opaque, Request};
 
 /// The wire format that a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -136,6 +144,21 @@ pub(super) struct Target<'a> {
     pub(super) issuer: &'a str,
     pub(super) model: &'a str,
     pub(super) quirks: &'a Quirks,
+    /// Whether the model is to be held to the schemas that it is given, where none of their meaning is lost by it.
+    pub(super) strict: bool,
+}
+
+impl Target<'_> {
+    /// Whether this came from here, from the same model: only then does it mean anything here.
+    pub(super) fn issued(self, opaque: &Opaque) -> bool {
+        opaque.issuer == self.issuer && opaque.model == self.model
+    }
+
+    /// The schema in the form of this subset to which the model can be held; `None` where that is not wanted, or would lose
+    /// something.
+    pub(super) fn strictly<'s>(self, schema: &'s Value, subset: &Subset) -> Option<Cow<'s, Value>> {
+        if self.strict { schema::strict(schema, subset) } else { None }
+    }
 }
 
 /// One wire format, without state.
@@ -171,6 +194,11 @@ pub(super) trait Format: Send + Sync {
 
     /// Begins to read an answer.
     fn reading(&self) -> Box<dyn Reading>;
+
+    /// The form of strict schemas, where models write null in it for what they leave out; `None` where they leave it out.
+    fn filled(&self) -> Option<&'static Subset> {
+        None
+    }
 }
 
 /// The header with the key, marked as sensitive: the dialect's `own`, or else as a bearer token.

@@ -69,17 +69,11 @@ pub(super) trait Wire: Default + Send {
     /// When the server reports an error, or the event can be no part of an answer.
     fn event(&mut self, event: &Event<'_>, seen: Seen<'_>) -> Result<(), Failure>;
 
-    /// Takes in the end mark `[DONE]`, in whichever dialect: some gateways write it behind all of them.
-    fn done(&mut self);
+    /// How far the answer has come.
+    fn progress(&self) -> Progress;
 
-    /// Whether nothing can follow.
-    fn is_ended(&self) -> bool;
-
-    /// Whether something of the answer has come.
-    fn has_begun(&self) -> bool;
-
-    /// Whether anything has come that says that this is an answer, with or without something in it.
-    fn has_answered(&self) -> bool;
+    /// The same, to be moved on.
+    fn progress_mut(&mut self) -> &mut Progress;
 
     /// Whether the answer is whole as far as the server says.
     fn is_finished(&self) -> bool;
@@ -89,6 +83,17 @@ pub(super) trait Wire: Default + Send {
 
     /// Hands out what was read.
     fn take(&mut self, seen: Seen<'_>) -> Self::Answer;
+}
+
+/// How far an answer has come.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Progress {
+    /// Something has come that says that this is an answer, with or without anything in it.
+    pub(super) answered: bool,
+    /// Something of the answer has come.
+    pub(super) begun: bool,
+    /// The end mark has come, or all there is in one document: nothing can follow.
+    pub(super) ended: bool,
 }
 
 /// One JSON value of a body: an event of a stream, an element of one that came as an array, or a document.
@@ -130,7 +135,8 @@ impl<W: Wire> Reader<W> {
         };
         let mut text = String::from_utf8_lossy(data);
         if matches!(text.trim(), "[DONE]" | "\"[DONE]\"" | "DONE") {
-            self.wire.done();
+            // The chat format's own; some gateways write it behind the others too.
+            self.wire.progress_mut().ended = true;
             return Ok(());
         }
         let mut is_damaged = matches!(text, Cow::Owned(_));
@@ -171,7 +177,7 @@ impl<W: Wire> Reading for Reader<W> {
         let mut alive = self.body.is_document();
         while let Some(piece) = self.body.next() {
             alive = true;
-            if self.wire.is_ended() {
+            if self.wire.progress().ended {
                 break;
             }
             self.piece(&piece, seen)?;
@@ -180,11 +186,11 @@ impl<W: Wire> Reading for Reader<W> {
     }
 
     fn is_ended(&self) -> bool {
-        self.wire.is_ended()
+        self.wire.progress().ended
     }
 
     fn has_begun(&self) -> bool {
-        self.wire.has_begun() || self.body.is_document()
+        self.wire.progress().begun || self.body.is_document()
     }
 
     fn is_finished(&self) -> bool {
@@ -198,12 +204,12 @@ impl<W: Wire> Reading for Reader<W> {
     fn end(&mut self, target: Target<'_>, seen: Seen<'_>) -> Result<Answer, Failure> {
         self.body.end();
         while let Some(piece) = self.body.next() {
-            if self.wire.is_ended() {
+            if self.wire.progress().ended {
                 break;
             }
             self.piece(&piece, seen).or_else(|failure| if self.is_finished() { Ok(()) } else { Err(failure) })?;
         }
-        if !self.wire.has_answered() {
+        if !self.wire.progress().answered {
             let stray = String::from_utf8_lossy(self.body.stray());
             let message = match stray.trim() {
                 "" => Cow::Borrowed("the server closed the connection without an answer"),

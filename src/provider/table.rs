@@ -1,5 +1,23 @@
 //! What the tests of the dialects share: tables of bodies that servers send, each with what it comes to, and the pieces that
 //! conversations are made of.
+//!
+//! Where the rows about each way to deviate stand, by the dialect's own `tests.rs` (`o`: openai, `r`: responses, `a`: anthropic,
+//! `g`: gemini; `faults`: `tests/it/faults.rs`, for all four):
+//!
+//! | what servers do | rows |
+//! |---|---|
+//! | leave out ids, names, times and types | o `envelopes`, `calls_on_the_wire`; r `framing`, `calls_on_the_wire`; a, g `members_that_are_missing_or_of_other_types` |
+//! | write numbers as floats and texts, ids as numbers, indexes as texts | the same |
+//! | have finish reasons of their own, empty ones, in other letters | o `finish_reasons`; r `ends`; a `streams_that_are_told_otherwise`; g `reasons_for_stopping` |
+//! | send content as parts, one part, a text, null | o `envelopes`, `reasoning`; r `messages`; a, g as the first |
+//! | leave out indexes and ids of calls, or give all the same | o, r `calls_on_the_wire`; a `calls`; g has none; `faults` 32 |
+//! | send arguments as an object, null, nothing, a list, encoded twice | o, r `calls_on_the_wire`; a `calls`; g `parts`; `faults` 35 |
+//! | tell tokens in part, not at all, elsewhere, below nothing | o, r `tokens_used`; g `tokens`; a, g as the first; `faults` 39 |
+//! | answer with an error and a good status, as object, text, list, `detail`, event | o `errors_with_a_good_status`; r `failures`; g `errors_in_the_stream`; a, g as the first; `faults` 20–22 |
+//! | send events and items of kinds that nobody knows | o `envelopes`; r `framing`, `messages`; a `thoughts_and_unknown_blocks`; g `parts` |
+//! | send a document for a stream, a list, JSON lines, two values in one event | o, r, g `framing`; a as the first; `faults` 23 |
+//! | end without end mark, with one that is odd, without blank line | o, r, g `framing`; a `streams_that_are_told_otherwise`; `faults` 19, 41 |
+//! | keep thoughts and signatures in members of their own, wanted back | o, r `reasoning`; a `thoughts_and_unknown_blocks`; g `parts` |
 
 use std::sync::Arc;
 
@@ -11,8 +29,8 @@ use super::{
     reading::Seen,
 };
 use crate::chat::{
-    Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Media, MediaSource, Message, Opaque, Part, Request,
-    ToolCall, ToolDef, ToolName, ToolResult, WrittenCall,
+    Answer, AnswerPart, CallId, Effect, EffectSource, Media, MediaSource, Message, Opaque, Part, Request, ToolCall,
+    ToolDef, ToolName, ToolResult, WrittenCall,
 };
 
 /// A server of a format, as the client meets it.
@@ -150,17 +168,7 @@ pub(super) fn answered(answer: &Answer) -> Message {
 
 /// A request of these messages alone.
 pub(super) fn request(messages: impl IntoIterator<Item = Message>) -> Request {
-    Request {
-        system: None,
-        messages: messages.into_iter().map(Arc::new).collect(),
-        tools: Arc::new([]),
-        choice: Choice::Auto,
-        output: None,
-        temperature: None,
-        output_tokens_max: None,
-        effort: None,
-        cache_key: None,
-    }
+    Request { messages: messages.into_iter().map(Arc::new).collect(), ..Request::default() }
 }
 
 pub(super) fn user(text: &str) -> Message {

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use agentd::{
-    chat::{Answer, Part, ReasoningEffort, Request},
-    provider::{Client, Dialect},
+    chat::{Answer, OutputFormat, Part, ReasoningEffort, Request},
+    provider::{Builder, Client, Dialect, Provider as _},
 };
 use serde_json::{Value, json};
 
@@ -85,12 +85,16 @@ fn service(dialect: Dialect, says: Vec<Says>) -> Model {
 }
 
 fn client(dialect: Dialect, service: &Model) -> Client {
+    builder(dialect, service).build().unwrap()
+}
+
+fn builder(dialect: Dialect, service: &Model) -> Builder {
     let base = match dialect {
         Dialect::Gemini => format!("http://{}/v1beta", service.address()),
         _ => service.base_url(),
     };
     let name = dialect.as_str();
-    Client::builder(dialect, base).name(name).key(name.into()).build().unwrap()
+    Client::builder(dialect, base).name(name).key(name.into())
 }
 
 fn model(dialect: Dialect) -> &'static str {
@@ -145,5 +149,76 @@ async fn a_conversation_begun_at_one_format_goes_on_at_each_other_and_comes_back
             one.assert_valid();
             other.assert_valid();
         }
+    }
+}
+
+/// With `strict`, what can be strict is, what cannot is offered as ever, each service takes both, and a model's null for "left
+/// out" is no argument.
+#[tokio::test]
+async fn a_strict_client_is_taken_by_each_service() {
+    for dialect in Dialect::ALL {
+        let service = service(dialect, vec![Says::TwoCalls, Says::Done]);
+        let strict = builder(dialect, &service).strict(true).build().unwrap();
+        let mut talk = talk();
+        let mut tools = talk.request.tools.to_vec();
+        let plain = json!({
+            "type": "object",
+            "properties": {"kind": {"type": "string"}, "zone": {"type": "string", "default": "UTC"}},
+            "required": ["kind"],
+        });
+        tools.extend((0..30).map(|n| tool(&format!("plain{n}"), plain.clone())));
+        talk.request.tools = tools.into();
+        ask(&mut talk, dialect, &strict).await;
+        talk.result(1, "shot", vec![Part::text("a screen")], false);
+        talk.result(2, "now", vec![Part::text("noon")], false);
+        ask(&mut talk, dialect, &strict).await;
+        service.assert_valid();
+        let body = &service.requests()[0].body;
+        let held = |tool: &&Value| tool["strict"] == true || tool["function"]["strict"] == true;
+        let held: Vec<_> = body["tools"].as_array().unwrap().iter().filter(held).collect();
+        let (expected, mode) = match dialect {
+            // `shot` is a union at its root.
+            Dialect::OpenAiChat | Dialect::OpenAiResponses => (31, &Value::Null),
+            Dialect::AnthropicMessages => (20, &Value::Null),
+            Dialect::Gemini => (0, &json!("VALIDATED")),
+        };
+        assert_eq!((held.len(), &body["toolConfig"]["functionCallingConfig"]["mode"]), (expected, mode), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn nulls_of_strict_forms_are_no_arguments() {
+    for dialect in [Dialect::OpenAiChat, Dialect::OpenAiResponses] {
+        let written = json!({"kind": "a", "zone": null});
+        let told = r#"{"zone": null, "kind": "b"}"#;
+        let service = match dialect {
+            Dialect::OpenAiChat => Model::replying(
+                (0..2).flat_map(|_| [Reply::call("now", written.clone()), Reply::text(told)]).collect::<Vec<_>>(),
+            ),
+            _ => {
+                let answer = responses::Answer::default;
+                let answers = |_| [answer().call("now", &written), answer().text(told)];
+                let mut answers = (0..2).flat_map(answers).collect::<Vec<_>>().into_iter();
+                responses::serve(move |_| answers.next().unwrap())
+            }
+        };
+        let schema = json!({
+            "type": "object",
+            "properties": {"kind": {"type": "string"}, "zone": {"type": "string"}},
+            "required": ["kind"],
+        });
+        let calling = Request { tools: Arc::new([tool("now", schema.clone())]), ..request([user("When?")]) };
+        let form = OutputFormat { name: "out".into(), schema: Arc::new(schema) };
+        let telling = Request { output: Some(Arc::new(form)), ..request([user("When?")]) };
+        for (strict, arguments, text) in
+            [(true, r#"{"kind":"a"}"#, r#"{"kind":"b"}"#), (false, r#"{"kind":"a","zone":null}"#, told)]
+        {
+            let client = builder(dialect, &service).strict(strict).build().unwrap();
+            let answer = client.ask(model(dialect), &calling, &mut |_| {}).await.unwrap();
+            assert_eq!(&*answer.calls().next().unwrap().arguments, arguments, "{} {strict}", dialect.as_str());
+            let answer = client.ask(model(dialect), &telling, &mut |_| {}).await.unwrap();
+            assert_eq!(answer.text(), text, "{} {strict}", dialect.as_str());
+        }
+        service.assert_valid();
     }
 }

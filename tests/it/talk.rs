@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agentd::{
     chat::{
-        Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Media, MediaSource, Message, Part, Request, ToolCall,
+        Answer, AnswerPart, CallId, Effect, EffectSource, Media, MediaSource, Message, Part, Request, ToolCall,
         ToolDef, ToolName, ToolResult,
     },
     provider::{Client, Failure, Provider},
@@ -97,12 +97,6 @@ pub fn request(messages: impl IntoIterator<Item = Message>) -> Request {
     Request {
         system: Some("Be brief.".into()),
         messages: messages.into_iter().map(Arc::new).collect(),
-        tools: Arc::new([]),
-        choice: Choice::Auto,
-        output: None,
-        temperature: None,
-        output_tokens_max: None,
-        effort: None,
-        cache_key: None,
+        ..Request::default()
     }
 }

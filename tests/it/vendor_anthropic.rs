@@ -3,7 +3,9 @@
 use std::{path::Path, sync::Arc};
 
 use agentd::{
-    chat::{Choice, Finish, Message, OutputFormat, Part, ReasoningEffort, Request, Usage},
+    chat::{
+        AnswerPart, CallId, Choice, Finish, Message, OutputFormat, Part, ReasoningEffort, Request, ToolResult, Usage,
+    },
     provider::{Class, Client, Dialect, Provider},
 };
 use serde_json::{Value, json};

@@ -20,7 +20,8 @@ use crate::{
     },
 };
 
-const TARGET: Target<'_> = Target { issuer: "anthropic", model: "claude-sonnet-4-5", quirks: &Quirks::NONE };
+const TARGET: Target<'_> =
+    Target { issuer: "anthropic", model: "claude-sonnet-4-5", quirks: &Quirks::NONE, strict: false };
 const SERVER: Server = Server { format: &Messages, target: TARGET };
 
 fn thought(text: &str, kind: &str, data: &str) -> AnswerPart {
@@ -230,6 +231,66 @@ fn streams_that_are_told_otherwise() {
         let body = sse(&[start(), empty(), text(0, "Hello"), end(0), reason(word), stop()]);
         assert_eq!(SERVER.read(&body, 99, &mut |_| {}), Ok(answer(vec![said("Hello")], finish)));
     }
+}
+
+/// What servers of other makes do to the format, as they do to the chat format.
+#[test]
+fn members_that_are_missing_or_of_other_types() {
+    let by = |index: Value, events: [Value; 2]| {
+        events.map(|mut event| {
+            event["index"] = index.clone();
+            event
+        })
+    };
+    let block = || json!({"type": "text", "text": ""});
+    let two = |index: Value| by(index, [begin(0, block()), text(0, "Hello")]);
+    let with = |events: &[Value]| sse(&[&[start()], events, &[reason("end_turn"), stop()]].concat());
+    let usage = |first: Value, last: Value| {
+        let mut events = [start(), begin(0, block()), text(0, "Hello"), reason("end_turn"), stop()];
+        (events[0]["message"]["usage"], events[3]["usage"]) = (first, last);
+        sse(&events)
+    };
+    let counted = |usage| Answer { usage, ..hello() };
+    let mut damaged = with(&two(json!(0))).replace("Hello", "Hel?o").into_bytes();
+    let at = damaged.iter().position(|byte| *byte == b'?').unwrap();
+    damaged[at] = 0xFF;
+    SERVER.check(vec![
+        good("an index that is a text", with(&two(json!("0"))), hello()),
+        good("an index that is a float", with(&two(json!(0.0))), hello()),
+        good("no index", with(&two(Value::Null)), hello()),
+        good(
+            "ids and names of other types",
+            sse(&[
+                json!({"type": "message_start", "message": {"id": 17, "role": null, "model": null, "content": null, "usage": null}}),
+                begin(0, block()),
+                text(0, "Hello"),
+                json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": 5}, "usage": "many"}),
+                stop(),
+            ]),
+            Answer { id: Some("17".into()), model: None, usage: None, ..hello() },
+        ),
+        good("a text that is null", with(&[begin(0, json!({"type": "text", "text": null})), text(0, "Hello")]), hello()),
+        good("a block without its type", with(&[begin(0, json!({"text": "Hel"})), text(0, "lo")]), hello()),
+        good(
+            "a call without its type and id",
+            with(&[begin(0, json!({"name": "f", "input": {}})), input(0, "{\"x\":1}"), end(0)]),
+            answer(vec![call("", "f", "{\"x\":1}")], Finish::Stop),
+        ),
+        good("deltas that are null", with(&[begin(0, block()), delta(0, Value::Null), text(0, "Hello")]), hello()),
+        good("a block that is null", with(&[begin(0, Value::Null), begin(1, block()), text(1, "Hello")]), hello()),
+        good("a reason that is empty, and then one", with(&[begin(0, block()), text(0, "Hello"), reason("")]), hello()),
+        good("events in an array", format!("data: {}\n\n", json!([start(), begin(0, block()), text(0, "Hello"), reason("end_turn"), stop()])), hello()),
+        good("two events in one", with(&two(json!(0))).replace("\n\nevent: content_block_delta\ndata: ", " "), hello()),
+        good("bytes that are no text", damaged, answer(vec![said("Hel\u{fffd}o")], Finish::Stop)),
+        good("tokens as texts and floats", usage(json!({"input_tokens": "9", "output_tokens": 1.0}), json!({"output_tokens": 3.0})), hello()),
+        good("tokens told in parts", usage(json!({}), json!({"output_tokens": 3})), counted(used(0, 3))),
+        good("tokens below nothing and beyond everything", usage(json!({"input_tokens": -9}), json!({"output_tokens": 1e300})), counted(None)),
+        good("tokens told at the end", usage(Value::Null, json!({"input_tokens": 9, "output_tokens": 3})), hello()),
+        bad("an error that is a text", r#"{"error": "model \"x\" not found, try pulling it first"}"#, Class::ModelGone, "not found"),
+        bad("an error as FastAPI's", r#"{"detail": "Rate limit exceeded"}"#, Class::RateLimited, "Rate limit"),
+        bad("an error in an array", json!([{"error": {"code": 503, "message": "overloaded"}}]).to_string(), Class::Transient, "overloaded"),
+        bad("an error with a number", json!({"error": {"code": 429, "message": "slow down"}}).to_string(), Class::RateLimited, "slow down"),
+    ]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::super::{
     Class, Delta, Failure,
     failure::{self, failure},
     json::{self, Scan, Step},
-    reading::{Event, Seen, Wire},
+    reading::{Event, Progress, Seen, Wire},
 };
 
 /// Most blocks in one answer. No model writes more in earnest, and looking for the block of a piece stays cheap.
@@ -112,8 +112,7 @@ impl Call {
         if !self.scan.is_empty() {
             return self.scan.is_closed();
         }
-        let mut initial = Scan::default();
-        initial.feed(self.initial.as_bytes());
+        let initial = Scan::of(&self.initial);
         self.ended || !initial.is_empty() && initial.is_closed()
     }
 }
@@ -137,12 +136,7 @@ impl Other {
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     answer: Answer,
-    /// Something of the answer has come.
-    begun: bool,
-    /// A message has been announced, with or without anything in it.
-    answered: bool,
-    /// The end mark of the stream has come, or a whole document.
-    ended: bool,
+    progress: Progress,
     /// More came behind a stop reason: this server's stop reasons tell nothing.
     stop_lies: bool,
 }
@@ -169,7 +163,7 @@ impl Wire for Reading {
                 self.stop(value.get("delta").unwrap_or(value));
                 self.answer.usage.take(value.get("usage").or_else(|| value.pointer("/delta/usage")));
             }
-            "message_stop" => self.ended = self.answered,
+            "message_stop" => self.progress.ended = self.progress.answered,
             // All of it at once: as a document, or as one event.
             "message" => {
                 self.message(value);
@@ -188,33 +182,25 @@ impl Wire for Reading {
                 }
                 self.answer.blocks.iter_mut().for_each(Block::end);
                 self.stop(value);
-                self.ended = true;
+                self.progress.ended = true;
             }
             // `ping`, and whatever the service will think of.
             _ => {}
         }
-        self.ended |= event.is_document && self.answered;
+        self.progress.ended |= event.is_document && self.progress.answered;
         Ok(())
     }
 
-    fn done(&mut self) {
-        self.ended = true;
+    fn progress(&self) -> Progress {
+        self.progress
     }
 
-    fn is_ended(&self) -> bool {
-        self.ended
-    }
-
-    fn has_begun(&self) -> bool {
-        self.begun
-    }
-
-    fn has_answered(&self) -> bool {
-        self.answered
+    fn progress_mut(&mut self) -> &mut Progress {
+        &mut self.progress
     }
 
     fn is_finished(&self) -> bool {
-        self.ended || self.answer.stop.is_some() && !self.stop_lies
+        self.progress.ended || self.answer.stop.is_some() && !self.stop_lies
     }
 
     fn text(&self) -> String {
@@ -233,7 +219,7 @@ impl Wire for Reading {
 
 impl Reading {
     fn message(&mut self, message: &Value) {
-        self.answered = true;
+        self.progress.answered = true;
         if let Some(id) = json::id(message, "id") {
             self.answer.id.get_or_insert(id);
         }
@@ -245,8 +231,8 @@ impl Reading {
 
     fn stop(&mut self, delta: &Value) {
         if let Some(reason) = json::text(delta, "stop_reason") {
-            self.begun = true;
-            self.answered = true;
+            self.progress.begun = true;
+            self.progress.answered = true;
             self.answer.stop = Some(reason.to_owned());
             let details = delta.get("stop_details").unwrap_or(&Value::Null);
             let told = ["explanation", "category"].iter().find_map(|key| json::text(details, key));
@@ -271,7 +257,10 @@ impl Reading {
                 .map_or_else(|| value.to_string(), |source| source.trim().to_owned())
         };
         let text = |key| json::text(block, key).unwrap_or_default().to_owned();
-        let content = match json::text(block, "type").unwrap_or_default() {
+        let has = |key: &str| block.get(key).is_some();
+        // What is left out may be plain from the rest.
+        let plain = || ["text", "thinking"].into_iter().find(|key| has(key)).or(has("name").then_some("tool_use"));
+        let content = match json::text(block, "type").or_else(plain).unwrap_or_default() {
             "text" => Content::Text(text("text")),
             "thinking" => Content::Thinking {
                 text: text("thinking"),
@@ -317,8 +306,8 @@ impl Reading {
 
     /// Something of the answer has come.
     fn came(&mut self) {
-        self.answered = true;
-        self.begun = true;
+        self.progress.answered = true;
+        self.progress.begun = true;
         self.stop_lies |= self.answer.stop.is_some();
     }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 const PLAIN: Quirks = Quirks::NONE;
-const TARGET: Target<'_> = Target { issuer: "google", model: "gemini-3-pro-preview", quirks: &PLAIN };
+const TARGET: Target<'_> = Target { issuer: "google", model: "gemini-3-pro-preview", quirks: &PLAIN, strict: false };
 const OLD: Target<'_> = Target { model: "gemini-2.0-flash", ..TARGET };
 const SERVER: Server = Server { format: &Gemini, target: TARGET };
 
@@ -293,6 +293,60 @@ fn parts() {
             Class::MalformedAnswer,
             "1024",
         ),
+    ]);
+}
+
+/// What proxies and servers of other makes do to the format.
+#[test]
+fn members_that_are_missing_or_of_other_types() {
+    let hel = || some(json!([{"text": "Hel"}]));
+    let lo = || chunk(json!([{"text": "lo"}]), json!("STOP"));
+    let with = |index: Value| {
+        let mut chunks = [hel(), lo()];
+        chunks.iter_mut().for_each(|chunk| chunk["candidates"][0]["index"] = index.clone());
+        sse(&chunks)
+    };
+    let listless = |mut chunk: Value| {
+        chunk["candidates"] = chunk["candidates"][0].take();
+        chunk
+    };
+    let finished = |reason: Value| sse(&[chunk(json!([{"text": "Hello"}]), reason)]);
+    let usage = |usage: Value| sse(&[hel(), lo(), json!({"usageMetadata": usage})]);
+    let counted = |input, output| Answer { usage: Some(Usage { input, output, ..Usage::default() }), ..hello() };
+    let called = |call: Value| one(json!([{"functionCall": call}]), "STOP");
+    let calls = |name: &str, arguments: &str| answer(vec![written(name, arguments, None, None)], Finish::ToolCalls);
+    SERVER.check(vec![
+        good("an index that is a text", with(json!("0")), hello()),
+        good("an index that is a float", with(json!(0.0)), hello()),
+        good("an index that is null", with(Value::Null), hello()),
+        good("one candidate without its list", sse(&[listless(hel()), listless(lo())]), hello()),
+        good(
+            "candidates that are null",
+            sse(&[json!({"candidates": null}), json!({"candidates": [null]}), hel(), lo()]),
+            hello(),
+        ),
+        good(
+            "ids and names of other types",
+            sse(&[json!({"responseId": 17, "modelVersion": null, "candidates": [{"content": {"role": 5, "parts": [{"text": "Hello"}]}, "finishReason": "STOP"}]})]),
+            Answer { id: None, model: None, ..hello() },
+        ),
+        good("a text that is null", sse(&[some(json!([{"text": null}])), hel(), lo()]), hello()),
+        good("parts that are null", sse(&[some(Value::Null), some(json!([null])), hel(), lo()]), hello()),
+        good("a reason in small letters", finished(json!("stop")), hello()),
+        good("an empty reason, and then one", sse(&[hel(), chunk(json!([]), json!("")), lo()]), hello()),
+        good("two chunks in one event", format!("data: {} {}\n\n", hel(), lo()), hello()),
+        good("half of a surrogate pair", one(json!([{"text": "a?"}]), "STOP").replace('?', "\\ud800"), answer(vec![said("a\u{fffd}")], Finish::Stop)),
+        good("a call without a name", called(json!({"args": {}})), calls("", "{}")),
+        good("arguments that are null", called(json!({"name": "f", "args": null})), calls("f", "{}")),
+        good("arguments that are a list", called(json!({"name": "f", "args": [1]})), calls("f", "[1]")),
+        good("one call without the list of parts", one(json!({"functionCall": {"name": "f", "args": {"n": 1.0}}}), "STOP"), calls("f", r#"{"n":1.0}"#)),
+        good("tokens as texts and floats", usage(json!({"promptTokenCount": "9", "candidatesTokenCount": 3.0})), counted(9, 3)),
+        good("tokens told in part", usage(json!({"candidatesTokenCount": 3})), counted(0, 3)),
+        good("tokens below nothing and beyond everything", usage(json!({"promptTokenCount": -9, "candidatesTokenCount": 1e300})), hello()),
+        bad("an error that is a text", r#"{"error": "model \"x\" not found, try pulling it first"}"#, Class::ModelGone, "not found"),
+        bad("an error as FastAPI's", r#"{"detail": "Rate limit exceeded"}"#, Class::RateLimited, "Rate limit"),
+        bad("an error in an event with its name", "event: error\ndata: Overloaded\n\n", Class::Transient, "Overloaded"),
+        bad("a call with half of a surrogate pair", called(json!({"name": "f", "args": {"x": "?"}})).replace('?', "\\ud800"), Class::MalformedAnswer, "no text"),
     ]);
 }
 

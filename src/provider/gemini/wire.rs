@@ -13,8 +13,8 @@ use serde_json::{Value, value::RawValue};
 use super::super::{
     Class, Delta, Failure,
     failure::{self, failure},
-    json::{self, Step},
-    reading::{Event, Seen, Wire},
+    json::{self, Scan, Step},
+    reading::{Event, Progress, Seen, Wire},
 };
 
 /// Most calls in one answer. No model makes more in earnest.
@@ -78,10 +78,7 @@ pub(super) struct Counts {
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     answer: Answer,
-    /// Something of the answer has come.
-    begun: bool,
-    /// A whole document has come.
-    ended: bool,
+    progress: Progress,
     candidate: Option<u64>,
     calls: usize,
 }
@@ -94,24 +91,16 @@ impl Wire for Reading {
     fn event(&mut self, event: &Event<'_>, seen: Seen<'_>) -> Result<(), Failure> {
         let json = event.source.unwrap_or_default();
         self.chunk(event.value, &Source { json, path: Vec::new(), is_damaged: event.is_damaged }, seen)?;
-        self.ended |= event.is_document && self.is_finished();
+        self.progress.ended |= event.is_document && self.is_finished();
         Ok(())
     }
 
-    fn done(&mut self) {
-        self.ended = true;
+    fn progress(&self) -> Progress {
+        self.progress
     }
 
-    fn is_ended(&self) -> bool {
-        self.ended
-    }
-
-    fn has_begun(&self) -> bool {
-        self.begun
-    }
-
-    fn has_answered(&self) -> bool {
-        self.begun
+    fn progress_mut(&mut self) -> &mut Progress {
+        &mut self.progress
     }
 
     fn is_finished(&self) -> bool {
@@ -156,13 +145,18 @@ impl Reading {
             let message = format!("the prompt was blocked: {reason} {said}");
             return Err(failure(Class::ContentRefused, message.trim()));
         }
-        let Some(Value::Array(candidates)) = chunk.get("candidates") else { return Ok(()) };
+        let candidates = match chunk.get("candidates") {
+            Some(Value::Array(candidates)) => candidates.as_slice(),
+            Some(candidate @ Value::Object(_)) => std::slice::from_ref(candidate),
+            _ => return Ok(()),
+        };
         for (at, candidate) in candidates.iter().enumerate().filter(|(_, candidate)| candidate.is_object()) {
             // One candidate was asked for: the first to come is it.
             let index = json::count(candidate, "index").unwrap_or(0);
             if *self.candidate.get_or_insert(index) == index {
+                let is_listed = chunk.get("candidates").is_some_and(Value::is_array);
                 let path = [Step::Member("candidates"), Step::Element(at)];
-                self.candidate(candidate, &source.at(&path), seen)?;
+                self.candidate(candidate, &source.at(if is_listed { &path } else { &path[..1] }), seen)?;
             }
         }
         Ok(())
@@ -184,8 +178,8 @@ impl Reading {
         let finish = either(candidate, "finishReason", "finish_reason").and_then(Value::as_str);
         // Some servers of the format send a reason with every chunk; the last one counts.
         if let Some(finish) = finish.filter(|finish| !finish.is_empty() && *finish != "FINISH_REASON_UNSPECIFIED") {
-            self.begun = true;
-            finish.clone_into(&mut self.answer.finish);
+            (self.progress.begun, self.progress.answered) = (true, true);
+            self.answer.finish = finish.to_ascii_uppercase();
         }
         if let Some(message) = either(candidate, "finishMessage", "finish_message").and_then(Value::as_str) {
             self.answer.finish_message = Some(message.to_owned());
@@ -199,7 +193,8 @@ impl Reading {
         let signature = signature.filter(|signature| !signature.is_empty()).map(str::to_owned);
         let is_thought = part.get("thought") == Some(&Value::Bool(true));
         let kind = members.keys().find(|key| !ASIDE.contains(&key.as_str())).map(String::as_str);
-        self.begun |= kind.is_some() || signature.is_some();
+        self.progress.begun |= kind.is_some() || signature.is_some();
+        self.progress.answered |= self.progress.begun;
         match (kind, kind.and_then(|kind| part.get(kind))) {
             (Some("text"), Some(Value::String(text))) if is_thought => self.thought(text, signature, seen),
             (Some("text"), Some(Value::String(text))) => self.text_part(text, signature, seen),
@@ -207,7 +202,7 @@ impl Reading {
                 self.call(call, &source.at(&[Step::Member(kind)]), signature, seen)?;
             }
             // A signature may come alone.
-            (None, _) => self.text_part("", signature, seen),
+            (None, _) | (Some("text"), Some(Value::Null)) => self.text_part("", signature, seen),
             // What cannot go back as it came does not go back at all.
             (Some(_), _) if source.is_damaged => {}
             (Some(kind), _) => {
@@ -261,7 +256,10 @@ impl Reading {
             Some(value) => source.at(&[Step::Member("args")]).text().map_or_else(|| value.to_string(), str::to_owned),
         };
         let name = json::text(call, "name").unwrap_or_default();
-        let is_open = call.get("partialArgs").is_some() || call.get("willContinue") == Some(&Value::Bool(true));
+        // A text may be cut, as it is in the other formats.
+        let is_cut = matches!(call.get("args"), Some(Value::String(_))) && !Scan::of(&arguments).is_closed();
+        let is_open =
+            is_cut || call.get("partialArgs").is_some() || call.get("willContinue") == Some(&Value::Bool(true));
         seen(Delta::Call(name));
         let id = json::id(call, "id");
         self.answer.parts.push(Part::Call { id, name: name.to_owned(), arguments, is_open, signature });

@@ -3,8 +3,7 @@
 //! `convert` renders a request, `wire` reads what comes, with `calls` for what makes tool calls out of
 //! pieces, and `convert` turns that into the neutral answer. Sending is strict, reading is forgiving.
 //!
-//! Left out on purpose: `n`, `seed`, `logprobs` and other knobs that no agent needs; strict schemas, which take a small
-//! part of JSON Schema; OpenRouter's `usage: {include: true}`, which has no effect any more (openrouter.ai, 2026-11).
+//! Left out on purpose: `n`, `seed`, `logprobs` and other knobs that no agent needs; OpenRouter's `usage: {include: true}`, which has no effect any more (openrouter.ai, 2026-11).
 
 mod calls;
 mod convert;
@@ -17,6 +16,7 @@ use reqwest::Url;
 use super::{
     dialect::{Format, Target, with_path},
     reading::{Reader, Reading},
+    schema::{self, Subset},
 };
 use crate::chat::Request;
 
@@ -34,5 +34,9 @@ impl Format for Chat {
 
     fn reading(&self) -> Box<dyn Reading> {
         Box::new(Reader::<wire::Reading>::new(convert::answer))
+    }
+
+    fn filled(&self) -> Option<&'static Subset> {
+        Some(&schema::OPENAI_STRICT)
     }
 }

@@ -18,7 +18,7 @@ use super::{
         Class, Delta, Failure,
         failure::{self, failure},
         json::{self, Step},
-        reading::{Event, Seen, Wire},
+        reading::{Event, Progress, Seen, Wire},
     },
     calls::{self, CALLS_MAX, Call, Fragment},
 };
@@ -72,12 +72,7 @@ pub(super) struct Counts {
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     answer: Answer,
-    /// Something of the answer has come.
-    begun: bool,
-    /// A choice has come, with or without anything in it.
-    answered: bool,
-    /// The end mark of the stream has come, or a whole document.
-    ended: bool,
+    progress: Progress,
     /// More came behind a finish reason: this server's finish reasons tell nothing.
     finish_lies: bool,
     choice: Option<u64>,
@@ -104,7 +99,7 @@ impl Wire for Reading {
             if index.is_some_and(|index| index != mine) {
                 continue;
             }
-            self.answered = true;
+            self.progress.answered = true;
             let (was_finished, before) = (self.answer.finish.is_some(), self.came);
             let thinking = [&delta.reasoning_content, &delta.reasoning].into_iter().zip(REASONING);
             if let Some((text, member)) = thinking.into_iter().find_map(|(text, member)| Some((said(text)?, member))) {
@@ -129,28 +124,20 @@ impl Wire for Reading {
 
     fn event(&mut self, event: &Event<'_>, seen: Seen<'_>) -> Result<(), Failure> {
         self.chunk(event, seen)?;
-        self.ended |= event.is_document && self.answered;
+        self.progress.ended |= event.is_document && self.progress.answered;
         Ok(())
     }
 
-    fn done(&mut self) {
-        self.ended = true;
+    fn progress(&self) -> Progress {
+        self.progress
     }
 
-    fn is_ended(&self) -> bool {
-        self.ended
-    }
-
-    fn has_begun(&self) -> bool {
-        self.begun
-    }
-
-    fn has_answered(&self) -> bool {
-        self.answered
+    fn progress_mut(&mut self) -> &mut Progress {
+        &mut self.progress
     }
 
     fn is_finished(&self) -> bool {
-        self.ended || self.answer.finish.is_some() && !self.finish_lies
+        self.progress.ended || self.answer.finish.is_some() && !self.finish_lies
     }
 
     fn text(&self) -> String {
@@ -197,7 +184,7 @@ impl Reading {
             if index.is_some_and(|index| index != mine) {
                 continue;
             }
-            self.answered = true;
+            self.progress.answered = true;
             let source = source.map(|json| (json, at));
             self.choice(choice, source, is_damaged, seen)?;
         }
@@ -239,7 +226,7 @@ impl Reading {
         }
         match message.get("content") {
             Some(Value::String(text)) => self.text_part(text, has_all, seen),
-            Some(Value::Array(parts)) if !has_all || !self.begun => {
+            Some(Value::Array(parts)) if !has_all || !self.progress.begun => {
                 parts.iter().for_each(|part| self.content(part, seen));
             }
             Some(Value::Array(_)) => {}
@@ -282,13 +269,13 @@ impl Reading {
         finish: Option<&str>,
     ) -> Result<(), Failure> {
         let brought = self.came > came_before;
-        self.begun |= brought;
+        self.progress.begun |= brought;
         self.finish_lies |= was_finished && brought && !has_all;
         if let Some(finish) = finish {
             if finish.eq_ignore_ascii_case("error") {
                 return Err(failure(Class::MalformedAnswer, "the server says that the answer broke off with an error"));
             }
-            self.begun = true;
+            self.progress.begun = true;
             self.answer.finish = Some(finish.to_owned());
         }
         Ok(())

@@ -18,6 +18,7 @@ use reqwest::Url;
 use super::{
     dialect::{Format, Target, with_path},
     reading::{Reader, Reading},
+    schema::{self, Subset},
 };
 use crate::chat::Request;
 
@@ -35,5 +36,9 @@ impl Format for Responses {
 
     fn reading(&self) -> Box<dyn Reading> {
         Box::new(Reader::<wire::Reading>::new(convert::answer))
+    }
+
+    fn filled(&self) -> Option<&'static Subset> {
+        Some(&schema::OPENAI_STRICT)
     }
 }

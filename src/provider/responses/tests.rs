@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-const TARGET: Target<'_> = Target { issuer: "acme", model: "m1", quirks: &Quirks::NONE };
+const TARGET: Target<'_> = Target { issuer: "acme", model: "m1", quirks: &Quirks::NONE, strict: false };
 const SERVER: Server = Server { format: &Responses, target: TARGET };
 
 /// A stream of these events, each under its type as name.

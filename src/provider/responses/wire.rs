@@ -18,7 +18,7 @@ use super::{
         Class, Delta, Failure,
         failure::{self, failure},
         json::{self, Step},
-        reading::{Event, Seen, Wire},
+        reading::{Event, Progress, Seen, Wire},
     },
     items::{self, ITEMS_MAX, Item, Kind, Place, Sort, Stage, Texts},
 };
@@ -43,10 +43,7 @@ pub(super) struct Answer {
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     answer: Answer,
-    /// Something of the answer has come.
-    begun: bool,
-    /// The last event has come, or an end mark.
-    ended: bool,
+    progress: Progress,
 }
 
 impl Wire for Reading {
@@ -55,7 +52,7 @@ impl Wire for Reading {
     const END: &'static str = "no event came that ends it";
 
     fn event(&mut self, event: &Event<'_>, seen: Seen<'_>) -> Result<(), Failure> {
-        if self.ended {
+        if self.progress.ended {
             return Ok(());
         }
         let kind = json::text(event.value, "type").or(event.name).unwrap_or_default();
@@ -79,26 +76,17 @@ impl Wire for Reading {
         Ok(())
     }
 
-    fn done(&mut self) {
-        self.ended = true;
+    fn progress(&self) -> Progress {
+        self.progress
     }
 
-    fn is_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// That it was created is no more than that the request arrived.
-    fn has_begun(&self) -> bool {
-        self.begun
-    }
-
-    fn has_answered(&self) -> bool {
-        self.begun || self.answer.status.is_some()
+    fn progress_mut(&mut self) -> &mut Progress {
+        &mut self.progress
     }
 
     /// The last event holds everything, and nothing follows it.
     fn is_finished(&self) -> bool {
-        self.ended
+        self.progress.ended
     }
 
     fn text(&self) -> String {
@@ -131,7 +119,7 @@ impl Reading {
     }
 
     fn find(&mut self, sort: Sort, place: Place<'_>, stage: Stage<'_>) -> Result<&mut Item, Failure> {
-        self.begun = true;
+        (self.progress.begun, self.progress.answered) = (true, true);
         let at = items::find(&mut self.answer.items, sort, place, stage).ok_or_else(too_many)?;
         self.answer.items.get_mut(at).ok_or_else(too_many)
     }
@@ -281,7 +269,8 @@ impl Reading {
         }
         self.answer.reason = response.pointer("/incomplete_details/reason").and_then(Value::as_str).map(str::to_owned);
         self.answer.status = Some(status.to_owned());
-        self.ended = is_over;
+        self.progress.answered = true;
+        self.progress.ended = is_over;
         Ok(())
     }
 
