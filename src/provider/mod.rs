@@ -20,6 +20,8 @@ mod http;
 mod json;
 mod limits;
 mod openai;
+#[cfg(test)]
+mod pitfalls;
 mod price;
 mod reading;
 mod responses;
