@@ -6,6 +6,7 @@ mod cli;
 mod commits;
 mod crash;
 mod failover;
+mod faults;
 mod floors;
 mod mcp;
 mod model;
