@@ -466,7 +466,8 @@ impl Driven {
 const PAGE: usize = 1000;
 
 fn client(name: &str, server: &settings::Server, timeouts: Timeouts) -> Result<Client, Error> {
-    let client = Client::builder(server.dialect, &server.base_url).name(name).timeouts(timeouts).quirks(server.quirks);
+    let client = Client::builder(server.dialect, &server.base_url).name(name).timeouts(timeouts);
+    let client = client.quirks(server.quirks).strict(server.strict);
     let client = match &server.key {
         Some(key) => client.key(key.clone()),
         None => client,

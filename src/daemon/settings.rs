@@ -72,16 +72,19 @@ pub struct Server {
     pub timeouts: Timeouts,
     /// In what it differs from the format.
     pub quirks: Quirks,
+    /// Whether models are held to schemas by the server, where it can be without losing any of their meaning.
+    pub strict: bool,
 }
 
 impl PartialEq for Server {
     fn eq(&self, other: &Self) -> bool {
         // Taken apart, so that a new member is not forgotten.
-        let Server { dialect, base_url, key, timeouts, quirks } = self;
+        let Server { dialect, base_url, key, timeouts, quirks, strict } = self;
         *dialect == other.dialect
             && *base_url == other.base_url
             && *timeouts == other.timeouts
             && *quirks == other.quirks
+            && *strict == other.strict
             && key.as_ref().map(ExposeSecret::expose_secret) == other.key.as_ref().map(ExposeSecret::expose_secret)
     }
 }
@@ -167,7 +170,7 @@ impl Settings {
                 Ok(base_url) if entry.missing(env, false).is_empty() => {
                     let key = entry.key(env).map(SecretString::from);
                     let (dialect, timeouts, quirks) = (entry.dialect, Timeouts::default(), entry.quirks());
-                    let server = Server { dialect, base_url, key, timeouts, quirks };
+                    let server = Server { dialect, base_url, key, timeouts, quirks, strict: false };
                     self.providers.insert(entry.name.clone(), Provider::Server(server));
                 }
                 _ => drop(self.unready.insert(entry.name.clone(), entry.missing(env, false))),
@@ -268,9 +271,11 @@ impl Reader<'_> {
 
     /// A server. `None` when something is wrong, and when a known one still wants variables, which is noted.
     fn server(&mut self, name: &Key, node: &Node, dialect: Dialect, known: Option<&Entry>) -> Option<Server> {
-        let fields = self.faults.fields(node, &["dialect", "base_url", "key", "timeouts", "rate"]);
+        let fields = self.faults.fields(node, &["dialect", "base_url", "key", "strict", "timeouts", "rate"]);
         let key = fields.get("key").and_then(|node| self.faults.text(node)).map(str::to_owned);
         let timeouts = fields.get("timeouts").map(|node| self.timeouts(node)).unwrap_or_default();
+        let choices = [("auto", true), ("off", false)];
+        let strict = fields.get("strict").and_then(|node| self.faults.choice(node, &choices)).unwrap_or(false);
         let from_env = || known.and_then(|entry| entry.key(self.env));
         let key = key.or_else(from_env).map(SecretString::from);
         let base_url = match (fields.get("base_url"), known) {
@@ -290,7 +295,7 @@ impl Reader<'_> {
             }
         };
         let quirks = known.map(Entry::quirks).unwrap_or_else(|| self.catalogue.quirks_at(dialect, &base_url));
-        Some(Server { dialect, base_url, key, timeouts, quirks })
+        Some(Server { dialect, base_url, key, timeouts, quirks, strict })
     }
 
     /// Whether an address can be one.
@@ -483,6 +488,7 @@ mod tests {
             ("version: 1\nproviders: {openai: {ky: k}}\n", "did you mean \"key\""),
             ("version: 1\nproviders: {openai: {base_url: \"http://far.example\", key: k}}\n", "https"),
             ("version: 1\nproviders: {openai: {dialect: telepathy}}\n", "openai-chat"),
+            ("version: 1\nproviders: {openai: {key: k, strict: aut}}\n", "did you mean auto"),
             ("version: 1\nprices: {qwen3: {input: 0, output: 0}}\n", "provider/model"),
             ("version: 1\nprices: {opnai/gpt-5: {input: 0, output: 0}}\n", "did you mean \"openai\""),
             ("version: 1\nprices: {openai/gpt-5: {input: 0}}\n", "\"output\" is missing"),
@@ -528,6 +534,14 @@ mod tests {
 
     fn key(server: &Server) -> Option<&str> {
         server.key.as_ref().map(secrecy::ExposeSecret::expose_secret)
+    }
+
+    #[test]
+    fn models_are_held_to_schemas_where_that_is_asked_for() {
+        let strict = |word: &str| {
+            server(&with(&format!("version: 1\nproviders: {{openai: {{key: k{word}}}}}\n"), &[]), "openai").strict
+        };
+        assert_eq!([strict(""), strict(", strict: off"), strict(", strict: auto")], [false, false, true]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::fmt;
 
 use reqwest::{Url, header::CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 use super::{
     BoxFuture, Class, Delta, Dialect, Failure, Patience, Provider, Quirks, Served, Timeouts,
@@ -13,9 +14,9 @@ use super::{
     estimate,
     failure::failure,
     http::{self, Phase},
-    served,
+    schema, served,
 };
-use crate::chat::{Answer, Request};
+use crate::chat::{Answer, AnswerPart, Request};
 
 /// One server that speaks a known dialect. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -24,6 +25,7 @@ pub struct Client {
     base: Url,
     format: &'static dyn Format,
     quirks: Quirks,
+    strict: bool,
     key: Option<SecretString>,
     http: reqwest::Client,
     timeouts: Timeouts,
@@ -39,6 +41,7 @@ impl Client {
             name: None,
             key: None,
             quirks: Quirks::default(),
+            strict: false,
             timeouts: Timeouts::default(),
             http: None,
         }
@@ -51,7 +54,7 @@ impl Client {
         timeouts: Timeouts,
         seen: &mut (dyn FnMut(Delta<'_>) + Send),
     ) -> Result<Answer, Failure> {
-        let target = Target { issuer: &self.name, model, quirks: &self.quirks };
+        let target = Target { issuer: &self.name, model, quirks: &self.quirks, strict: self.strict };
         let body = self
             .format
             .body(request, target)
@@ -105,7 +108,7 @@ impl Client {
                         let failure = Failure { status: Some(status), ..failure }.told(answer.usage);
                         Err(failure.discarding(&answer.text()))
                     }
-                    None => Ok(answer),
+                    None => Ok(self.unfilled(answer, request)),
                 }
             }
             Err(failure) => {
@@ -125,12 +128,37 @@ impl Client {
     /// # Errors
     /// When it cannot be reached, refuses, or answers with something else.
     pub async fn served(&self) -> Result<Vec<Served>, Failure> {
-        let target = Target { issuer: &self.name, model: "", quirks: &self.quirks };
+        let target = Target { issuer: &self.name, model: "", quirks: &self.quirks, strict: self.strict };
         let headers = self.format.headers(self.key.as_ref(), target).map_err(|error| {
             failure(Class::Credential, &format!("the key holds characters that cannot be sent: {error}"))
         })?;
         let asked = served::ask(self.http.get(self.format.models(&self.base)).headers(headers), self.timeouts).await;
         asked.map_err(|failure| self.discreet(failure))
+    }
+
+    /// The answer without the nulls that only stand there because strict schemas want every property.
+    fn unfilled(&self, mut answer: Answer, request: &Request) -> Answer {
+        let Some(form) = self.format.filled().filter(|_| self.strict) else { return answer };
+        let unfilled = |text: &str, schema: &Value| schema::strict(schema, form).and(schema::unfilled(text, schema));
+        for part in &mut answer.parts {
+            match part {
+                // What its issuer has signed stays as it is.
+                AnswerPart::Call(call) if call.complete && call.opaque.is_none() => {
+                    let tool = request.tools.iter().find(|tool| tool.name.as_str() == call.name);
+                    if let Some(text) = tool.and_then(|tool| unfilled(&call.arguments, &tool.input_schema)) {
+                        call.arguments = text.into();
+                    }
+                }
+                AnswerPart::Text(text) => {
+                    let output = request.output.as_ref().filter(|_| request.tools.is_empty());
+                    if let Some(shorter) = output.and_then(|output| unfilled(text, &output.schema)) {
+                        *text = shorter.into();
+                    }
+                }
+                AnswerPart::Call(_) | AnswerPart::Reasoning(_) | AnswerPart::Opaque(_) => {}
+            }
+        }
+        answer
     }
 
     /// The failure without our key.
@@ -190,6 +218,7 @@ pub struct Builder {
     name: Option<String>,
     key: Option<SecretString>,
     quirks: Quirks,
+    strict: bool,
     timeouts: Timeouts,
     http: Option<reqwest::Client>,
 }
@@ -210,6 +239,14 @@ impl Builder {
     /// In what this server differs from its dialect. Default: [`Quirks::default`].
     pub fn quirks(mut self, quirks: Quirks) -> Self {
         self.quirks = quirks;
+        self
+    }
+
+    /// Whether the model is to be held to the schemas of tools and answers by the server, where it can be without losing any
+    /// of their meaning: OpenAI's `strict`, which vLLM and others take too, Anthropic's, Gemini's validated calls. Servers
+    /// that do not know the wish may refuse it; the arguments are checked here in any case. Default: no.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
         self
     }
 
@@ -244,7 +281,7 @@ impl Builder {
             return Err(bad_url("it must begin with http:// or https:// and name a host".to_owned()));
         };
         let format = self.dialect.format();
-        let target = Target { issuer: &host, model: "", quirks: &self.quirks };
+        let target = Target { issuer: &host, model: "", quirks: &self.quirks, strict: self.strict };
         format.headers(self.key.as_ref(), target).map_err(|_| Error::Key)?;
         let http = match self.http {
             Some(http) => http,
@@ -257,6 +294,7 @@ impl Builder {
             base: url,
             format,
             quirks: self.quirks,
+            strict: self.strict,
             key: self.key,
             http,
             timeouts: self.timeouts,

@@ -1,13 +1,21 @@
 //! The wire formats, and what each one does for the [`client`](super::client).
 
+use std::borrow::Cow;
+
 use reqwest::{
     Url,
-    header::{HeaderMap, InvalidHeaderValue},
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
-use super::{Delta, Failure, anthropic, gemini, openai, responses};
-use crate::chat::{Answer, Request, Usage};
+use super::{
+    anthropic, gemini, openai,
+    reading::Reading,
+    responses,
+    schema::{self, Subset},
+};
+use crate::chat::{Opaque, Request};
 
 /// The wire format that a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -136,6 +144,21 @@ pub(super) struct Target<'a> {
     pub(super) issuer: &'a str,
     pub(super) model: &'a str,
     pub(super) quirks: &'a Quirks,
+    /// Whether the model is to be held to the schemas that it is given, where none of their meaning is lost by it.
+    pub(super) strict: bool,
+}
+
+impl Target<'_> {
+    /// Whether this came from here, from the same model: only then does it mean anything here.
+    pub(super) fn issued(self, opaque: &Opaque) -> bool {
+        opaque.issuer == self.issuer && opaque.model == self.model
+    }
+
+    /// The schema in the form of this subset to which the model can be held; `None` where that is not wanted, or would lose
+    /// something.
+    pub(super) fn strictly<'s>(self, schema: &'s Value, subset: &Subset) -> Option<Cow<'s, Value>> {
+        if self.strict { schema::strict(schema, subset) } else { None }
+    }
 }
 
 /// One wire format, without state.
@@ -155,11 +178,13 @@ pub(super) trait Format: Send + Sync {
         with_path(&base, "/models")
     }
 
-    /// The headers of a request, the key among them, marked as sensitive.
+    /// The headers of a request, the key among them, marked as sensitive. Most dialects have no more than a bearer token.
     ///
     /// # Errors
     /// When the key holds what no header takes, a line end for example.
-    fn headers(&self, key: Option<&SecretString>, target: Target<'_>) -> Result<HeaderMap, InvalidHeaderValue>;
+    fn headers(&self, key: Option<&SecretString>, _: Target<'_>) -> Result<HeaderMap, InvalidHeaderValue> {
+        key_header(key, None)
+    }
 
     /// The text of a request's body; asks for a stream.
     ///
@@ -169,36 +194,28 @@ pub(super) trait Format: Send + Sync {
 
     /// Begins to read an answer.
     fn reading(&self) -> Box<dyn Reading>;
+
+    /// The form of strict schemas, where models write null in it for what they leave out; `None` where they leave it out.
+    fn filled(&self) -> Option<&'static Subset> {
+        None
+    }
 }
 
-/// An answer being read. Any split of the bytes gives the same answer, in time linear in their number.
-pub(super) trait Reading: Send {
-    /// Takes in bytes, telling `seen` of every piece of the answer in them. Answers whether they held a sign of life.
-    ///
-    /// # Errors
-    /// When the server reports an error, or what it sends is too large or no answer.
-    fn push(&mut self, bytes: &[u8], seen: &mut dyn FnMut(Delta<'_>)) -> Result<bool, Failure>;
-
-    /// Whether the end mark has come: nothing can follow.
-    fn is_ended(&self) -> bool;
-
-    /// Whether something of the answer has come.
-    fn has_begun(&self) -> bool;
-
-    /// Whether the answer is whole as far as the server says, so that what may follow is dispensable.
-    fn is_finished(&self) -> bool;
-
-    /// Text that has come so far.
-    fn text(&self) -> String;
-
-    /// What the server has told of tokens so far; `None` when nothing.
-    fn usage(&self) -> Option<Usage>;
-
-    /// The answer, at the end of the body.
-    ///
-    /// # Errors
-    /// When it broke off, or was none.
-    fn end(&mut self, target: Target<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure>;
+/// The header with the key, marked as sensitive: the dialect's `own`, or else as a bearer token.
+///
+/// # Errors
+/// When the key holds what no header takes, a line end for example.
+pub(super) fn key_header(key: Option<&SecretString>, own: Option<HeaderName>) -> Result<HeaderMap, InvalidHeaderValue> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = key.map(ExposeSecret::expose_secret) {
+        let (name, mut value) = match own {
+            Some(name) => (name, HeaderValue::from_str(key)?),
+            None => (AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {key}"))?),
+        };
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
 }
 
 /// A URL with this path behind its own, unless it ends in it already. The query stays.

@@ -105,23 +105,11 @@ fn of_text(text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::chat::{Choice, Media, MediaSource};
+    use super::{super::table, *};
+    use crate::chat::{Media, MediaSource};
 
     fn request(parts: Vec<Part>) -> Request {
-        Request {
-            system: None,
-            messages: vec![Arc::new(Message::User(parts))],
-            tools: Arc::from([]),
-            choice: Choice::Auto,
-            output: None,
-            temperature: None,
-            output_tokens_max: None,
-            effort: None,
-            cache_key: None,
-        }
+        table::request([Message::User(parts)])
     }
 
     #[test]

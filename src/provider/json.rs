@@ -1,5 +1,7 @@
 //! Reading JSON that others wrote: members of any type, numbers in any form, texts that may have been cut.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, value::RawValue};
 
 /// The member `key` if it is a text with something in it: servers send `""` and `null` for "nothing".
@@ -76,7 +78,7 @@ pub(super) fn source<'a>(json: &'a str, path: &[Step<'_>]) -> Option<&'a str> {
     let mut at = json;
     for step in path {
         at = match step {
-            Step::Member(name) => serde_json::from_str::<Members<'a>>(at).ok()?.last(name)?,
+            Step::Member(name) => Members::read(at)?.last(name)?,
             Step::Element(index) => serde_json::from_str::<Vec<&'a RawValue>>(at).ok()?.get(*index)?.get(),
         };
     }
@@ -91,9 +93,25 @@ pub(super) enum Step<'a> {
 }
 
 /// The members of an object with their source texts, duplicates included.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+pub(super) struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
+    /// Reads them from the text of an object; `None` when it is none.
+    pub(super) fn read(json: &'a str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+
+    /// Names and texts, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.get()))
+    }
+
+    /// Whether no name stands there twice.
+    pub(super) fn are_unique(&self) -> bool {
+        let mut names = HashSet::new();
+        self.0.iter().all(|(name, _)| names.insert(name))
+    }
+
     fn last(&self, name: &str) -> Option<&'a str> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.get())
     }
@@ -133,6 +151,13 @@ pub(super) struct Scan {
 }
 
 impl Scan {
+    /// What is known of a text that is all there.
+    pub(super) fn of(text: &str) -> Self {
+        let mut scan = Scan::default();
+        scan.feed(text.as_bytes());
+        scan
+    }
+
     /// Takes in the next piece.
     pub(super) fn feed(&mut self, piece: &[u8]) {
         for &byte in piece {

@@ -20,11 +20,16 @@ mod http;
 mod json;
 mod limits;
 mod openai;
+#[cfg(test)]
+mod pitfalls;
 mod price;
+mod reading;
 mod responses;
 mod schema;
 pub mod scripted;
 mod served;
+#[cfg(test)]
+mod table;
 
 pub use client::{Builder, Client, Error};
 pub use dialect::{Dialect, EffortForm, ForceForm, Quirks};

@@ -963,6 +963,11 @@ pub fn violations(body: &Value) -> Vec<String> {
             rule(parameters["type"] == "object", "a tool's parameters must be of type object");
             rule(parameters["properties"].is_object(), "a tool's parameters are an object without properties");
             rule(function.get("description").is_none_or(Value::is_string), "a tool's description must be text");
+            if function["strict"] == true
+                && let Err(why) = crate::vendor::responses::strict(parameters)
+            {
+                rule(false, &format!("a strict tool's schema: {why}"));
+            }
         }
     }
     if let Some(choice) = body.get("tool_choice").filter(|choice| choice.is_object()) {

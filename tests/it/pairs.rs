@@ -4,16 +4,14 @@
 use std::sync::Arc;
 
 use agentd::{
-    chat::{
-        Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Media, MediaSource, Message, Part, ReasoningEffort,
-        Request, ToolCall, ToolDef, ToolName, ToolResult,
-    },
-    provider::{Client, Dialect, Provider},
+    chat::{Answer, OutputFormat, Part, ReasoningEffort, Request},
+    provider::{Builder, Client, Dialect, Provider as _},
 };
 use serde_json::{Value, json};
 
 use crate::{
     model::{Model, Reply},
+    talk::{Talk, image, request, tool, user},
     vendor::{anthropic, gemini, responses},
 };
 
@@ -87,12 +85,16 @@ fn service(dialect: Dialect, says: Vec<Says>) -> Model {
 }
 
 fn client(dialect: Dialect, service: &Model) -> Client {
+    builder(dialect, service).build().unwrap()
+}
+
+fn builder(dialect: Dialect, service: &Model) -> Builder {
     let base = match dialect {
         Dialect::Gemini => format!("http://{}/v1beta", service.address()),
         _ => service.base_url(),
     };
     let name = dialect.as_str();
-    Client::builder(dialect, base).name(name).key(name.into()).build().unwrap()
+    Client::builder(dialect, base).name(name).key(name.into())
 }
 
 fn model(dialect: Dialect) -> &'static str {
@@ -104,80 +106,28 @@ fn model(dialect: Dialect) -> &'static str {
     }
 }
 
-fn tool(name: &str, schema: Value) -> ToolDef {
-    ToolDef {
-        name: name.into(),
-        origin: ToolName { server: "s".into(), tool: name.into() },
-        description: "A tool.".into(),
-        input_schema: Arc::new(schema),
-        effect: Effect::Read,
-        effect_source: EffectSource::Default,
-        repeatable: false,
-        additive: false,
-        hash: "".into(),
-    }
+/// A conversation whose tools have what one service or another refuses: a union at the root, references, constants, lists of
+/// types.
+fn talk() -> Talk {
+    let shot = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "anyOf": [
+            {"properties": {"kind": {"const": "screen"}, "n": {"type": ["integer", "null"]}}, "required": ["kind"]},
+            {"properties": {"kind": {"const": "window"}, "title": {"$ref": "#/$defs/title"}}, "required": ["kind"]},
+        ],
+        "$defs": {"title": {"type": "string", "minLength": 1}},
+    });
+    Talk::new(Request {
+        tools: Arc::new([tool("shot", shot), tool("now", json!({"type": "object"}))]),
+        effort: Some(ReasoningEffort::Low),
+        cache_key: Some("run-7".into()),
+        ..request([user("Look")])
+    })
 }
 
-/// A conversation as a run keeps it.
-struct Talk {
-    request: Request,
-    turn: u32,
-}
-
-impl Talk {
-    fn new() -> Self {
-        // What one service or another refuses: a union at the root, references, constants, lists of types.
-        let shot = json!({
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "anyOf": [
-                {"properties": {"kind": {"const": "screen"}, "n": {"type": ["integer", "null"]}}, "required": ["kind"]},
-                {"properties": {"kind": {"const": "window"}, "title": {"$ref": "#/$defs/title"}}, "required": ["kind"]},
-            ],
-            "$defs": {"title": {"type": "string", "minLength": 1}},
-        });
-        let request = Request {
-            system: Some("Be brief.".into()),
-            messages: vec![Arc::new(Message::User(vec![Part::text("Look")]))],
-            tools: Arc::new([tool("shot", shot), tool("now", json!({"type": "object"}))]),
-            choice: Choice::Auto,
-            output: None,
-            temperature: None,
-            output_tokens_max: None,
-            effort: Some(ReasoningEffort::Low),
-            cache_key: Some("run-7".into()),
-        };
-        Talk { request, turn: 0 }
-    }
-
-    async fn ask(&mut self, dialect: Dialect, client: &Client) -> Answer {
-        let answer = client.ask(model(dialect), &self.request, &mut |_| {}).await.unwrap_or_else(|failure| {
-            panic!("{}: {failure}", dialect.as_str());
-        });
-        self.turn += 1;
-        let mut calls = 0;
-        let parts = answer.parts.iter().map(|part| match part {
-            AnswerPart::Text(text) => Part::Text(text.clone()),
-            AnswerPart::Reasoning(reasoning) => Part::Reasoning(reasoning.clone()),
-            AnswerPart::Opaque(opaque) => Part::Opaque(opaque.clone()),
-            AnswerPart::Call(call) => {
-                calls += 1;
-                let id = CallId { turn: self.turn, call: calls };
-                let name = call.name.as_str().into();
-                Part::Call(ToolCall { id, name, arguments: call.arguments.clone(), opaque: call.opaque.clone() })
-            }
-        });
-        self.request.messages.push(Arc::new(Message::Assistant(parts.collect())));
-        answer
-    }
-
-    fn result(&mut self, call: u32, name: &str, content: Vec<Part>, is_error: bool) {
-        let call = CallId { turn: self.turn, call };
-        self.request.messages.push(Arc::new(Message::Tool(ToolResult { call, name: name.into(), content, is_error })));
-    }
-}
-
-fn image() -> Part {
-    Part::Image(Media { mime: "image/png".into(), source: MediaSource::Base64("aGkh".into()) })
+/// Asks for an answer that must come.
+async fn ask(talk: &mut Talk, dialect: Dialect, client: &Client) -> Answer {
+    talk.ask(client, model(dialect)).await.unwrap_or_else(|failure| panic!("{}: {failure}", dialect.as_str()))
 }
 
 #[tokio::test]
@@ -186,18 +136,89 @@ async fn a_conversation_begun_at_one_format_goes_on_at_each_other_and_comes_back
         for second in Dialect::ALL {
             let (one, other) = (service(first, vec![Says::TwoCalls, Says::Done]), service(second, vec![Says::OneCall]));
             let (at_first, at_second) = (client(first, &one), client(second, &other));
-            let mut talk = Talk::new();
-            let answer = talk.ask(first, &at_first).await;
+            let mut talk = talk();
+            let answer = ask(&mut talk, first, &at_first).await;
             assert_eq!(answer.calls().count(), 2);
             talk.result(1, "shot", vec![Part::text("a screen"), image()], false);
             talk.result(2, "now", vec![Part::text("no clock")], true);
-            let answer = talk.ask(second, &at_second).await;
+            let answer = ask(&mut talk, second, &at_second).await;
             assert_eq!(answer.calls().map(|call| call.name.as_str()).collect::<Vec<_>>(), ["now"]);
             talk.result(1, "now", vec![Part::text("noon")], false);
-            let answer = talk.ask(first, &at_first).await;
+            let answer = ask(&mut talk, first, &at_first).await;
             assert_eq!(answer.text(), "Done.");
             one.assert_valid();
             other.assert_valid();
         }
+    }
+}
+
+/// With `strict`, what can be strict is, what cannot is offered as ever, each service takes both, and a model's null for "left
+/// out" is no argument.
+#[tokio::test]
+async fn a_strict_client_is_taken_by_each_service() {
+    for dialect in Dialect::ALL {
+        let service = service(dialect, vec![Says::TwoCalls, Says::Done]);
+        let strict = builder(dialect, &service).strict(true).build().unwrap();
+        let mut talk = talk();
+        let mut tools = talk.request.tools.to_vec();
+        let plain = json!({
+            "type": "object",
+            "properties": {"kind": {"type": "string"}, "zone": {"type": "string", "default": "UTC"}},
+            "required": ["kind"],
+        });
+        tools.extend((0..30).map(|n| tool(&format!("plain{n}"), plain.clone())));
+        talk.request.tools = tools.into();
+        ask(&mut talk, dialect, &strict).await;
+        talk.result(1, "shot", vec![Part::text("a screen")], false);
+        talk.result(2, "now", vec![Part::text("noon")], false);
+        ask(&mut talk, dialect, &strict).await;
+        service.assert_valid();
+        let body = &service.requests()[0].body;
+        let held = |tool: &&Value| tool["strict"] == true || tool["function"]["strict"] == true;
+        let held: Vec<_> = body["tools"].as_array().unwrap().iter().filter(held).collect();
+        let (expected, mode) = match dialect {
+            // `shot` is a union at its root.
+            Dialect::OpenAiChat | Dialect::OpenAiResponses => (31, &Value::Null),
+            Dialect::AnthropicMessages => (20, &Value::Null),
+            Dialect::Gemini => (0, &json!("VALIDATED")),
+        };
+        assert_eq!((held.len(), &body["toolConfig"]["functionCallingConfig"]["mode"]), (expected, mode), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn nulls_of_strict_forms_are_no_arguments() {
+    for dialect in [Dialect::OpenAiChat, Dialect::OpenAiResponses] {
+        let written = json!({"kind": "a", "zone": null});
+        let told = r#"{"zone": null, "kind": "b"}"#;
+        let service = match dialect {
+            Dialect::OpenAiChat => Model::replying(
+                (0..2).flat_map(|_| [Reply::call("now", written.clone()), Reply::text(told)]).collect::<Vec<_>>(),
+            ),
+            _ => {
+                let answer = responses::Answer::default;
+                let answers = |_| [answer().call("now", &written), answer().text(told)];
+                let mut answers = (0..2).flat_map(answers).collect::<Vec<_>>().into_iter();
+                responses::serve(move |_| answers.next().unwrap())
+            }
+        };
+        let schema = json!({
+            "type": "object",
+            "properties": {"kind": {"type": "string"}, "zone": {"type": "string"}},
+            "required": ["kind"],
+        });
+        let calling = Request { tools: Arc::new([tool("now", schema.clone())]), ..request([user("When?")]) };
+        let form = OutputFormat { name: "out".into(), schema: Arc::new(schema) };
+        let telling = Request { output: Some(Arc::new(form)), ..request([user("When?")]) };
+        for (strict, arguments, text) in
+            [(true, r#"{"kind":"a"}"#, r#"{"kind":"b"}"#), (false, r#"{"kind":"a","zone":null}"#, told)]
+        {
+            let client = builder(dialect, &service).strict(strict).build().unwrap();
+            let answer = client.ask(model(dialect), &calling, &mut |_| {}).await.unwrap();
+            assert_eq!(&*answer.calls().next().unwrap().arguments, arguments, "{} {strict}", dialect.as_str());
+            let answer = client.ask(model(dialect), &telling, &mut |_| {}).await.unwrap();
+            assert_eq!(answer.text(), text, "{} {strict}", dialect.as_str());
+        }
+        service.assert_valid();
     }
 }

@@ -7,16 +7,16 @@ use std::{
 };
 
 use agentd::{
-    chat::{
-        Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, Part, Request,
-        ToolCall, ToolDef, ToolName, ToolResult, Usage, WrittenCall,
-    },
+    chat::{Answer, AnswerPart, CallId, Choice, Finish, Message, Part, Request, ToolCall, Usage, WrittenCall},
     provider::{Class, Client, Delta, Dialect, Failure, Limits, Patience, Provider, Quirks, Served, Timeouts, Used},
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::model::{Gate, Model, Reply, nobody, violations};
+use crate::{
+    model::{Gate, Model, Reply, nobody, violations},
+    talk::{self, image, tool, user},
+};
 
 /// Short enough for tests that wait for it.
 const SOON: Duration = Duration::from_millis(100);
@@ -31,17 +31,7 @@ fn client(model: &Model, timeouts: Timeouts) -> Client {
 }
 
 fn request() -> Request {
-    Request {
-        system: Some("Be brief.".into()),
-        messages: vec![Arc::new(Message::User(vec![Part::text("Hi")]))],
-        tools: Arc::new([]),
-        choice: Choice::Auto,
-        output: None,
-        temperature: None,
-        output_tokens_max: None,
-        effort: None,
-        cache_key: None,
-    }
+    talk::request([user("Hi")])
 }
 
 async fn ask(client: &Client) -> Result<Answer, Failure> {
@@ -131,14 +121,10 @@ async fn what_is_sent() {
 /// A conversation with everything in it, as the real service would check it.
 #[tokio::test]
 async fn every_conversation_is_valid() {
-    let image = || Part::Image(Media { mime: "image/png".into(), source: MediaSource::Base64("aGk=".into()) });
     let call = |call, name: &str| {
         Part::Call(ToolCall { id: CallId { turn: 1, call }, name: name.into(), arguments: "{}".into(), opaque: None })
     };
-    let result = |call, name: &str, content, is_error| {
-        Message::Tool(ToolResult { call: CallId { turn: 1, call }, name: name.into(), content, is_error })
-    };
-    let user = |text: &str| Message::User(vec![Part::text(text)]);
+    let result = |call, name: &str, content, is_error| talk::result((1, call), name, content, is_error);
     let messages = [
         user("Look"),
         user(""),
@@ -150,20 +136,9 @@ async fn every_conversation_is_valid() {
         Message::Assistant(vec![Part::text("I see."), call(3, "shot")]),
         result(3, "shot", vec![Part::text("a screen")], false),
     ];
-    let tool = ToolDef {
-        name: "shot".into(),
-        origin: ToolName { server: "screen".into(), tool: "shot".into() },
-        description: "".into(),
-        input_schema: Arc::new(json!({"type": "object"})),
-        effect: Effect::Read,
-        effect_source: EffectSource::Default,
-        repeatable: false,
-        additive: false,
-        hash: "".into(),
-    };
     let request = Request {
         messages: messages.into_iter().map(Arc::new).collect(),
-        tools: Arc::new([tool]),
+        tools: Arc::new([tool("shot", json!({"type": "object"}))]),
         choice: Choice::Tool("shot".into()),
         temperature: Some(0.0),
         output_tokens_max: Some(100),

@@ -4,8 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use agentd::{
     chat::{
-        Answer as Answered, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message,
-        OutputFormat, Part, ReasoningEffort, Request, ToolCall, ToolDef, ToolName, ToolResult, Usage,
+        AnswerPart, CallId, Choice, Finish, Message, OutputFormat, Part, ReasoningEffort, Request, ToolResult, Usage,
     },
     provider::{Class, Client, Dialect, Failure, Provider, Used},
 };
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     model::{Model, Reply},
+    talk::{Talk, image, request, tool},
     vendor::anthropic::{Answer, answering, check, error, replying, serve},
 };
 
@@ -20,80 +20,17 @@ fn client(model: &Model) -> Client {
     Client::builder(Dialect::AnthropicMessages, model.base_url()).name("anthropic").key("k3y".into()).build().unwrap()
 }
 
-/// A conversation as a run keeps it.
-struct Conversation {
-    request: Request,
-    turn: u32,
-}
-
-impl Conversation {
-    fn new() -> Self {
-        let tool = |name: &str, schema: Value| ToolDef {
-            name: name.into(),
-            origin: ToolName { server: "s".into(), tool: name.into() },
-            description: "".into(),
-            input_schema: Arc::new(schema),
-            effect: Effect::Read,
-            effect_source: EffectSource::Default,
-            repeatable: false,
-            additive: false,
-            hash: "".into(),
-        };
-        let unions = json!({"oneOf": [
-            {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]},
-            {"type": "object", "properties": {"url": {"type": "string"}}, "required": ["url"]},
-        ]});
-        let request = Request {
-            system: Some("Be brief.".into()),
-            messages: Vec::new(),
-            tools: Arc::new([tool("shot", json!({"type": "object"})), tool("read", unions)]),
-            choice: Choice::Auto,
-            output: None,
-            temperature: Some(0.2),
-            output_tokens_max: None,
-            effort: Some(ReasoningEffort::Medium),
-            cache_key: None,
-        };
-        Conversation { request, turn: 0 }
-    }
-
-    fn say(&mut self, message: Message) {
-        self.request.messages.push(Arc::new(message));
-    }
-
-    fn user(&mut self, text: &str) {
-        self.say(Message::User(vec![Part::text(text)]));
-    }
-
-    fn result(&mut self, call: u32, name: &str, content: Vec<Part>, is_error: bool) {
-        let call = CallId { turn: self.turn, call };
-        self.say(Message::Tool(ToolResult { call, name: name.into(), content, is_error }));
-    }
-
-    /// Asks, and takes the answer into the conversation.
-    async fn ask(&mut self, client: &Client, model: &str) -> Result<Answered, Failure> {
-        let answer = client.ask(model, &self.request, &mut |_| {}).await?;
-        self.turn += 1;
-        let mut calls = 0;
-        let parts = answer.parts.iter().map(|part| match part {
-            AnswerPart::Text(text) => Part::Text(text.clone()),
-            AnswerPart::Reasoning(reasoning) => Part::Reasoning(reasoning.clone()),
-            AnswerPart::Opaque(opaque) => Part::Opaque(opaque.clone()),
-            AnswerPart::Call(call) => {
-                calls += 1;
-                let id = CallId { turn: self.turn, call: calls };
-                let name = call.name.as_str().into();
-                Part::Call(ToolCall { id, name, arguments: call.arguments.clone(), opaque: call.opaque.clone() })
-            }
-        });
-        let message = Message::Assistant(parts.collect());
-        self.say(message);
-        Ok(answer)
-    }
-}
-
-fn image() -> Part {
-    Part::Image(Media { mime: "image/png".into(), source: MediaSource::Base64("aGkh".into()) })
+fn talk() -> Talk {
+    let unions = json!({"oneOf": [
+        {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]},
+        {"type": "object", "properties": {"url": {"type": "string"}}, "required": ["url"]},
+    ]});
+    Talk::new(Request {
+        tools: Arc::new([tool("shot", json!({"type": "object"})), tool("read", unions)]),
+        temperature: Some(0.2),
+        effort: Some(ReasoningEffort::Medium),
+        ..request([])
+    })
 }
 
 fn two_calls() -> Answer {
@@ -120,7 +57,7 @@ async fn a_conversation_with_everything_in_it() {
             Answer::new().thinking("Again?").text("Yes."),
         ]);
         let client = client(&model);
-        let mut talk = Conversation::new();
+        let mut talk = talk();
         talk.say(Message::User(vec![Part::text("Look"), image()]));
 
         let answer = talk.ask(&client, name).await.unwrap();
@@ -165,7 +102,7 @@ async fn a_conversation_that_changes_its_model() {
     ] {
         let model = serve(answers.clone());
         let client = client(&model);
-        let mut talk = Conversation::new();
+        let mut talk = talk();
         talk.user("Look");
         talk.ask(&client, first).await.unwrap();
         talk.result(1, "shot", vec![Part::text("a screen")], false);
@@ -187,7 +124,7 @@ async fn a_shortened_conversation_goes_on() {
     let model =
         serve([two_calls(), Answer::new().thinking("Hm.").call("shot", &json!({})), Answer::new().text("Done.")]);
     let client = client(&model);
-    let mut talk = Conversation::new();
+    let mut talk = talk();
     talk.user("Look");
     talk.ask(&client, "claude-opus-5-5").await.unwrap();
     talk.result(1, "shot", vec![image()], false);
@@ -222,7 +159,7 @@ async fn forced_calls_and_forms() {
             Reply::stream(answer.stream(&request, 0))
         }));
         let client = client(&model);
-        let mut talk = Conversation::new();
+        let mut talk = talk();
         talk.request.choice = Choice::Tool("read".into());
         talk.user("Look");
         talk.ask(&client, name).await.unwrap();
@@ -283,7 +220,7 @@ async fn what_goes_wrong_has_its_class() {
     ];
     for (reply, class, text) in table {
         let model = replying([reply]);
-        let mut talk = Conversation::new();
+        let mut talk = talk();
         talk.user("Hi");
         let failure = talk.ask(&client(&model), "claude-haiku-4-5").await.unwrap_err();
         assert_eq!(failure.class, class, "{failure}");
@@ -292,7 +229,7 @@ async fn what_goes_wrong_has_its_class() {
     // The message, a block, a ping and two words have come.
     let answer = Answer::new().text("one two three").failing_after(5);
     let model = serve([answer]);
-    let mut talk = Conversation::new();
+    let mut talk = talk();
     talk.user("Hi");
     let failure = talk.ask(&client(&model), "claude-haiku-4-5").await.unwrap_err();
     assert_eq!((failure.class, failure.status, failure.discarded.as_str()), (Class::Transient, Some(200), "one two "));
@@ -305,7 +242,7 @@ async fn what_goes_wrong_has_its_class() {
 #[tokio::test]
 async fn keys_go_where_the_server_wants_them() {
     let model = serve([Answer::new().text("Hello")]);
-    let mut talk = Conversation::new();
+    let mut talk = talk();
     talk.user("Hi");
     talk.ask(&client(&model), "claude-haiku-4-5").await.unwrap();
     let sent = &model.requests()[0];

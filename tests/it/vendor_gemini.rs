@@ -3,16 +3,14 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use agentd::{
-    chat::{
-        Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, Part, Request,
-        ToolCall, ToolDef, ToolName, ToolResult, Usage,
-    },
+    chat::{Finish, Message, Part, Request, Usage},
     provider::{Class, Client, Dialect, Provider},
 };
 use serde_json::{Value, json};
 
 use crate::{
     model::{Model, Reply},
+    talk::{image, request, result, said, tool, user},
     vendor::gemini::{self, SKIP_VALIDATION},
 };
 
@@ -30,21 +28,7 @@ fn client(service: &Model) -> Client {
     Client::builder(Dialect::Gemini, base).name("google").key("test".to_owned().into()).build().unwrap()
 }
 
-fn tool(name: &str, schema: Value) -> ToolDef {
-    ToolDef {
-        name: name.into(),
-        origin: ToolName { server: "s".into(), tool: name.into() },
-        description: "A tool.".into(),
-        input_schema: Arc::new(schema),
-        effect: Effect::Read,
-        effect_source: EffectSource::Default,
-        repeatable: false,
-        additive: false,
-        hash: "".into(),
-    }
-}
-
-fn request(messages: &[Message]) -> Request {
+fn asking(messages: &[Message]) -> Request {
     // With what the service refuses: a union at the root, references, constants, lists of types.
     let shot = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -54,49 +38,7 @@ fn request(messages: &[Message]) -> Request {
         ],
         "$defs": {"title": {"type": "string", "minLength": 1, "enum": ["", "a"]}},
     });
-    Request {
-        system: Some("Be brief.".into()),
-        messages: messages.iter().cloned().map(Arc::new).collect(),
-        tools: Arc::new([tool("shot", shot), tool("now", json!(true))]),
-        choice: Choice::Auto,
-        output: None,
-        temperature: None,
-        output_tokens_max: None,
-        effort: None,
-        cache_key: None,
-    }
-}
-
-/// What an answer is in the conversation that goes on, its calls numbered.
-fn said(answer: &Answer, turn: u32) -> Message {
-    let mut call = 0;
-    let parts = answer.parts.iter().map(|part| match part {
-        AnswerPart::Text(text) => Part::Text(text.clone()),
-        AnswerPart::Reasoning(reasoning) => Part::Reasoning(reasoning.clone()),
-        AnswerPart::Opaque(opaque) => Part::Opaque(opaque.clone()),
-        AnswerPart::Call(written) => {
-            call += 1;
-            Part::Call(ToolCall {
-                id: CallId { turn, call },
-                name: written.name.as_str().into(),
-                arguments: written.arguments.clone(),
-                opaque: written.opaque.clone(),
-            })
-        }
-    });
-    Message::Assistant(parts.collect())
-}
-
-fn user(text: &str) -> Message {
-    Message::User(vec![Part::text(text)])
-}
-
-fn result(call: u32, name: &str, content: Vec<Part>, is_error: bool) -> Message {
-    Message::Tool(ToolResult { call: CallId { turn: 1, call }, name: name.into(), content, is_error })
-}
-
-fn image() -> Part {
-    Part::Image(Media { mime: "image/png".into(), source: MediaSource::Base64("aGlo".into()) })
+    Request { tools: Arc::new([tool("shot", shot), tool("now", json!(true))]), ..request(messages.iter().cloned()) }
 }
 
 fn call(name: &str, arguments: Value) -> Value {
@@ -121,7 +63,7 @@ async fn a_conversation() {
     );
     let client = client(&service);
     let mut messages = vec![user("Look")];
-    let first = client.ask(MODEL, &request(&messages), &mut |_| {}).await.unwrap();
+    let first = client.ask(MODEL, &asking(&messages), &mut |_| {}).await.unwrap();
     assert_eq!(first.finish, Finish::ToolCalls);
     let calls: Vec<_> = first.calls().map(|call| (call.name.as_str(), &*call.arguments, call.complete)).collect();
     assert_eq!(
@@ -130,16 +72,16 @@ async fn a_conversation() {
     );
     assert_eq!(first.usage, Some(Usage { input: 40, cached: 8, cache_write: 0, output: 7, reasoning: 4 }));
 
-    messages.push(said(&first, 1));
-    messages.push(result(1, "shot", vec![Part::text("a screen"), image()], false));
-    messages.push(result(2, "now", vec![Part::text("no clock")], true));
-    messages.push(result(3, "shot", vec![image()], false));
-    let second = client.ask(MODEL, &request(&messages), &mut |_| {}).await.unwrap();
+    messages.push(said(1, &first));
+    messages.push(result((1, 1), "shot", vec![Part::text("a screen"), image()], false));
+    messages.push(result((1, 2), "now", vec![Part::text("no clock")], true));
+    messages.push(result((1, 3), "shot", vec![image()], false));
+    let second = client.ask(MODEL, &asking(&messages), &mut |_| {}).await.unwrap();
     assert_eq!((second.text().as_str(), second.finish.clone()), ("A screen, and no clock.", Finish::Stop));
 
-    messages.push(said(&second, 2));
+    messages.push(said(2, &second));
     messages.push(user("Thanks"));
-    client.ask(MODEL, &request(&messages), &mut |_| {}).await.unwrap();
+    client.ask(MODEL, &asking(&messages), &mut |_| {}).await.unwrap();
     service.assert_valid();
 
     let sent = service.requests()[2].body["contents"].clone();
@@ -148,7 +90,7 @@ async fn a_conversation() {
     assert_eq!(sent[1]["parts"][1].get("thoughtSignature"), None);
     let result = &sent[2]["parts"][0]["functionResponse"];
     assert_eq!(result["response"], json!({"output": "a screen\n[image/png: attached]"}));
-    assert_eq!(result["parts"][0]["inlineData"]["data"], "aGlo");
+    assert_eq!(result["parts"][0]["inlineData"]["data"], "aGkh");
     assert_eq!(result["id"], sent[1]["parts"][0]["functionCall"]["id"]);
     assert_eq!(sent[2]["parts"][1]["functionResponse"]["response"], json!({"error": "no clock"}));
     assert_eq!(
@@ -163,13 +105,13 @@ async fn a_conversation_that_moves() {
     let answers = || vec![vec![call("shot", json!({"kind": "screen"})), call("now", json!({}))]];
     let begun = service(MODEL, answers());
     let mut messages = vec![user("Look")];
-    let first = client(&begun).ask(MODEL, &request(&messages), &mut |_| {}).await.unwrap();
-    messages.push(said(&first, 1));
-    messages.push(result(1, "shot", vec![image()], false));
-    messages.push(result(2, "now", vec![], true));
+    let first = client(&begun).ask(MODEL, &asking(&messages), &mut |_| {}).await.unwrap();
+    messages.push(said(1, &first));
+    messages.push(result((1, 1), "shot", vec![image()], false));
+    messages.push(result((1, 2), "now", vec![], true));
     for model in ["gemini-3.5-flash", "gemini-2.5-flash", "gemini-2.0-flash"] {
         let moved = service(model, vec![vec![json!({"text": "I see."})]]);
-        client(&moved).ask(model, &request(&messages), &mut |_| {}).await.unwrap();
+        client(&moved).ask(model, &asking(&messages), &mut |_| {}).await.unwrap();
         moved.assert_valid();
         let first = &moved.requests()[0].body["contents"][1]["parts"][0];
         let expected = model.starts_with("gemini-3").then_some(SKIP_VALIDATION);
@@ -182,10 +124,10 @@ async fn a_conversation_that_moves() {
 async fn refusals_are_read() {
     let limited = gemini::error(429, "RESOURCE_EXHAUSTED", "You exceeded your current quota.", Some(7));
     let service = Model::judged(gemini::judge, Box::new(move |_| Some(Reply::json(429, &limited))));
-    let failure = client(&service).ask(MODEL, &request(&[user("Hi")]), &mut |_| {}).await.unwrap_err();
+    let failure = client(&service).ask(MODEL, &asking(&[user("Hi")]), &mut |_| {}).await.unwrap_err();
     assert_eq!((failure.class, failure.retry_after), (Class::RateLimited, Some(Duration::from_secs(7))));
     let keyless = Client::builder(Dialect::Gemini, format!("http://{}/v1beta", service.address())).build().unwrap();
-    let failure = keyless.ask(MODEL, &request(&[user("Hi")]), &mut |_| {}).await.unwrap_err();
+    let failure = keyless.ask(MODEL, &asking(&[user("Hi")]), &mut |_| {}).await.unwrap_err();
     assert_eq!(failure.class, Class::Credential);
 }
 

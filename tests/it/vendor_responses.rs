@@ -3,16 +3,14 @@
 use std::{path::Path, sync::Arc};
 
 use agentd::{
-    chat::{
-        Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, Part,
-        ReasoningEffort, Request, ToolCall, ToolDef, ToolName, ToolResult, Usage,
-    },
+    chat::{Finish, Message, Part, ReasoningEffort, Request, Usage},
     provider::{Class, Client, Dialect, Provider},
 };
 use serde_json::{Value, json};
 
 use crate::{
     model::{Model, Reply},
+    talk::{image, request, result, said, tool, user},
     vendor::responses::{self, check},
 };
 
@@ -25,61 +23,14 @@ fn with_key(model: &Model, name: &str, key: &str) -> Client {
     Client::builder(Dialect::OpenAiResponses, model.base_url()).name(name).key(key.into()).build().unwrap()
 }
 
-fn request(messages: Vec<Message>) -> Request {
-    let tool = ToolDef {
-        name: "shot".into(),
-        origin: ToolName { server: "screen".into(), tool: "shot".into() },
-        description: "Takes a picture of the screen".into(),
-        input_schema: Arc::new(json!({"type": "object", "properties": {"screen": {"type": "integer"}}})),
-        effect: Effect::Read,
-        effect_source: EffectSource::Default,
-        repeatable: false,
-        additive: false,
-        hash: "".into(),
-    };
+fn asking(messages: Vec<Message>) -> Request {
     Request {
-        system: Some("Be brief.".into()),
-        messages: messages.into_iter().map(Arc::new).collect(),
-        tools: Arc::new([tool]),
-        choice: Choice::Auto,
-        output: None,
-        temperature: None,
+        tools: Arc::new([tool("shot", json!({"type": "object", "properties": {"screen": {"type": "integer"}}}))]),
         output_tokens_max: Some(500),
         effort: Some(ReasoningEffort::Low),
         cache_key: Some("run-7".into()),
+        ..request(messages)
     }
-}
-
-fn user(text: &str) -> Message {
-    Message::User(vec![Part::text(text)])
-}
-
-/// The answer as it stands in the conversation from then on.
-fn said(turn: u32, answer: &Answer) -> Message {
-    let mut calls = 0;
-    let part = |part: &AnswerPart| match part {
-        AnswerPart::Text(text) => Part::Text(text.clone()),
-        AnswerPart::Reasoning(reasoning) => Part::Reasoning(reasoning.clone()),
-        AnswerPart::Opaque(opaque) => Part::Opaque(opaque.clone()),
-        AnswerPart::Call(call) => {
-            calls += 1;
-            Part::Call(ToolCall {
-                id: CallId { turn, call: calls },
-                name: call.name.as_str().into(),
-                arguments: call.arguments.clone(),
-                opaque: call.opaque.clone(),
-            })
-        }
-    };
-    Message::Assistant(answer.parts.iter().map(part).collect())
-}
-
-fn result(turn: u32, call: u32, content: Vec<Part>, is_error: bool) -> Message {
-    Message::Tool(ToolResult { call: CallId { turn, call }, name: "shot".into(), content, is_error })
-}
-
-fn image() -> Part {
-    Part::Image(Media { mime: "image/png".into(), source: MediaSource::Base64("aGk=".into()) })
 }
 
 fn two_calls() -> responses::Answer {
@@ -104,18 +55,18 @@ async fn a_conversation_is_valid_at_every_turn_and_at_another_provider() {
     let openai = responses::serve(answers);
     let mut messages = vec![user("Look")];
     let ask = async |messages: &[Message]| {
-        client(&openai, "openai").ask("gpt", &request(messages.to_vec()), &mut |_| {}).await.unwrap()
+        client(&openai, "openai").ask("gpt", &asking(messages.to_vec()), &mut |_| {}).await.unwrap()
     };
     let first = ask(&messages).await;
     assert_eq!((first.calls().count(), first.finish.clone()), (2, Finish::ToolCalls));
     assert_eq!(first.usage, Some(Usage { input: 100, cached: 40, cache_write: 0, output: 20, reasoning: 5 }));
     messages.extend([
         said(1, &first),
-        result(1, 1, vec![Part::text("a screen"), image()], false),
-        result(1, 2, vec![Part::text("no such screen")], true),
+        result((1, 1), "shot", vec![Part::text("a screen"), image()], false),
+        result((1, 2), "shot", vec![Part::text("no such screen")], true),
     ]);
     let second = ask(&messages).await;
-    messages.extend([said(2, &second), result(2, 1, vec![image()], false), user("So?")]);
+    messages.extend([said(2, &second), result((2, 1), "shot", vec![image()], false), user("So?")]);
     let third = ask(&messages).await;
     assert_eq!((third.text().as_str(), third.finish.clone()), ("All is well.", Finish::Stop));
     messages.extend([said(3, &third), user("Thanks")]);
@@ -126,10 +77,10 @@ async fn a_conversation_is_valid_at_every_turn_and_at_another_provider() {
     assert_eq!((thoughts, sent.path.as_str()), (3, "/v1/responses"));
 
     let other = responses::serve(|_| responses::Answer::default().text("Hello"));
-    client(&other, "other").ask("gpt", &request(messages.clone()), &mut |_| {}).await.unwrap();
+    client(&other, "other").ask("gpt", &asking(messages.clone()), &mut |_| {}).await.unwrap();
     other.assert_valid();
     // The same under the first one's name, with another key: the double knows that it did not issue this.
-    let failure = with_key(&other, "openai", "other").ask("gpt", &request(messages), &mut |_| {}).await.unwrap_err();
+    let failure = with_key(&other, "openai", "other").ask("gpt", &asking(messages), &mut |_| {}).await.unwrap_err();
     assert_eq!(failure.class, Class::Transient, "{failure}");
     assert!(failure.message.contains("invalid_encrypted_content"), "{failure}");
 }
@@ -142,17 +93,17 @@ async fn answers_come_whole_in_any_form() {
     let mut told = Vec::new();
     for step in [0, 1, 7, 1000] {
         let model = responses::serve_raw(move |request| Reply::stream(expected(&request.body).concat()).split(step));
-        let answer = client(&model, "openai").ask("gpt", &request(vec![user("Look")]), &mut |_| {}).await.unwrap();
+        let answer = client(&model, "openai").ask("gpt", &asking(vec![user("Look")]), &mut |_| {}).await.unwrap();
         told.push(answer);
     }
     let model = responses::serve_raw(move |request| Reply::json(200, &answer().document("openai", &request.body)));
-    told.push(client(&model, "openai").ask("gpt", &request(vec![user("Look")]), &mut |_| {}).await.unwrap());
+    told.push(client(&model, "openai").ask("gpt", &asking(vec![user("Look")]), &mut |_| {}).await.unwrap());
     assert!(told.iter().all(|answer| *answer == told[0]), "{told:?}");
     assert_eq!(told[0].calls().next().unwrap().arguments.as_ref(), "{\"screen\":1}");
 
     let cut = responses::Answer::default().call("shot", &json!({"screen": 1})).incomplete("max_output_tokens");
     let model = responses::serve(move |_| cut.clone());
-    let answer = client(&model, "openai").ask("gpt", &request(vec![user("Look")]), &mut |_| {}).await.unwrap();
+    let answer = client(&model, "openai").ask("gpt", &asking(vec![user("Look")]), &mut |_| {}).await.unwrap();
     assert_eq!((answer.finish.clone(), answer.calls().next().unwrap().complete), (Finish::Length, false));
 }
 
@@ -166,14 +117,14 @@ async fn a_failure_behind_a_good_beginning_is_one() {
         let model = responses::serve_raw(move |request| {
             Reply::stream(responses::failing(&request.body, code, "Sorry.").concat())
         });
-        let failure = client(&model, "openai").ask("gpt", &request(vec![user("Look")]), &mut |_| {}).await.unwrap_err();
+        let failure = client(&model, "openai").ask("gpt", &asking(vec![user("Look")]), &mut |_| {}).await.unwrap_err();
         assert_eq!((failure.class, failure.status), (class, Some(200)), "{failure}");
     }
     let long = || two_calls().text("and a good many words");
     let model = responses::serve_raw(move |request| {
         Reply::stream(long().events("openai", &request.body).concat()).cut_after(5000)
     });
-    let failure = client(&model, "openai").ask("gpt", &request(vec![user("Look")]), &mut |_| {}).await.unwrap_err();
+    let failure = client(&model, "openai").ask("gpt", &asking(vec![user("Look")]), &mut |_| {}).await.unwrap_err();
     assert_eq!(failure.class, Class::MalformedAnswer, "{failure}");
 }
 

@@ -16,7 +16,7 @@ use super::{
         Class, Failure,
         dialect::Target,
         failure::failure,
-        schema::{self, ANTHROPIC, ANTHROPIC_OUTPUT},
+        schema::{self, ANTHROPIC, ANTHROPIC_OUTPUT, Budget},
     },
     models::{Model, Thinking as Ability},
     wire::{self, Content},
@@ -32,7 +32,7 @@ use crate::chat::{
 /// When it cannot be written as JSON: the arguments of a call are none, which nothing in a run can cause.
 pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
     let model = Model::named(target.model);
-    let tools = tools(request);
+    let tools = tools(request, Target { strict: target.strict && model.output_format, ..target });
     let forced = match &request.choice {
         Choice::Tool(name) if model.can_be_forced && !request.tools.is_empty() => Some(name.as_str()),
         _ => None,
@@ -221,6 +221,8 @@ struct Tool<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     description: &'a str,
     input_schema: Cow<'a, Value>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    strict: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_control: Option<Ephemeral>,
 }
@@ -328,9 +330,10 @@ fn open_turn_begins_with_thought(turns: &[Turn<'_>]) -> bool {
 
 /// The tools on offer. Where none are and the conversation has calls, which the format does not take then, those that it
 /// calls, of which the model is told that it may not use them.
-fn tools(request: &Request) -> Vec<Tool<'_>> {
+fn tools<'a>(request: &'a Request, target: Target<'_>) -> Vec<Tool<'a>> {
     if !request.tools.is_empty() {
-        return request.tools.iter().map(Tool::from).collect();
+        let mut budget = Budget::ANTHROPIC;
+        return request.tools.iter().map(|tool| Tool::new(tool, target, &mut budget)).collect();
     }
     let mut known = HashSet::new();
     let calls = request.messages.iter().flat_map(|message| match &**message {
@@ -343,6 +346,7 @@ fn tools(request: &Request) -> Vec<Tool<'_>> {
                 name: call.name.as_str(),
                 description: "",
                 input_schema: Cow::Owned(json!({"type": "object", "properties": {}})),
+                strict: false,
                 cache_control: None,
             }),
             _ => None,
@@ -350,12 +354,15 @@ fn tools(request: &Request) -> Vec<Tool<'_>> {
         .collect()
 }
 
-impl<'a> From<&'a ToolDef> for Tool<'a> {
-    fn from(tool: &'a ToolDef) -> Self {
+impl<'a> Tool<'a> {
+    /// A tool: strict as long as the budget for that lasts.
+    fn new(tool: &'a ToolDef, target: Target<'_>, budget: &mut Budget) -> Self {
+        let strict = target.strictly(&tool.input_schema, &ANTHROPIC_OUTPUT).filter(|schema| budget.take(schema));
         Tool {
             name: tool.name.as_str(),
             description: &tool.description,
-            input_schema: schema::reduce(&tool.input_schema, &ANTHROPIC),
+            strict: strict.is_some(),
+            input_schema: strict.unwrap_or_else(|| schema::reduce(&tool.input_schema, &ANTHROPIC)),
             cache_control: None,
         }
     }
@@ -476,7 +483,7 @@ fn assistant<'a>(parts: &'a [Part], target: Target<'_>) -> Result<Vec<Block<'a>>
                 name: call.name.as_str(),
                 input: serde_json::from_str(&call.arguments)?,
             },
-            Part::Reasoning(Reasoning { text, opaque: Some(opaque) }) if is_mine(opaque, target) => {
+            Part::Reasoning(Reasoning { text, opaque: Some(opaque) }) if target.issued(opaque) => {
                 match opaque.kind.as_str() {
                     SIGNATURE => Block::Thinking { thinking: text, signature: Some(&opaque.data) },
                     UNSIGNED => Block::Thinking { thinking: text, signature: None },
@@ -484,7 +491,7 @@ fn assistant<'a>(parts: &'a [Part], target: Target<'_>) -> Result<Vec<Block<'a>>
                     _ => continue,
                 }
             }
-            Part::Opaque(opaque) if is_mine(opaque, target) => match serde_json::from_str(&opaque.data) {
+            Part::Opaque(opaque) if target.issued(opaque) => match serde_json::from_str(&opaque.data) {
                 Ok(block) => Block::Opaque(block),
                 Err(_) => continue,
             },
@@ -510,10 +517,6 @@ const REDACTED: &str = "redacted_thinking";
 
 /// How the kinds of opaque blocks begin.
 const CONTENT: &str = "content.";
-
-fn is_mine(opaque: &Opaque, target: Target<'_>) -> bool {
-    opaque.issuer == target.issuer && opaque.model == target.model
-}
 
 /// `t0003c001`: letters and digits, as the format wants them, and the same as in the other dialects.
 fn rendered_id(id: CallId) -> String {

@@ -14,16 +14,18 @@ mod wire;
 
 use reqwest::{
     Url,
-    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
+    header::{HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::{
-    Delta, Failure,
-    dialect::{Format, Reading, Target, with_path},
+    dialect::{Format, Target, key_header, with_path},
+    reading::{Reader, Reading},
 };
-use crate::chat::{Answer, Request, Usage};
+use crate::chat::Request;
 use models::Model;
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The version of the format. The one that every server of the format knows; 2026-10-21 takes away what we never send
 /// (platform.claude.com/docs/en/api/versioning, 2026-11).
@@ -42,19 +44,10 @@ impl Format for Messages {
     }
 
     fn headers(&self, key: Option<&SecretString>, target: Target<'_>) -> Result<HeaderMap, InvalidHeaderValue> {
-        let mut headers = HeaderMap::new();
+        let mut headers = key_header(key, (!target.quirks.bearer).then_some(API_KEY))?;
         headers.insert(HeaderName::from_static("anthropic-version"), VERSION);
         if Model::named(target.model).binds_thinking {
             headers.insert(HeaderName::from_static("anthropic-beta"), BINDING_CONTROLS);
-        }
-        if let Some(key) = key.map(ExposeSecret::expose_secret) {
-            let (name, value) = match target.quirks.bearer {
-                true => (AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {key}"))),
-                false => (HeaderName::from_static("x-api-key"), HeaderValue::from_str(key)),
-            };
-            let mut value = value?;
-            value.set_sensitive(true);
-            headers.insert(name, value);
         }
         Ok(headers)
     }
@@ -64,38 +57,6 @@ impl Format for Messages {
     }
 
     fn reading(&self) -> Box<dyn Reading> {
-        Box::new(wire::Reading::default())
-    }
-}
-
-impl Reading for wire::Reading {
-    fn push(&mut self, bytes: &[u8], seen: &mut dyn FnMut(Delta<'_>)) -> Result<bool, Failure> {
-        self.push(bytes, seen)
-    }
-
-    fn is_ended(&self) -> bool {
-        self.is_ended()
-    }
-
-    fn has_begun(&self) -> bool {
-        self.has_begun()
-    }
-
-    fn is_finished(&self) -> bool {
-        self.is_finished()
-    }
-
-    fn text(&self) -> String {
-        self.text()
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        convert::usage(self.counts())
-    }
-
-    fn end(&mut self, target: Target<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
-        let answer = self.end(seen)?;
-        let told = convert::usage(&answer.usage);
-        convert::answer(answer, target).map_err(|failure| failure.told(told))
+        Box::new(Reader::<wire::Reading>::new(convert::answer))
     }
 }

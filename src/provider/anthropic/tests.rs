@@ -7,96 +7,29 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Messages, convert, wire::Reading};
+use super::Messages;
 use crate::{
     chat::{
-        Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, Opaque,
-        OutputFormat, Part, Reasoning, ReasoningEffort, Request, ToolCall, ToolDef, ToolName, ToolResult, Usage,
-        WrittenCall,
+        Answer, AnswerPart, Choice, Finish, Media, MediaSource, Message, Opaque, OutputFormat, Part, Reasoning,
+        ReasoningEffort, Request, ToolDef, Usage,
     },
     provider::{
-        Class, Delta, Failure, Quirks,
+        Class, Quirks,
         dialect::{Format as _, Target},
+        table::{Server, bad, call, cut, good, image, request, result, said, tool, tool_call, user},
     },
 };
 
-const TARGET: Target<'_> = Target { issuer: "anthropic", model: "claude-sonnet-4-5", quirks: &Quirks::NONE };
-
-fn read(bytes: &[u8], step: usize, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
-    let mut reading = Reading::default();
-    let mut read = || {
-        for chunk in bytes.chunks(step) {
-            reading.push(chunk, seen)?;
-            if reading.is_ended() {
-                break;
-            }
-        }
-        reading.end(seen)
-    };
-    match read() {
-        Ok(answer) => convert::answer(answer, TARGET),
-        Err(failure) => Err(failure.discarding(&reading.text())),
-    }
-}
-
-/// One row: what the server sends and what it comes to.
-struct Row(&'static str, Vec<u8>, Result<Answer, (Class, &'static str)>);
-
-fn good(name: &'static str, body: impl Into<Vec<u8>>, answer: Answer) -> Row {
-    Row(name, body.into(), Ok(answer))
-}
-
-/// The text must stand in the failure's message.
-fn bad(name: &'static str, body: impl Into<Vec<u8>>, class: Class, text: &'static str) -> Row {
-    Row(name, body.into(), Err((class, text)))
-}
-
-fn check(rows: Vec<Row>) {
-    for Row(name, bytes, expected) in rows {
-        for step in [bytes.len().max(1), 1, 2, 3, 17] {
-            match (read(&bytes, step, &mut |_| {}), &expected) {
-                (Ok(answer), Ok(expected)) => assert_eq!(answer, *expected, "{name}, by {step}"),
-                (Err(failure), Err((class, text))) => {
-                    assert_eq!(failure.class, *class, "{name}, by {step}: {failure}");
-                    assert!(failure.message.contains(text), "{name}, by {step}: {failure}");
-                }
-                (read, _) => panic!("{name}, by {step}: {read:?}"),
-            }
-        }
-    }
-}
-
-fn said(text: &str) -> AnswerPart {
-    AnswerPart::Text(text.into())
-}
-
-fn opaque(kind: &str, data: &str) -> Opaque {
-    Opaque { issuer: "anthropic".into(), model: "claude-sonnet-4-5".into(), kind: kind.into(), data: data.into() }
-}
+const TARGET: Target<'_> =
+    Target { issuer: "anthropic", model: "claude-sonnet-4-5", quirks: &Quirks::NONE, strict: false };
+const SERVER: Server = Server { format: &Messages, target: TARGET };
 
 fn thought(text: &str, kind: &str, data: &str) -> AnswerPart {
-    AnswerPart::Reasoning(Reasoning { text: text.into(), opaque: Some(opaque(kind, data)) })
+    AnswerPart::Reasoning(Reasoning { text: text.into(), opaque: Some(SERVER.opaque(kind, data)) })
 }
 
 fn kept(kind: &str, json: &str) -> AnswerPart {
-    AnswerPart::Opaque(opaque(&format!("content.{kind}"), json))
-}
-
-fn call(id: &str, name: &str, arguments: &str) -> AnswerPart {
-    AnswerPart::Call(WrittenCall {
-        provider_id: Some(id.to_owned()).filter(|id| !id.is_empty()),
-        name: name.into(),
-        arguments: arguments.into(),
-        complete: true,
-        opaque: None,
-    })
-}
-
-fn cut(part: AnswerPart) -> AnswerPart {
-    match part {
-        AnswerPart::Call(call) => AnswerPart::Call(WrittenCall { complete: false, ..call }),
-        other => other,
-    }
+    AnswerPart::Opaque(SERVER.opaque(&format!("content.{kind}"), json))
 }
 
 fn used(input: u64, output: u64) -> Option<Usage> {
@@ -114,7 +47,7 @@ fn the_documented_examples() {
     };
     let search = r#"{"type":"server_tool_use","id":"srvtoolu_014hJH82Qum7Td6UV8gDXThB","name":"web_search","input":{"query":"weather NYC today"}}"#;
     let found = r#"{"type":"web_search_tool_result","tool_use_id":"srvtoolu_014hJH82Qum7Td6UV8gDXThB","content":[{"type":"web_search_result","title":"Weather in New York City","url":"https://world-weather.info/forecast/usa/new_york/","encrypted_content":"Ev0DCioIAxgCIiQ3NmU4ZmI4OC1k","page_age":null}]}"#;
-    check(vec![
+    SERVER.check(vec![
         good(
             "text",
             include_bytes!("../../../tests/golden/anthropic/text.sse"),
@@ -263,7 +196,7 @@ fn streams_that_are_told_otherwise() {
     let without =
         |kind: &str| sse(&by_the_book().into_iter().filter(|event| event["type"] != kind).collect::<Vec<_>>());
     let body = sse(&by_the_book());
-    check(vec![
+    SERVER.check(vec![
         good("by the book", body.clone(), hello()),
         good("no names", body.lines().filter(|line| !line.starts_with("event")).fold(String::new(), |all, line| all + line + "\n"), hello()),
         good("names and no types", body.replace("\"type\":\"content_block_delta\",", ""), hello()),
@@ -296,8 +229,68 @@ fn streams_that_are_told_otherwise() {
         ("pause_turn", Finish::Other("pause_turn".into())),
     ] {
         let body = sse(&[start(), empty(), text(0, "Hello"), end(0), reason(word), stop()]);
-        assert_eq!(read(body.as_bytes(), 99, &mut |_| {}), Ok(answer(vec![said("Hello")], finish)));
+        assert_eq!(SERVER.read(&body, 99, &mut |_| {}), Ok(answer(vec![said("Hello")], finish)));
     }
+}
+
+/// What servers of other makes do to the format, as they do to the chat format.
+#[test]
+fn members_that_are_missing_or_of_other_types() {
+    let by = |index: Value, events: [Value; 2]| {
+        events.map(|mut event| {
+            event["index"] = index.clone();
+            event
+        })
+    };
+    let block = || json!({"type": "text", "text": ""});
+    let two = |index: Value| by(index, [begin(0, block()), text(0, "Hello")]);
+    let with = |events: &[Value]| sse(&[&[start()], events, &[reason("end_turn"), stop()]].concat());
+    let usage = |first: Value, last: Value| {
+        let mut events = [start(), begin(0, block()), text(0, "Hello"), reason("end_turn"), stop()];
+        (events[0]["message"]["usage"], events[3]["usage"]) = (first, last);
+        sse(&events)
+    };
+    let counted = |usage| Answer { usage, ..hello() };
+    let mut damaged = with(&two(json!(0))).replace("Hello", "Hel?o").into_bytes();
+    let at = damaged.iter().position(|byte| *byte == b'?').unwrap();
+    damaged[at] = 0xFF;
+    SERVER.check(vec![
+        good("an index that is a text", with(&two(json!("0"))), hello()),
+        good("an index that is a float", with(&two(json!(0.0))), hello()),
+        good("no index", with(&two(Value::Null)), hello()),
+        good(
+            "ids and names of other types",
+            sse(&[
+                json!({"type": "message_start", "message": {"id": 17, "role": null, "model": null, "content": null, "usage": null}}),
+                begin(0, block()),
+                text(0, "Hello"),
+                json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": 5}, "usage": "many"}),
+                stop(),
+            ]),
+            Answer { id: Some("17".into()), model: None, usage: None, ..hello() },
+        ),
+        good("a text that is null", with(&[begin(0, json!({"type": "text", "text": null})), text(0, "Hello")]), hello()),
+        good("a block without its type", with(&[begin(0, json!({"text": "Hel"})), text(0, "lo")]), hello()),
+        good(
+            "a call without its type and id",
+            with(&[begin(0, json!({"name": "f", "input": {}})), input(0, "{\"x\":1}"), end(0)]),
+            answer(vec![call("", "f", "{\"x\":1}")], Finish::Stop),
+        ),
+        good("deltas that are null", with(&[begin(0, block()), delta(0, Value::Null), text(0, "Hello")]), hello()),
+        good("a block that is null", with(&[begin(0, Value::Null), begin(1, block()), text(1, "Hello")]), hello()),
+        good("a reason that is empty, and then one", with(&[begin(0, block()), text(0, "Hello"), reason("")]), hello()),
+        good("events in an array", format!("data: {}\n\n", json!([start(), begin(0, block()), text(0, "Hello"), reason("end_turn"), stop()])), hello()),
+        good("two events in one", with(&two(json!(0))).replace("\n\nevent: content_block_delta\ndata: ", " "), hello()),
+        good("bytes that are no text", damaged, answer(vec![said("Hel\u{fffd}o")], Finish::Stop)),
+        good("tokens as texts and floats", usage(json!({"input_tokens": "9", "output_tokens": 1.0}), json!({"output_tokens": 3.0})), hello()),
+        good("tokens told in parts", usage(json!({}), json!({"output_tokens": 3})), counted(used(0, 3))),
+        good("tokens below nothing and beyond everything", usage(json!({"input_tokens": -9}), json!({"output_tokens": 1e300})), counted(None)),
+        good("tokens told at the end", usage(Value::Null, json!({"input_tokens": 9, "output_tokens": 3})), hello()),
+        bad("an error that is a text", r#"{"error": "model \"x\" not found, try pulling it first"}"#, Class::ModelGone, "not found"),
+        bad("an error as FastAPI's", r#"{"detail": "Rate limit exceeded"}"#, Class::RateLimited, "Rate limit"),
+        bad("an error in an array", json!([{"error": {"code": 503, "message": "overloaded"}}]).to_string(), Class::Transient, "overloaded"),
+        bad("an error with a number", json!({"error": {"code": 429, "message": "slow down"}}).to_string(), Class::RateLimited, "slow down"),
+    ]);
 }
 
 #[test]
@@ -309,7 +302,7 @@ fn calls() {
     let calls = |parts| answer(parts, Finish::ToolCalls);
     let whole = |input: Value| begin(0, json!({"type": "tool_use", "id": "toolu_0", "name": "f", "input": input}));
     let x = || vec![tool_use(0, "f"), input(0, ""), input(0, "{\"x\""), input(0, ": 1}"), end(0)];
-    check(vec![
+    SERVER.check(vec![
         good("in pieces", with(&x(), "tool_use"), calls(vec![call("toolu_0", "f", "{\"x\": 1}")])),
         good(
             "no arguments",
@@ -430,7 +423,7 @@ fn thoughts_and_unknown_blocks() {
     let only = |part: Option<AnswerPart>| answer(part.into_iter().chain([said("Hello")]).collect(), Finish::Stop);
     let row = |name, events: &[Value], part| good(name, with(&[events, &hello()[..]].concat()), only(part));
     let search = || begin(0, json!({"type": "server_tool_use", "id": "s", "name": "n", "input": {}}));
-    check(vec![
+    SERVER.check(vec![
         row(
             "signed",
             &[
@@ -506,33 +499,14 @@ fn pieces_are_told_as_they_come() {
         reason("tool_use"),
         stop(),
     ]);
-    let mut seen = Vec::new();
-    read(body.as_bytes(), 5, &mut |delta| {
-        seen.push(match delta {
-            Delta::Text(text) => format!("text {text}"),
-            Delta::Reasoning(text) => format!("reasoning {text}"),
-            Delta::Call(name) => format!("call {name}"),
-            Delta::Limits(limits) => format!("{limits:?}"),
-        });
-    })
-    .unwrap();
-    assert_eq!(seen, ["reasoning Hmm", "text Hel", "text lo", "call files__read"]);
+    let told = SERVER.told(&body);
+    assert_eq!(told, [r#"Reasoning("Hmm")"#, r#"Text("Hel")"#, r#"Text("lo")"#, r#"Call("files__read")"#]);
 }
 
 #[test]
 fn no_beginning_of_an_answer_passes_for_it() {
     let body = include_str!("../../../tests/golden/anthropic/tool_use.sse");
-    let whole = read(body.as_bytes(), 64, &mut |_| {}).unwrap();
-    let finished = body.find("\"stop_reason\":\"tool_use\"").unwrap();
-    for end in 0..body.len() {
-        match read(&body.as_bytes()[..end], 64, &mut |_| {}) {
-            Err(failure) => assert_eq!(failure.class, Class::MalformedAnswer, "{end}: {failure}"),
-            Ok(read) => {
-                assert!(end > finished, "{end}");
-                assert_eq!(read, whole, "{end}");
-            }
-        }
-    }
+    SERVER.no_beginning_passes(body, "\"stop_reason\":\"tool_use\"");
 }
 
 proptest::proptest! {
@@ -541,30 +515,12 @@ proptest::proptest! {
     fn damage_is_read_the_same_in_any_split(
         at in 0usize..4000, cut in 0usize..40, with in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20), step in 1usize..50,
     ) {
-        let mut body = include_bytes!("../../../tests/golden/anthropic/tool_use.sse").to_vec();
-        let at = at % body.len();
-        body.splice(at..(at + cut).min(body.len()), with);
-        proptest::prop_assert_eq!(read(&body, step, &mut |_| {}), read(&body, body.len(), &mut |_| {}));
-    }
-}
-
-fn request(messages: Vec<Message>) -> Request {
-    Request {
-        system: None,
-        messages: messages.into_iter().map(Arc::new).collect(),
-        tools: Arc::new([]),
-        choice: Choice::Auto,
-        output: None,
-        temperature: None,
-        output_tokens_max: None,
-        effort: None,
-        cache_key: None,
+        SERVER.damaged(include_str!("../../../tests/golden/anthropic/tool_use.sse"), (at, cut), with, step);
     }
 }
 
 fn rendered(request: &Request, model: &str) -> Value {
-    let body = convert::body(request, Target { model, ..TARGET }).unwrap();
-    serde_json::from_slice(&body).unwrap()
+    Server { target: Target { model, ..TARGET }, ..SERVER }.rendered(request)
 }
 
 /// The messages without the marks for the cache.
@@ -576,39 +532,8 @@ fn messages(request: &Request, model: &str) -> Value {
     messages
 }
 
-fn user(text: &str) -> Message {
-    Message::User(vec![Part::text(text)])
-}
-
-fn tool_call(n: u32, arguments: &str) -> Part {
-    let id = CallId { turn: 1, call: n };
-    Part::Call(ToolCall { id, name: "f".into(), arguments: arguments.into(), opaque: None })
-}
-
-fn result(n: u32, content: Vec<Part>, is_error: bool) -> Message {
-    Message::Tool(ToolResult { call: CallId { turn: 1, call: n }, name: "f".into(), content, is_error })
-}
-
 fn media(mime: &str, source: MediaSource) -> Part {
     Part::Image(Media { mime: mime.into(), source })
-}
-
-fn image() -> Part {
-    media("image/png", MediaSource::Base64("aGkh".into()))
-}
-
-fn tool(name: &str, schema: Value) -> ToolDef {
-    ToolDef {
-        name: name.into(),
-        origin: ToolName { server: "s".into(), tool: name.into() },
-        description: "".into(),
-        input_schema: Arc::new(schema),
-        effect: Effect::Read,
-        effect_source: EffectSource::Hints,
-        repeatable: false,
-        additive: false,
-        hash: "".into(),
-    }
 }
 
 #[test]
@@ -627,9 +552,13 @@ fn a_request_by_the_book() {
         output_tokens_max: Some(500),
         ..request(vec![
             user("Hi"),
-            Message::Assistant(vec![Part::text("Let me see."), tool_call(1, "{\"n\": 1}"), tool_call(2, "{}")]),
-            result(1, vec![Part::text("one"), image()], false),
-            result(2, vec![], true),
+            Message::Assistant(vec![
+                Part::text("Let me see."),
+                tool_call(1, "f", "{\"n\": 1}"),
+                tool_call(2, "f", "{}"),
+            ]),
+            result(1, "f", vec![Part::text("one"), image()], false),
+            result(2, "f", vec![], true),
             user("Well?"),
         ])
     };
@@ -684,11 +613,11 @@ fn conversations_are_put_in_order() {
         ]),
         Message::Assistant(vec![
             Part::text(""),
-            tool_call(1, "{}"),
-            tool_call(2, "{\"a\": 12345678901234567890123, \"a\": 1.0}"),
+            tool_call(1, "f", "{}"),
+            tool_call(2, "f", "{\"a\": 12345678901234567890123, \"a\": 1.0}"),
         ]),
-        result(1, vec![Part::text("broken"), image()], true),
-        result(2, vec![Part::text(""), image()], false),
+        result(1, "f", vec![Part::text("broken"), image()], true),
+        result(2, "f", vec![Part::text(""), image()], false),
         Message::Assistant(vec![Part::text("\n")]),
         user("Go on"),
         Message::Assistant(vec![Part::text("Yes.")]),
@@ -722,7 +651,7 @@ fn conversations_are_put_in_order() {
     found[3]["content"][1]["input"] = expected[3]["content"][1]["input"].clone();
     assert_eq!(found, expected);
     // What the model wrote goes back as it stood.
-    let body = String::from_utf8(convert::body(&request, TARGET).unwrap()).unwrap();
+    let body = SERVER.written(&request);
     assert!(body.contains(r#""input":{"a": 12345678901234567890123, "a": 1.0}"#), "{body}");
     assert_eq!(
         messages(&self::request(vec![]), "claude-sonnet-4-5"),
@@ -733,7 +662,8 @@ fn conversations_are_put_in_order() {
 /// Pitfall 25: a conversation with calls, and no tools on offer.
 #[test]
 fn called_tools_are_named_where_none_are_offered() {
-    let request = request(vec![user("Hi"), Message::Assistant(vec![tool_call(1, "{}")]), result(1, vec![], false)]);
+    let request =
+        request(vec![user("Hi"), Message::Assistant(vec![tool_call(1, "f", "{}")]), result(1, "f", vec![], false)]);
     let body = rendered(&request, "claude-opus-5-5");
     assert_eq!(body["tool_choice"], json!({"type": "none"}));
     assert_eq!(body["tools"][0]["name"], "f");
@@ -784,20 +714,27 @@ fn the_form_of_an_answer() {
 #[test]
 fn models_think_where_they_can() {
     let signed = |model: &str| {
-        let opaque = Opaque { model: model.into(), ..opaque("thinking.signature", "c2ln") };
+        let opaque = Opaque { model: model.into(), ..SERVER.opaque("thinking.signature", "c2ln") };
         Part::Reasoning(Reasoning { text: "Hmm.".into(), opaque: Some(opaque) })
     };
     let plain = |_: &str| vec![user("Hi")];
     // A turn that waits for its results, with the thought that it began with and without.
     let open = |model: &str| {
-        vec![user("Hi"), Message::Assistant(vec![signed(model), tool_call(1, "{}")]), result(1, vec![], false)]
+        vec![
+            user("Hi"),
+            Message::Assistant(vec![signed(model), tool_call(1, "f", "{}")]),
+            result(1, "f", vec![], false),
+        ]
     };
     let foreign = |_: &str| open("another");
     let closed =
         |model: &str| [foreign(model), vec![Message::Assistant(vec![Part::text("Done.")]), user("And now?")]].concat();
     let later = |model: &str| {
-        [foreign(model), vec![Message::Assistant(vec![signed(model), tool_call(2, "{}")]), result(2, vec![], false)]]
-            .concat()
+        [
+            foreign(model),
+            vec![Message::Assistant(vec![signed(model), tool_call(2, "f", "{}")]), result(2, "f", vec![], false)],
+        ]
+        .concat()
     };
     type Conversation<'a> = &'a dyn Fn(&str) -> Vec<Message>;
     type Case<'a> = (&'a str, Option<ReasoningEffort>, bool, Conversation<'a>, Value, bool);
@@ -866,12 +803,14 @@ fn models_think_where_they_can() {
 fn what_an_issuer_gave_goes_back_to_it_alone() {
     let block = r#"{"type": "hologram", "n": 1.0}"#;
     let message = Message::Assistant(vec![
-        Part::Reasoning(Reasoning { text: "Grüße".into(), opaque: Some(opaque("thinking.signature", "a+/=")) }),
-        Part::Reasoning(Reasoning { text: "".into(), opaque: Some(opaque("redacted_thinking", "b+/=")) }),
+        Part::Reasoning(Reasoning {
+            text: "Grüße".into(), opaque: Some(SERVER.opaque("thinking.signature", "a+/="))
+        }),
+        Part::Reasoning(Reasoning { text: "".into(), opaque: Some(SERVER.opaque("redacted_thinking", "b+/=")) }),
         Part::Reasoning(Reasoning { text: "foreign".into(), opaque: None }),
-        Part::Opaque(opaque("content.hologram", block)),
+        Part::Opaque(SERVER.opaque("content.hologram", block)),
         Part::text("Hello"),
-        Part::Reasoning(Reasoning { text: "trailing".into(), opaque: Some(opaque("thinking.signature", "c")) }),
+        Part::Reasoning(Reasoning { text: "trailing".into(), opaque: Some(SERVER.opaque("thinking.signature", "c")) }),
     ]);
     let request = Request { effort: Some(ReasoningEffort::Low), ..request(vec![user("Hi"), message, user("Go on")]) };
     let back = messages(&request, TARGET.model)[1]["content"].take();
@@ -884,22 +823,26 @@ fn what_an_issuer_gave_goes_back_to_it_alone() {
             {"type": "text", "text": "Hello"},
         ])
     );
-    assert!(String::from_utf8(convert::body(&request, TARGET).unwrap()).unwrap().contains(block));
+    assert!(SERVER.written(&request).contains(block));
     let plain = json!([{"type": "text", "text": "Hello"}]);
     assert_eq!(messages(&request, "claude-sonnet-4-6")[1]["content"], plain);
-    let elsewhere = convert::body(&request, Target { issuer: "bedrock", ..TARGET }).unwrap();
-    assert_eq!(serde_json::from_slice::<Value>(&elsewhere).unwrap()["messages"][1]["content"], plain);
+    let elsewhere = Server { target: Target { issuer: "bedrock", ..TARGET }, ..SERVER }.rendered(&request);
+    assert_eq!(elsewhere["messages"][1]["content"], plain);
 }
 
 /// Pitfall 26: at most four marks, and what one request marks the next one finds.
 #[test]
 fn marks_for_the_cache_move_on() {
-    let turn =
-        |n| [Message::Assistant(vec![tool_call(n, "{}")]), result(n, vec![Part::text(format!("result {n}"))], false)];
+    let turn = |n| {
+        [
+            Message::Assistant(vec![tool_call(n, "f", "{}")]),
+            result(n, "f", vec![Part::text(format!("result {n}"))], false),
+        ]
+    };
     let request = |turns: u32| Request {
         system: Some("Be brief.".into()),
         tools: Arc::new([tool("f", json!({"type": "object", "properties": {}}))]),
-        ..request([user("Hi")].into_iter().chain((1..=turns).flat_map(turn)).collect())
+        ..request([user("Hi")].into_iter().chain((1..=turns).flat_map(turn)))
     };
     let mut before: Option<Value> = None;
     for turns in 0..5 {

@@ -1,10 +1,10 @@
 //! Reads what servers of the Anthropic messages format send: the events of a stream and whole answers, through accessors
 //! that take every member as optional and every type as possible.
 //!
-//! Bytes go in by [`Reading::push`]; [`Reading::end`] gives the answer in wire terms, which `convert` turns into the
-//! neutral form. The format as documented at platform.claude.com/docs/en/build-with-claude/streaming (2026-11) and as
+//! Events go in by [`Wire::event`]; [`Wire::take`] gives the answer in wire terms, which `convert` turns into the neutral
+//! form. The format as documented at platform.claude.com/docs/en/build-with-claude/streaming (2026-11) and as
 //! real servers deviate from it; each deviation is a row in `tests.rs`. Always true:
-//! - Any split of the bytes gives the same answer, in time linear in their number.
+//! - Reading takes time linear in what comes.
 //! - An answer is whole only if its stream ended with `message_stop` or gave a stop reason, or it came as one document.
 //! - What cannot be read, and what reports an error, is a failure; nothing is passed over that could be part of a call.
 //! - A block of a kind that we do not know is kept as it came, or, if that cannot be told for sure, not at all.
@@ -13,12 +13,16 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::super::{
-    Class, Delta, Failure,
-    body::{Body, Piece},
-    failure::{self, failure},
-    json::{self, Scan, Step},
+use super::{
+    super::{
+        Class, Delta, Failure,
+        failure::{self, failure},
+        json::{self, Scan, Step},
+        reading::{Event, Progress, Seen, Wire},
+    },
+    convert,
 };
+use crate::chat::Usage;
 
 /// Most blocks in one answer. No model writes more in earnest, and looking for the block of a piece stays cheap.
 const BLOCKS_MAX: usize = 4096;
@@ -112,8 +116,7 @@ impl Call {
         if !self.scan.is_empty() {
             return self.scan.is_closed();
         }
-        let mut initial = Scan::default();
-        initial.feed(self.initial.as_bytes());
+        let initial = Scan::of(&self.initial);
         self.ended || !initial.is_empty() && initial.is_closed()
     }
 }
@@ -136,140 +139,23 @@ impl Other {
 /// An answer being read.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    body: Body,
     answer: Answer,
-    /// Something of the answer has come.
-    begun: bool,
-    /// A message has been announced, with or without anything in it.
-    answered: bool,
-    /// The end mark of the stream has come, or a whole document.
-    ended: bool,
+    progress: Progress,
     /// More came behind a stop reason: this server's stop reasons tell nothing.
     stop_lies: bool,
 }
 
-impl Reading {
-    /// Takes in bytes, telling `seen` of every piece of the answer in them. Answers whether they held a sign of life.
-    ///
-    /// # Errors
-    /// When the server reports an error, or what it sends is too large or no answer.
-    pub(super) fn push(&mut self, bytes: &[u8], seen: &mut dyn FnMut(Delta<'_>)) -> Result<bool, Failure> {
-        self.body.push(bytes).map_err(|error| failure(Class::MalformedAnswer, &error.to_string()))?;
-        let mut alive = self.body.is_document();
-        while let Some(piece) = self.body.next() {
-            alive = true;
-            if self.ended {
-                break;
-            }
-            self.piece(&piece, seen)?;
-        }
-        Ok(alive)
-    }
+impl Wire for Reading {
+    type Answer = Answer;
 
-    /// Whether the end mark has come: nothing can follow.
-    pub(super) fn is_ended(&self) -> bool {
-        self.ended
-    }
+    const END: &'static str = "neither an end mark nor a stop reason came";
 
-    /// Whether something of the answer has come.
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun || self.body.is_document()
-    }
-
-    /// Whether the answer is whole as far as the server says, so that what may follow is dispensable.
-    pub(super) fn is_finished(&self) -> bool {
-        self.ended || self.answer.stop.is_some() && !self.stop_lies
-    }
-
-    /// What the server has told of tokens so far.
-    pub(super) fn counts(&self) -> &Counts {
-        &self.answer.usage
-    }
-
-    /// Text that has come so far.
-    pub(super) fn text(&self) -> String {
-        let text = |block: &Block| match &block.content {
-            Content::Text(text) => Some(text.clone()),
-            Content::Call(call) => Some(format!("[call {}({}]", call.name, call.pieces)),
-            _ => None,
-        };
-        self.answer.blocks.iter().filter_map(text).collect()
-    }
-
-    /// The answer, at the end of the body.
-    ///
-    /// # Errors
-    /// When it broke off, or was none.
-    pub(super) fn end(&mut self, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
-        self.body.end();
-        while let Some(piece) = self.body.next() {
-            let read = if self.ended { Ok(()) } else { self.piece(&piece, seen) };
-            // What was cut off behind a finished answer is not missed.
-            read.or_else(|failure| if self.is_finished() { Ok(()) } else { Err(failure) })?;
-        }
-        if !self.answered {
-            let stray = String::from_utf8_lossy(self.body.stray());
-            return Err(failure(
-                Class::MalformedAnswer,
-                &match stray.trim() {
-                    "" => Cow::Borrowed("the server closed the connection without an answer"),
-                    stray => Cow::Owned(format!("the server sent no answer but {stray:?}")),
-                },
-            ));
-        }
-        if !self.is_finished() {
-            return Err(failure(
-                Class::MalformedAnswer,
-                "the answer broke off: neither an end mark nor a stop reason came",
-            ));
-        }
-        Ok(std::mem::take(&mut self.answer))
-    }
-
-    fn piece(&mut self, piece: &Piece, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
-        let (name, data, is_document) = match piece {
-            Piece::Alive => return Ok(()),
-            Piece::Event { name, data } => (name.as_deref(), data, false),
-            Piece::Document(data) => (None, data, true),
-        };
-        let mut text = String::from_utf8_lossy(data);
-        if text.trim() == "[DONE]" {
-            // The end mark of another format, which some gateways add.
-            self.ended = self.answered;
-            return Ok(());
-        }
-        let mut is_damaged = matches!(text, Cow::Owned(_));
-        if name == Some("error") {
-            let value = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()));
-            return Err(failure::of_value(&value));
-        }
-        if !is_document && !text.contains('{') {
-            // Words to keep the connection alive. No piece of an answer is without an object.
-            return Ok(());
-        }
-        let mut values = json::values(&text);
-        if values.is_err() {
-            // Half of a surrogate pair is no character; everything else of the piece may still be good.
-            text = Cow::Owned(json::without_lone_surrogates(&text));
-            values = json::values(&text);
-            is_damaged = true;
-        }
-        let values = values.map_err(|error| failure::unreadable(&text, &error))?;
-        // Of a piece with several values, a part has no source text of its own.
-        let source = if values.len() == 1 { Some(&*text) } else { None };
-        for value in &values {
-            self.event(&Event { value, name, source, is_damaged }, seen)?;
-        }
-        self.ended |= is_document && self.answered;
-        Ok(())
-    }
-
-    fn event(&mut self, event: &Event<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
+    fn event(&mut self, event: &Event<'_>, seen: Seen<'_>) -> Result<(), Failure> {
         let value = event.value;
-        if event.is_error() {
+        if is_error(event) {
             return Err(failure::of_value(value));
         }
-        match event.kind() {
+        match kind(event) {
             "message_start" => self.message(value.get("message").unwrap_or(value)),
             "content_block_start" => {
                 let block = value.get("content_block").unwrap_or(&Value::Null);
@@ -281,7 +167,7 @@ impl Reading {
                 self.stop(value.get("delta").unwrap_or(value));
                 self.answer.usage.take(value.get("usage").or_else(|| value.pointer("/delta/usage")));
             }
-            "message_stop" => self.ended = self.answered,
+            "message_stop" => self.progress.ended = self.progress.answered,
             // All of it at once: as a document, or as one event.
             "message" => {
                 self.message(value);
@@ -300,16 +186,48 @@ impl Reading {
                 }
                 self.answer.blocks.iter_mut().for_each(Block::end);
                 self.stop(value);
-                self.ended = true;
+                self.progress.ended = true;
             }
             // `ping`, and whatever the service will think of.
             _ => {}
         }
+        self.progress.ended |= event.is_document && self.progress.answered;
         Ok(())
     }
 
+    fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    fn progress_mut(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    fn is_finished(&self) -> bool {
+        self.progress.ended || self.answer.stop.is_some() && !self.stop_lies
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        convert::usage(&self.answer.usage)
+    }
+
+    fn text(&self) -> String {
+        let text = |block: &Block| match &block.content {
+            Content::Text(text) => Some(text.clone()),
+            Content::Call(call) => Some(format!("[call {}({}]", call.name, call.pieces)),
+            _ => None,
+        };
+        self.answer.blocks.iter().filter_map(text).collect()
+    }
+
+    fn take(&mut self, _: Seen<'_>) -> Answer {
+        std::mem::take(&mut self.answer)
+    }
+}
+
+impl Reading {
     fn message(&mut self, message: &Value) {
-        self.answered = true;
+        self.progress.answered = true;
         if let Some(id) = json::id(message, "id") {
             self.answer.id.get_or_insert(id);
         }
@@ -321,8 +239,8 @@ impl Reading {
 
     fn stop(&mut self, delta: &Value) {
         if let Some(reason) = json::text(delta, "stop_reason") {
-            self.begun = true;
-            self.answered = true;
+            self.progress.begun = true;
+            self.progress.answered = true;
             self.answer.stop = Some(reason.to_owned());
             let details = delta.get("stop_details").unwrap_or(&Value::Null);
             let told = ["explanation", "category"].iter().find_map(|key| json::text(details, key));
@@ -337,7 +255,7 @@ impl Reading {
         index: Option<u64>,
         event: &Event<'_>,
         path: &[Step<'_>],
-        seen: &mut dyn FnMut(Delta<'_>),
+        seen: Seen<'_>,
     ) -> Result<(), Failure> {
         let source = |member: Option<&'static str>, value: &Value| {
             let path: Vec<_> = path.iter().copied().chain(member.map(Step::Member)).collect();
@@ -347,7 +265,10 @@ impl Reading {
                 .map_or_else(|| value.to_string(), |source| source.trim().to_owned())
         };
         let text = |key| json::text(block, key).unwrap_or_default().to_owned();
-        let content = match json::text(block, "type").unwrap_or_default() {
+        let has = |key: &str| block.get(key).is_some();
+        // What is left out may be plain from the rest.
+        let plain = || ["text", "thinking"].into_iter().find(|key| has(key)).or(has("name").then_some("tool_use"));
+        let content = match json::text(block, "type").or_else(plain).unwrap_or_default() {
             "text" => Content::Text(text("text")),
             "thinking" => Content::Thinking {
                 text: text("thinking"),
@@ -393,8 +314,8 @@ impl Reading {
 
     /// Something of the answer has come.
     fn came(&mut self) {
-        self.answered = true;
-        self.begun = true;
+        self.progress.answered = true;
+        self.progress.begun = true;
         self.stop_lies |= self.answer.stop.is_some();
     }
 
@@ -414,7 +335,7 @@ impl Reading {
         }
     }
 
-    fn delta(&mut self, event: &Event<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
+    fn delta(&mut self, event: &Event<'_>, seen: Seen<'_>) -> Result<(), Failure> {
         let index = json::count(event.value, "index");
         let delta = event.value.get("delta").unwrap_or(&Value::Null);
         let kind = json::text(delta, "type").unwrap_or_default();
@@ -506,34 +427,21 @@ impl Block {
     }
 }
 
-/// One event, or a document.
-struct Event<'a> {
-    value: &'a Value,
-    /// The name beside the data.
-    name: Option<&'a str>,
-    /// The text that `value` was read from.
-    source: Option<&'a str>,
-    /// Some of it was no text.
-    is_damaged: bool,
+/// The kind of an event, which stands in the data; some servers only put it beside.
+fn kind<'a>(event: &Event<'a>) -> &'a str {
+    json::text(event.value, "type").or(event.name).unwrap_or_default()
 }
 
-impl<'a> Event<'a> {
-    /// The kind, which stands in the data; some servers only put it beside.
-    fn kind(&self) -> &'a str {
-        json::text(self.value, "type").or(self.name).unwrap_or_default()
-    }
-
-    fn is_error(&self) -> bool {
-        let says = |key| match self.value.get(key) {
-            Some(Value::String(text)) => !text.is_empty(),
-            Some(Value::Object(members)) => !members.is_empty(),
-            _ => false,
-        };
-        match self.kind() {
-            "error" => true,
-            "" => failure::is_error(self.value),
-            kind => says("error") || kind.ends_with("_error") || json::text(self.value, "object") == Some("error"),
-        }
+fn is_error(event: &Event<'_>) -> bool {
+    let says = |key| match event.value.get(key) {
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Object(members)) => !members.is_empty(),
+        _ => false,
+    };
+    match kind(event) {
+        "error" => true,
+        "" => failure::is_error(event.value),
+        kind => says("error") || kind.ends_with("_error") || json::text(event.value, "object") == Some("error"),
     }
 }
 

@@ -75,6 +75,11 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
         contents: contents(request, target, model),
         tools: if declarations.is_empty() { vec![] } else { vec![Tools { function_declarations: declarations }] },
         tool_config: match &request.choice {
+            // Calls keep to their schemas, and the model may still do without (ai.google.dev/gemini-api/docs/function-calling,
+            // function calling modes, 2026-11).
+            Choice::Auto if target.strict && !request.tools.is_empty() => {
+                Some(json!({"functionCallingConfig": {"mode": "VALIDATED"}}))
+            }
             Choice::Auto => None,
             Choice::Tool(name) => {
                 Some(json!({"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [name.as_str()]}}))
@@ -402,7 +407,7 @@ fn assistant<'a>(parts: &'a [ChatPart], target: Target<'_>, model: Model<'_>) ->
         match part {
             ChatPart::Text(text) => {
                 let signature = match parts.peek() {
-                    Some(ChatPart::Opaque(opaque)) if opaque.kind == kind::TEXT && is_mine(opaque, target) => {
+                    Some(ChatPart::Opaque(opaque)) if opaque.kind == kind::TEXT && target.issued(opaque) => {
                         parts.next();
                         Some(Cow::Borrowed(&*opaque.data))
                     }
@@ -426,13 +431,13 @@ fn assistant<'a>(parts: &'a [ChatPart], target: Target<'_>, model: Model<'_>) ->
                 rendered.push(Known { function_call, thought_signature: signature, ..Known::default() }.into());
             }
             ChatPart::Reasoning(Reasoning { text, opaque: Some(opaque) })
-                if opaque.kind == kind::THOUGHT && is_mine(opaque, target) =>
+                if opaque.kind == kind::THOUGHT && target.issued(opaque) =>
             {
                 let thought_signature = Some(Cow::Borrowed(&*opaque.data));
                 let text = Some(Cow::Borrowed(&**text));
                 rendered.push(Known { text, thought: true, thought_signature, ..Known::default() }.into());
             }
-            ChatPart::Opaque(opaque) if is_mine(opaque, target) => {
+            ChatPart::Opaque(opaque) if target.issued(opaque) => {
                 if opaque.kind == kind::TEXT {
                     let thought_signature = Some(Cow::Borrowed(&*opaque.data));
                     rendered.push(Known { text: Some("".into()), thought_signature, ..Known::default() }.into());
@@ -490,13 +495,9 @@ fn words(result: &ToolResult) -> String {
     if text.trim().is_empty() { "(no content)".to_owned() } else { text }
 }
 
-fn is_mine(opaque: &Opaque, target: Target<'_>) -> bool {
-    opaque.issuer == target.issuer && opaque.model == target.model
-}
-
 /// The id and the signature that a call came with from this target.
 fn own(call: &ToolCall, target: Target<'_>) -> (Option<String>, Option<String>) {
-    let opaque = call.opaque.as_ref().filter(|opaque| opaque.kind == kind::CALL && is_mine(opaque, target));
+    let opaque = call.opaque.as_ref().filter(|opaque| opaque.kind == kind::CALL && target.issued(opaque));
     let own: Option<Value> = opaque.and_then(|opaque| serde_json::from_str(&opaque.data).ok());
     let member = |name: &str| own.as_ref()?.get(name)?.as_str().map(str::to_owned);
     (member("id"), member("thoughtSignature"))

@@ -15,15 +15,15 @@ mod wire;
 
 use reqwest::{
     Url,
-    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
+    header::{HeaderMap, HeaderName, InvalidHeaderValue},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::{
-    Delta, Failure,
-    dialect::{Format, Reading, Target, with_path},
+    dialect::{Format, Target, key_header, with_path},
+    reading::{Reader, Reading},
 };
-use crate::chat::{Answer, Request, Usage};
+use crate::chat::Request;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
@@ -40,17 +40,7 @@ impl Format for Gemini {
     }
 
     fn headers(&self, key: Option<&SecretString>, target: Target<'_>) -> Result<HeaderMap, InvalidHeaderValue> {
-        let mut headers = HeaderMap::new();
-        if let Some(key) = key {
-            let key = key.expose_secret();
-            let (name, mut value) = match target.quirks.bearer {
-                true => (AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {key}"))?),
-                false => (API_KEY, HeaderValue::from_str(key)?),
-            };
-            value.set_sensitive(true);
-            headers.insert(name, value);
-        }
-        Ok(headers)
+        key_header(key, (!target.quirks.bearer).then_some(API_KEY))
     }
 
     fn body(&self, request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
@@ -58,38 +48,6 @@ impl Format for Gemini {
     }
 
     fn reading(&self) -> Box<dyn Reading> {
-        Box::new(wire::Reading::default())
-    }
-}
-
-impl Reading for wire::Reading {
-    fn push(&mut self, bytes: &[u8], seen: &mut dyn FnMut(Delta<'_>)) -> Result<bool, Failure> {
-        self.push(bytes, seen)
-    }
-
-    fn is_ended(&self) -> bool {
-        self.is_ended()
-    }
-
-    fn has_begun(&self) -> bool {
-        self.has_begun()
-    }
-
-    fn is_finished(&self) -> bool {
-        self.is_finished()
-    }
-
-    fn text(&self) -> String {
-        self.text()
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        convert::usage(self.counts())
-    }
-
-    fn end(&mut self, target: Target<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
-        let answer = self.end(seen)?;
-        let told = convert::usage(&answer.usage);
-        convert::answer(answer, target).map_err(|failure| failure.told(told))
+        Box::new(Reader::<wire::Reading>::new(convert::answer))
     }
 }

@@ -4,63 +4,23 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Gemini, convert, wire::Reading};
+use super::Gemini;
 use crate::{
     chat::{
-        Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, Opaque,
-        OutputFormat, Part, Reasoning, ReasoningEffort, Request, ToolCall, ToolDef, ToolName, ToolResult, Usage,
-        WrittenCall,
+        Answer, AnswerPart, Choice, Finish, Media, MediaSource, Message, Opaque, OutputFormat, Part, Reasoning,
+        ReasoningEffort, Request, Usage, WrittenCall,
     },
     provider::{
-        Class, Delta, Failure, Quirks,
+        Class, Quirks,
         dialect::{Format, Target},
+        table::{Server, bad, described, good, own_call, request, result, said, tool, user},
     },
 };
 
 const PLAIN: Quirks = Quirks::NONE;
-const TARGET: Target<'_> = Target { issuer: "google", model: "gemini-3-pro-preview", quirks: &PLAIN };
+const TARGET: Target<'_> = Target { issuer: "google", model: "gemini-3-pro-preview", quirks: &PLAIN, strict: false };
 const OLD: Target<'_> = Target { model: "gemini-2.0-flash", ..TARGET };
-
-/// Reads a body that arrives in chunks of `step` bytes, as the client does.
-fn read(bytes: &[u8], step: usize, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
-    let mut reading = Reading::default();
-    let mut read = || {
-        for chunk in bytes.chunks(step) {
-            reading.push(chunk, seen)?;
-            if reading.is_ended() {
-                break;
-            }
-        }
-        reading.end(seen)
-    };
-    convert::answer(read()?, TARGET)
-}
-
-/// What the server sends and what it comes to: an answer, or a class and what the message must hold.
-struct Row(&'static str, Vec<u8>, Result<Answer, (Class, &'static str)>);
-
-fn good(name: &'static str, body: impl Into<Vec<u8>>, answer: Answer) -> Row {
-    Row(name, body.into(), Ok(answer))
-}
-
-fn bad(name: &'static str, body: impl Into<Vec<u8>>, class: Class, text: &'static str) -> Row {
-    Row(name, body.into(), Err((class, text)))
-}
-
-fn check(rows: Vec<Row>) {
-    for Row(name, bytes, expected) in rows {
-        for step in [bytes.len().max(1), 1, 2, 3, 17] {
-            match (read(&bytes, step, &mut |_| {}), &expected) {
-                (Ok(answer), Ok(expected)) => assert_eq!(answer, *expected, "{name}, by {step}"),
-                (Err(failure), Err((class, text))) => {
-                    assert_eq!(failure.class, *class, "{name}, by {step}: {failure}");
-                    assert!(failure.message.contains(text), "{name}, by {step}: {failure}");
-                }
-                (read, _) => panic!("{name}, by {step}: {read:?}"),
-            }
-        }
-    }
-}
+const SERVER: Server = Server { format: &Gemini, target: TARGET };
 
 fn sse(chunks: &[Value]) -> String {
     chunks.iter().map(|chunk| format!("data: {chunk}\r\n\r\n")).collect()
@@ -84,16 +44,8 @@ fn answer(parts: Vec<AnswerPart>, finish: Finish) -> Answer {
     Answer { parts, finish, usage: None, model: Some("m-001".into()), id: Some("r1".into()) }
 }
 
-fn said(text: &str) -> AnswerPart {
-    AnswerPart::Text(text.into())
-}
-
 fn hello() -> Answer {
     answer(vec![said("Hello")], Finish::Stop)
-}
-
-fn opaque(kind: &str, data: &str) -> Opaque {
-    Opaque { issuer: "google".into(), model: "gemini-3-pro-preview".into(), kind: kind.into(), data: data.into() }
 }
 
 fn thought(text: &str) -> AnswerPart {
@@ -106,7 +58,7 @@ fn written(name: &str, arguments: &str, id: Option<&str>, own: Option<&str>) -> 
         name: name.into(),
         arguments: arguments.into(),
         complete: true,
-        opaque: own.map(|own| opaque("functionCall", own)),
+        opaque: own.map(|own| SERVER.opaque("functionCall", own)),
     })
 }
 
@@ -119,14 +71,14 @@ fn documented_streams() {
         model: Some("gemini-3-pro-preview".into()),
         id: Some("mAitaLmkHPPlz7IPvtfUqQ4".into()),
     };
-    check(vec![
+    SERVER.check(vec![
         good(
             "text, with a signature on an empty part at the end",
             include_str!("../../../tests/golden/gemini/text.sse"),
             told(
                 vec![
                     said("AI works by learning patterns from data."),
-                    AnswerPart::Opaque(opaque("part.text", r#"{"text":"","thoughtSignature":"CiQBcsjafA=="}"#)),
+                    AnswerPart::Opaque(SERVER.opaque("part.text", r#"{"text":"","thoughtSignature":"CiQBcsjafA=="}"#)),
                 ],
                 Finish::Stop,
                 Usage { input: 8, output: 109, reasoning: 100, ..Usage::default() },
@@ -163,7 +115,7 @@ fn documented_streams() {
 fn framing() {
     let (hel, lo) = (some(json!([{"text": "Hel"}])), chunk(json!([{"text": "lo"}]), json!("STOP")));
     let both = sse(&[hel.clone(), lo.clone()]);
-    check(vec![
+    SERVER.check(vec![
         good("by the book", both.clone(), hello()),
         good("line feeds only", both.replace('\r', ""), hello()),
         good("no blank line at the end", both.trim_end().to_owned(), hello()),
@@ -197,7 +149,7 @@ fn parts() {
     let mut damaged = one(call(json!({"name": "f", "args": {"x": "é"}})), "STOP").into_bytes();
     let at = damaged.iter().position(|byte| *byte == 0xC3).unwrap();
     damaged[at] = 0xFF;
-    check(vec![
+    SERVER.check(vec![
         good("no parts", one(json!([]), "STOP"), answer(vec![], Finish::Stop)),
         good(
             "no content",
@@ -234,7 +186,7 @@ fn parts() {
                     thought("a"),
                     AnswerPart::Reasoning(Reasoning {
                         text: "b".into(),
-                        opaque: Some(opaque("thought.thoughtSignature", "S")),
+                        opaque: Some(SERVER.opaque("thought.thoughtSignature", "S")),
                     }),
                     said("Hello"),
                 ],
@@ -245,7 +197,7 @@ fn parts() {
             "signed text stands alone",
             one(json!([{"text": "a"}, {"text": "b", "thoughtSignature": "S"}, {"text": "c"}]), "STOP"),
             answer(
-                vec![said("a"), said("b"), AnswerPart::Opaque(opaque("text.thoughtSignature", "S")), said("c")],
+                vec![said("a"), said("b"), AnswerPart::Opaque(SERVER.opaque("text.thoughtSignature", "S")), said("c")],
                 Finish::Stop,
             ),
         ),
@@ -253,7 +205,7 @@ fn parts() {
             "a signature alone",
             one(json!([{"text": "Hello"}, {"thoughtSignature": "S"}]), "STOP"),
             answer(
-                vec![said("Hello"), AnswerPart::Opaque(opaque("part.text", r#"{"text":"","thoughtSignature":"S"}"#))],
+                vec![said("Hello"), AnswerPart::Opaque(SERVER.opaque("part.text", r#"{"text":"","thoughtSignature":"S"}"#))],
                 Finish::Stop,
             ),
         ),
@@ -306,12 +258,12 @@ fn parts() {
             ),
             answer(
                 vec![
-                    AnswerPart::Opaque(opaque(
+                    AnswerPart::Opaque(SERVER.opaque(
                         "part.executableCode",
                         r#"{"executableCode":{"code":"1","language":"PYTHON"}}"#,
                     )),
                     said("Hello"),
-                    AnswerPart::Opaque(opaque(
+                    AnswerPart::Opaque(SERVER.opaque(
                         "part.inlineData",
                         r#"{"inlineData":{"data":"aGk=","mimeType":"image/png"},"thoughtSignature":"S"}"#,
                     )),
@@ -344,6 +296,60 @@ fn parts() {
     ]);
 }
 
+/// What proxies and servers of other makes do to the format.
+#[test]
+fn members_that_are_missing_or_of_other_types() {
+    let hel = || some(json!([{"text": "Hel"}]));
+    let lo = || chunk(json!([{"text": "lo"}]), json!("STOP"));
+    let with = |index: Value| {
+        let mut chunks = [hel(), lo()];
+        chunks.iter_mut().for_each(|chunk| chunk["candidates"][0]["index"] = index.clone());
+        sse(&chunks)
+    };
+    let listless = |mut chunk: Value| {
+        chunk["candidates"] = chunk["candidates"][0].take();
+        chunk
+    };
+    let finished = |reason: Value| sse(&[chunk(json!([{"text": "Hello"}]), reason)]);
+    let usage = |usage: Value| sse(&[hel(), lo(), json!({"usageMetadata": usage})]);
+    let counted = |input, output| Answer { usage: Some(Usage { input, output, ..Usage::default() }), ..hello() };
+    let called = |call: Value| one(json!([{"functionCall": call}]), "STOP");
+    let calls = |name: &str, arguments: &str| answer(vec![written(name, arguments, None, None)], Finish::ToolCalls);
+    SERVER.check(vec![
+        good("an index that is a text", with(json!("0")), hello()),
+        good("an index that is a float", with(json!(0.0)), hello()),
+        good("an index that is null", with(Value::Null), hello()),
+        good("one candidate without its list", sse(&[listless(hel()), listless(lo())]), hello()),
+        good(
+            "candidates that are null",
+            sse(&[json!({"candidates": null}), json!({"candidates": [null]}), hel(), lo()]),
+            hello(),
+        ),
+        good(
+            "ids and names of other types",
+            sse(&[json!({"responseId": 17, "modelVersion": null, "candidates": [{"content": {"role": 5, "parts": [{"text": "Hello"}]}, "finishReason": "STOP"}]})]),
+            Answer { id: None, model: None, ..hello() },
+        ),
+        good("a text that is null", sse(&[some(json!([{"text": null}])), hel(), lo()]), hello()),
+        good("parts that are null", sse(&[some(Value::Null), some(json!([null])), hel(), lo()]), hello()),
+        good("a reason in small letters", finished(json!("stop")), hello()),
+        good("an empty reason, and then one", sse(&[hel(), chunk(json!([]), json!("")), lo()]), hello()),
+        good("two chunks in one event", format!("data: {} {}\n\n", hel(), lo()), hello()),
+        good("half of a surrogate pair", one(json!([{"text": "a?"}]), "STOP").replace('?', "\\ud800"), answer(vec![said("a\u{fffd}")], Finish::Stop)),
+        good("a call without a name", called(json!({"args": {}})), calls("", "{}")),
+        good("arguments that are null", called(json!({"name": "f", "args": null})), calls("f", "{}")),
+        good("arguments that are a list", called(json!({"name": "f", "args": [1]})), calls("f", "[1]")),
+        good("one call without the list of parts", one(json!({"functionCall": {"name": "f", "args": {"n": 1.0}}}), "STOP"), calls("f", r#"{"n":1.0}"#)),
+        good("tokens as texts and floats", usage(json!({"promptTokenCount": "9", "candidatesTokenCount": 3.0})), counted(9, 3)),
+        good("tokens told in part", usage(json!({"candidatesTokenCount": 3})), counted(0, 3)),
+        good("tokens below nothing and beyond everything", usage(json!({"promptTokenCount": -9, "candidatesTokenCount": 1e300})), hello()),
+        bad("an error that is a text", r#"{"error": "model \"x\" not found, try pulling it first"}"#, Class::ModelGone, "not found"),
+        bad("an error as FastAPI's", r#"{"detail": "Rate limit exceeded"}"#, Class::RateLimited, "Rate limit"),
+        bad("an error in an event with its name", "event: error\ndata: Overloaded\n\n", Class::Transient, "Overloaded"),
+        bad("a call with half of a surrogate pair", called(json!({"name": "f", "args": {"x": "?"}})).replace('?', "\\ud800"), Class::MalformedAnswer, "no text"),
+    ]);
+}
+
 #[test]
 fn reasons_for_stopping() {
     let hello = |finish: &str| one(json!([{"text": "Hello"}]), finish);
@@ -368,7 +374,7 @@ fn reasons_for_stopping() {
         rows.push(good("refused midway", hello(reason), with(Finish::Refused)));
         rows.push(bad("refused at once", one(json!([]), reason), Class::ContentRefused, reason));
     }
-    check(rows);
+    SERVER.check(rows);
 }
 
 #[test]
@@ -388,7 +394,7 @@ fn tokens() {
         let mut last = chunk(json!([{"text": "Hello"}]), json!("STOP"));
         last["usageMetadata"] = usage.clone();
         let body = sse(&[json!({"usageMetadata": {"promptTokenCount": 10}}), last]);
-        assert_eq!(read(body.as_bytes(), 9, &mut |_| {}).unwrap().usage, Some(expected), "{usage}");
+        assert_eq!(SERVER.read(&body, 9, &mut |_| {}).unwrap().usage, Some(expected), "{usage}");
     }
 }
 
@@ -396,15 +402,31 @@ fn tokens() {
 fn errors_in_the_stream() {
     let error = json!({"error": {"code": 503, "message": "The model is overloaded. Please try again later.", "status": "UNAVAILABLE"}});
     let hel = some(json!([{"text": "Hel"}]));
-    check(vec![
+    SERVER.check(vec![
         bad("an object", error.to_string(), Class::Transient, "overloaded"),
         bad("an array", json!([error]).to_string(), Class::Transient, "overloaded"),
         bad("midway", sse(&[hel.clone(), error.clone()]), Class::Transient, "overloaded"),
         bad("midway and in an array", json!([hel, error]).to_string(), Class::Transient, "overloaded"),
     ]);
     let limited = json!({"error": {"code": 429, "message": "You exceeded your current quota.", "status": "RESOURCE_EXHAUSTED", "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "36.5s"}]}});
-    let failure = read(sse(&[limited]).as_bytes(), 5, &mut |_| {}).unwrap_err();
+    let failure = SERVER.read(sse(&[limited]).as_bytes(), 5, &mut |_| {}).unwrap_err();
     assert_eq!((failure.class, failure.retry_after), (Class::RateLimited, Some(Duration::from_millis(36_500))));
+}
+
+#[test]
+fn no_beginning_of_an_answer_passes_for_it() {
+    let body = include_str!("../../../tests/golden/gemini/parallel.sse");
+    SERVER.no_beginning_passes(body, "\"finishReason\"");
+}
+
+proptest::proptest! {
+    /// Whatever a server sends, reading it ends, does not panic, and does not depend on how the bytes are split.
+    #[test]
+    fn damage_is_read_the_same_in_any_split(
+        at in 0usize..4000, cut in 0usize..40, with in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20), step in 1usize..50,
+    ) {
+        SERVER.damaged(include_str!("../../../tests/golden/gemini/parallel.sse"), (at, cut), with, step);
+    }
 }
 
 #[test]
@@ -414,71 +436,20 @@ fn pieces_are_told() {
         some(json!([{"text": "Let me see."}, {"functionCall": {"name": "f"}}])),
         chunk(json!([{"functionCall": {"name": "g"}}, {"text": "", "thoughtSignature": "S"}]), json!("STOP")),
     ]);
-    let mut seen = Vec::new();
-    read(body.as_bytes(), 11, &mut |delta| seen.push(format!("{delta:?}"))).unwrap();
-    assert_eq!(seen, [r#"Reasoning("Hm")"#, r#"Text("Let me see.")"#, r#"Call("f")"#, r#"Call("g")"#]);
-}
-
-fn tool(name: &str, schema: Value) -> ToolDef {
-    ToolDef {
-        name: name.into(),
-        origin: ToolName { server: "s".into(), tool: name.into() },
-        description: "".into(),
-        input_schema: Arc::new(schema),
-        effect: Effect::Read,
-        effect_source: EffectSource::Default,
-        repeatable: false,
-        additive: false,
-        hash: "".into(),
-    }
-}
-
-fn described(name: &str, description: &str, property: &str) -> ToolDef {
-    let schema = json!({"type": "object", "properties": {property: {"type": "string"}}, "required": [property]});
-    ToolDef { description: description.into(), ..tool(name, schema) }
-}
-
-fn request(messages: Vec<Message>) -> Request {
-    Request {
-        system: None,
-        messages: messages.into_iter().map(Arc::new).collect(),
-        tools: Arc::new([]),
-        choice: Choice::Auto,
-        output: None,
-        temperature: None,
-        output_tokens_max: None,
-        effort: None,
-        cache_key: None,
-    }
+    let told = SERVER.told(&body);
+    assert_eq!(told, [r#"Reasoning("Hm")"#, r#"Text("Let me see.")"#, r#"Call("f")"#, r#"Call("g")"#]);
 }
 
 fn rendered(request: &Request, target: Target<'_>) -> Value {
-    serde_json::from_slice(&convert::body(request, target).unwrap()).unwrap()
+    Server { target, ..SERVER }.rendered(request)
 }
 
 fn contents(messages: Vec<Message>, target: Target<'_>) -> Value {
     rendered(&request(messages), target)["contents"].take()
 }
 
-fn user(text: &str) -> Message {
-    Message::User(vec![Part::text(text)])
-}
-
-fn call(n: u32, name: &str, arguments: &str, own: Option<Opaque>) -> Part {
-    Part::Call(ToolCall {
-        id: CallId { turn: 1, call: n },
-        name: name.into(),
-        arguments: arguments.into(),
-        opaque: own,
-    })
-}
-
-fn result(n: u32, name: &str, content: Vec<Part>, is_error: bool) -> Message {
-    Message::Tool(ToolResult { call: CallId { turn: 1, call: n }, name: name.into(), content, is_error })
-}
-
 fn signed(signature: &str) -> Option<Opaque> {
-    Some(opaque("functionCall", &json!({"thoughtSignature": signature}).to_string()))
+    Some(SERVER.opaque("functionCall", &json!({"thoughtSignature": signature}).to_string()))
 }
 
 #[test]
@@ -490,9 +461,9 @@ fn documented_requests() {
         tools: Arc::new([flights(), described("book_taxi", "Book a taxi", "time")]),
         ..request(vec![
             ask(),
-            Message::Assistant(vec![call(1, "check_flight", r#"{"flight":"AA100"}"#, signed("<Signature_A>"))]),
+            Message::Assistant(vec![own_call(1, "check_flight", r#"{"flight":"AA100"}"#, signed("<Signature_A>"))]),
             result(1, "check_flight", vec![Part::text("delayed, 12 PM")], false),
-            Message::Assistant(vec![call(2, "book_taxi", r#"{"time":"10 AM"}"#, signed("<Signature_B>"))]),
+            Message::Assistant(vec![own_call(2, "book_taxi", r#"{"time":"10 AM"}"#, signed("<Signature_B>"))]),
             result(2, "book_taxi", vec![Part::text("success")], false),
         ])
     };
@@ -503,16 +474,16 @@ fn documented_requests() {
         ..request(vec![
             ask(),
             Message::Assistant(vec![
-                call(
+                own_call(
                     1,
                     "check_flight",
                     r#"{"flight":"AA100"}"#,
                     Some(Opaque {
                         issuer: "other".into(),
-                        ..opaque("functionCall", r#"{"id":"x","thoughtSignature":"S"}"#)
+                        ..SERVER.opaque("functionCall", r#"{"id":"x","thoughtSignature":"S"}"#)
                     }),
                 ),
-                call(2, "check_flight", r#"{"flight":"AA101"}"#, None),
+                own_call(2, "check_flight", r#"{"flight":"AA101"}"#, None),
             ]),
             // In the order of the calls, whichever came first.
             result(2, "check_flight", vec![Part::text("no such flight")], true),
@@ -527,15 +498,18 @@ fn documented_requests() {
 fn signatures_go_home_and_nowhere_else() {
     let parts = || {
         vec![
-            Part::Reasoning(Reasoning { text: "Hm".into(), opaque: Some(opaque("thought.thoughtSignature", "A")) }),
+            Part::Reasoning(Reasoning {
+                text: "Hm".into(),
+                opaque: Some(SERVER.opaque("thought.thoughtSignature", "A")),
+            }),
             Part::Reasoning(Reasoning { text: "unsigned".into(), opaque: None }),
             Part::text("one"),
-            Part::Opaque(opaque("text.thoughtSignature", "B")),
+            Part::Opaque(SERVER.opaque("text.thoughtSignature", "B")),
             Part::text("two"),
-            Part::Opaque(opaque("part.executableCode", r#"{"executableCode": {"code": "1.0"}}"#)),
-            call(1, "f", "{}", Some(opaque("functionCall", r#"{"id":"c1","thoughtSignature":"C"}"#))),
-            call(2, "g", r#"{"n": 1.0}"#, None),
-            Part::Opaque(opaque("part.text", r#"{"text":"","thoughtSignature":"D"}"#)),
+            Part::Opaque(SERVER.opaque("part.executableCode", r#"{"executableCode": {"code": "1.0"}}"#)),
+            own_call(1, "f", "{}", Some(SERVER.opaque("functionCall", r#"{"id":"c1","thoughtSignature":"C"}"#))),
+            own_call(2, "g", r#"{"n": 1.0}"#, None),
+            Part::Opaque(SERVER.opaque("part.text", r#"{"text":"","thoughtSignature":"D"}"#)),
         ]
     };
     let messages =
@@ -598,7 +572,7 @@ fn turns() {
             "results first, then what the user adds",
             vec![
                 user("a"),
-                Message::Assistant(vec![call(1, "f", "{}", None), call(2, "f", "{}", None)]),
+                Message::Assistant(vec![own_call(1, "f", "{}", None), own_call(2, "f", "{}", None)]),
                 result(1, "f", vec![Part::text("x")], false),
                 result(2, "f", vec![], true),
                 user("b"),
@@ -646,7 +620,7 @@ fn pictures_and_sounds() {
     let shot = || {
         vec![
             user("Look"),
-            Message::Assistant(vec![call(1, "shot", "{}", None)]),
+            Message::Assistant(vec![own_call(1, "shot", "{}", None)]),
             result(
                 1,
                 "shot",

@@ -1,23 +1,25 @@
 //! Reads what the Gemini API streams, through accessors that take every member as optional and every type as possible.
 //!
-//! Bytes go in by [`Reading::push`]; [`Reading::end`] gives the answer in wire terms, which `convert` turns into the
-//! neutral form. Each chunk is a `GenerateContentResponse` with the parts that are new (ai.google.dev/api/generate-content,
+//! Events go in by [`Wire::event`]; [`Wire::take`] gives the answer in wire terms, which `convert` turns into the neutral
+//! form. Each chunk is a `GenerateContentResponse` with the parts that are new (ai.google.dev/api/generate-content,
 //! 2026-11); without `alt=sse` they come as one array, which is read too. Always true:
-//! - Any split of the bytes gives the same answer, in time linear in their number.
+//! - Reading takes time linear in what comes.
 //! - An answer is whole only if a finish reason came: the format has no end mark.
 //! - A function call comes whole in one part; its arguments keep their source text.
 //! - A part that carries a signature is never joined with another, because the signature goes back on exactly that part.
 
-use std::borrow::Cow;
-
 use serde_json::{Value, value::RawValue};
 
-use super::super::{
-    Class, Delta, Failure,
-    body::{Body, Piece},
-    failure::{self, failure},
-    json::{self, Step},
+use super::{
+    super::{
+        Class, Delta, Failure,
+        failure::{self, failure},
+        json::{self, Scan, Step},
+        reading::{Event, Progress, Seen, Wire},
+    },
+    convert,
 };
+use crate::chat::Usage;
 
 /// Most calls in one answer. No model makes more in earnest.
 const CALLS_MAX: usize = 1024;
@@ -79,53 +81,41 @@ pub(super) struct Counts {
 /// An answer being read.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    body: Body,
     answer: Answer,
-    /// Something of the answer has come.
-    begun: bool,
-    /// A whole document has come.
-    ended: bool,
+    progress: Progress,
     candidate: Option<u64>,
     calls: usize,
 }
 
-impl Reading {
-    /// Takes in bytes, telling `seen` of every piece of the answer in them. Answers whether they held a sign of life.
-    ///
-    /// # Errors
-    /// When the server reports an error, or what it sends is too large or no answer.
-    pub(super) fn push(&mut self, bytes: &[u8], seen: &mut dyn FnMut(Delta<'_>)) -> Result<bool, Failure> {
-        self.body.push(bytes).map_err(|error| failure(Class::MalformedAnswer, &error.to_string()))?;
-        let mut alive = self.body.is_document();
-        while let Some(piece) = self.body.next() {
-            alive = true;
-            self.piece(&piece, seen)?;
-        }
-        Ok(alive)
+impl Wire for Reading {
+    type Answer = Answer;
+
+    const END: &'static str = "no finish reason came";
+
+    fn event(&mut self, event: &Event<'_>, seen: Seen<'_>) -> Result<(), Failure> {
+        let json = event.source.unwrap_or_default();
+        self.chunk(event.value, &Source { json, path: Vec::new(), is_damaged: event.is_damaged }, seen)?;
+        self.progress.ended |= event.is_document && self.is_finished();
+        Ok(())
     }
 
-    /// Whether nothing can follow.
-    pub(super) fn is_ended(&self) -> bool {
-        self.ended
+    fn progress(&self) -> Progress {
+        self.progress
     }
 
-    /// Whether something of the answer has come.
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun || self.body.is_document()
+    fn progress_mut(&mut self) -> &mut Progress {
+        &mut self.progress
     }
 
-    /// Whether the answer is whole as far as the server says, so that what may follow is dispensable.
-    pub(super) fn is_finished(&self) -> bool {
+    fn is_finished(&self) -> bool {
         !self.answer.finish.is_empty()
     }
 
-    /// What the server has told of tokens so far.
-    pub(super) fn counts(&self) -> &Counts {
-        &self.answer.usage
+    fn usage(&self) -> Option<Usage> {
+        convert::usage(&self.answer.usage)
     }
 
-    /// Text that has come so far.
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         let text = |part: &Part| match part {
             Part::Text { text, .. } => Some(text.clone()),
             Part::Call { name, arguments, .. } => Some(format!("[call {name}({arguments}]")),
@@ -134,59 +124,13 @@ impl Reading {
         self.answer.parts.iter().filter_map(text).collect()
     }
 
-    /// The answer, at the end of the body.
-    ///
-    /// # Errors
-    /// When it broke off, or was none.
-    pub(super) fn end(&mut self, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
-        self.body.end();
-        while let Some(piece) = self.body.next() {
-            let read = self.piece(&piece, seen);
-            // What was cut off behind a finished answer is not missed.
-            read.or_else(|failure| if self.is_finished() { Ok(()) } else { Err(failure) })?;
-        }
-        if self.is_finished() {
-            return Ok(std::mem::take(&mut self.answer));
-        }
-        let stray = String::from_utf8_lossy(self.body.stray());
-        Err(failure(
-            Class::MalformedAnswer,
-            &match (self.begun, stray.trim()) {
-                (true, _) => Cow::Borrowed("the answer broke off: no finish reason came"),
-                (false, "") => Cow::Borrowed("the server closed the connection without an answer"),
-                (false, stray) => Cow::Owned(format!("the server sent no answer but {stray:?}")),
-            },
-        ))
+    fn take(&mut self, _: Seen<'_>) -> Answer {
+        std::mem::take(&mut self.answer)
     }
+}
 
-    fn piece(&mut self, piece: &Piece, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
-        let (data, is_document) = match piece {
-            Piece::Alive => return Ok(()),
-            Piece::Event { data, .. } => (data, false),
-            Piece::Document(data) => (data, true),
-        };
-        let text = String::from_utf8_lossy(data);
-        if !is_document && !text.contains('{') {
-            // Words to keep the connection alive, or the end mark of another format.
-            return Ok(());
-        }
-        let is_damaged = matches!(text, Cow::Owned(_));
-        let value: Value = serde_json::from_str(&text).map_err(|error| unreadable(&text, &error))?;
-        let whole = Source { json: &text, path: Vec::new(), is_damaged };
-        match &value {
-            Value::Array(chunks) => {
-                let sources = whole.elements();
-                for (at, chunk) in chunks.iter().enumerate() {
-                    self.chunk(chunk, &whole.of(sources.get(at)), seen)?;
-                }
-            }
-            chunk => self.chunk(chunk, &whole, seen)?,
-        }
-        self.ended |= is_document && self.is_finished();
-        Ok(())
-    }
-
-    fn chunk(&mut self, chunk: &Value, source: &Source<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
+impl Reading {
+    fn chunk(&mut self, chunk: &Value, source: &Source<'_>, seen: Seen<'_>) -> Result<(), Failure> {
         // Vertex and some proxies wrap it.
         if let Some(inner) = chunk.get("response").filter(|inner| inner.get("candidates").is_some()) {
             return self.chunk(inner, &source.at(&[Step::Member("response")]), seen);
@@ -209,24 +153,24 @@ impl Reading {
             let message = format!("the prompt was blocked: {reason} {said}");
             return Err(failure(Class::ContentRefused, message.trim()));
         }
-        let Some(Value::Array(candidates)) = chunk.get("candidates") else { return Ok(()) };
+        let candidates = match chunk.get("candidates") {
+            Some(Value::Array(candidates)) => candidates.as_slice(),
+            Some(candidate @ Value::Object(_)) => std::slice::from_ref(candidate),
+            _ => return Ok(()),
+        };
         for (at, candidate) in candidates.iter().enumerate().filter(|(_, candidate)| candidate.is_object()) {
             // One candidate was asked for: the first to come is it.
             let index = json::count(candidate, "index").unwrap_or(0);
             if *self.candidate.get_or_insert(index) == index {
+                let is_listed = chunk.get("candidates").is_some_and(Value::is_array);
                 let path = [Step::Member("candidates"), Step::Element(at)];
-                self.candidate(candidate, &source.at(&path), seen)?;
+                self.candidate(candidate, &source.at(if is_listed { &path } else { &path[..1] }), seen)?;
             }
         }
         Ok(())
     }
 
-    fn candidate(
-        &mut self,
-        candidate: &Value,
-        source: &Source<'_>,
-        seen: &mut dyn FnMut(Delta<'_>),
-    ) -> Result<(), Failure> {
+    fn candidate(&mut self, candidate: &Value, source: &Source<'_>, seen: Seen<'_>) -> Result<(), Failure> {
         let path = [Step::Member("content"), Step::Member("parts")];
         match candidate.pointer("/content/parts") {
             Some(Value::Array(parts)) => {
@@ -242,8 +186,8 @@ impl Reading {
         let finish = either(candidate, "finishReason", "finish_reason").and_then(Value::as_str);
         // Some servers of the format send a reason with every chunk; the last one counts.
         if let Some(finish) = finish.filter(|finish| !finish.is_empty() && *finish != "FINISH_REASON_UNSPECIFIED") {
-            self.begun = true;
-            finish.clone_into(&mut self.answer.finish);
+            (self.progress.begun, self.progress.answered) = (true, true);
+            self.answer.finish = finish.to_ascii_uppercase();
         }
         if let Some(message) = either(candidate, "finishMessage", "finish_message").and_then(Value::as_str) {
             self.answer.finish_message = Some(message.to_owned());
@@ -251,13 +195,14 @@ impl Reading {
         Ok(())
     }
 
-    fn part(&mut self, part: &Value, source: &Source<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
+    fn part(&mut self, part: &Value, source: &Source<'_>, seen: Seen<'_>) -> Result<(), Failure> {
         let Value::Object(members) = part else { return Ok(()) };
         let signature = either(part, "thoughtSignature", "thought_signature").and_then(Value::as_str);
         let signature = signature.filter(|signature| !signature.is_empty()).map(str::to_owned);
         let is_thought = part.get("thought") == Some(&Value::Bool(true));
         let kind = members.keys().find(|key| !ASIDE.contains(&key.as_str())).map(String::as_str);
-        self.begun |= kind.is_some() || signature.is_some();
+        self.progress.begun |= kind.is_some() || signature.is_some();
+        self.progress.answered |= self.progress.begun;
         match (kind, kind.and_then(|kind| part.get(kind))) {
             (Some("text"), Some(Value::String(text))) if is_thought => self.thought(text, signature, seen),
             (Some("text"), Some(Value::String(text))) => self.text_part(text, signature, seen),
@@ -265,7 +210,9 @@ impl Reading {
                 self.call(call, &source.at(&[Step::Member(kind)]), signature, seen)?;
             }
             // A signature may come alone.
-            (None, _) => self.text_part("", signature, seen),
+            (None, _) | (Some("text"), Some(Value::Null)) => self.text_part("", signature, seen),
+            // What cannot go back as it came does not go back at all.
+            (Some(_), _) if source.is_damaged => {}
             (Some(kind), _) => {
                 let json = source.text().map_or_else(|| part.to_string(), str::to_owned);
                 self.answer.parts.push(Part::Other { kind: kind.to_owned(), json });
@@ -274,7 +221,7 @@ impl Reading {
         Ok(())
     }
 
-    fn text_part(&mut self, more: &str, signature: Option<String>, seen: &mut dyn FnMut(Delta<'_>)) {
+    fn text_part(&mut self, more: &str, signature: Option<String>, seen: Seen<'_>) {
         match self.answer.parts.last_mut() {
             Some(Part::Text { text, signature: None }) if signature.is_none() => text.push_str(more),
             _ if more.is_empty() && signature.is_none() => return,
@@ -285,7 +232,7 @@ impl Reading {
         }
     }
 
-    fn thought(&mut self, more: &str, signature: Option<String>, seen: &mut dyn FnMut(Delta<'_>)) {
+    fn thought(&mut self, more: &str, signature: Option<String>, seen: Seen<'_>) {
         match self.answer.parts.last_mut() {
             Some(Part::Thought { text, signature: None }) if signature.is_none() => text.push_str(more),
             _ if more.is_empty() && signature.is_none() => return,
@@ -301,7 +248,7 @@ impl Reading {
         call: &Value,
         source: &Source<'_>,
         signature: Option<String>,
-        seen: &mut dyn FnMut(Delta<'_>),
+        seen: Seen<'_>,
     ) -> Result<(), Failure> {
         if source.is_damaged {
             return Err(failure(Class::MalformedAnswer, "a tool call holds bytes that are no text"));
@@ -317,7 +264,10 @@ impl Reading {
             Some(value) => source.at(&[Step::Member("args")]).text().map_or_else(|| value.to_string(), str::to_owned),
         };
         let name = json::text(call, "name").unwrap_or_default();
-        let is_open = call.get("partialArgs").is_some() || call.get("willContinue") == Some(&Value::Bool(true));
+        // A text may be cut, as it is in the other formats.
+        let is_cut = matches!(call.get("args"), Some(Value::String(_))) && !Scan::of(&arguments).is_closed();
+        let is_open =
+            is_cut || call.get("partialArgs").is_some() || call.get("willContinue") == Some(&Value::Bool(true));
         seen(Delta::Call(name));
         let id = json::id(call, "id");
         self.answer.parts.push(Part::Call { id, name: name.to_owned(), arguments, is_open, signature });
@@ -384,16 +334,4 @@ impl Counts {
 /// A member by its JSON name, or by the name that some proxies leave it with.
 fn either<'a>(value: &'a Value, name: &str, other: &str) -> Option<&'a Value> {
     value.get(name).or_else(|| value.get(other)).filter(|value| !value.is_null())
-}
-
-fn unreadable(text: &str, error: &serde_json::Error) -> Failure {
-    let start = failure::clip(text.trim(), 120);
-    let message = if start.starts_with('<') {
-        "the server answered with an HTML page; does the base URL name its API?".to_owned()
-    } else if error.is_eof() {
-        format!("the answer broke off within a piece: {start:?}")
-    } else {
-        format!("a piece of the answer is no JSON ({error}): {start:?}")
-    };
-    failure(Class::MalformedAnswer, &message)
 }

@@ -48,7 +48,7 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
     let written = Body {
         model: target.model,
         messages: messages(request, target)?,
-        tools: request.tools.iter().map(tool_offer).collect::<Result<_, _>>()?,
+        tools: request.tools.iter().map(|tool| tool_offer(tool, target)).collect::<Result<_, _>>()?,
         tool_choice: match (&request.choice, quirks.force) {
             (Choice::Auto, _) | (Choice::Tool(_), ForceForm::Never) => None,
             (Choice::Tool(_), ForceForm::Required) => {
@@ -60,12 +60,16 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
                 }))
             }
         },
-        response_format: request.output.as_ref().map(|output| ResponseFormat::JsonSchema {
-            json_schema: ResponseFormatJsonSchema {
-                name: output.name.clone(),
-                schema: Value::clone(&output.schema),
-                ..ResponseFormatJsonSchema::default()
-            },
+        response_format: request.output.as_ref().map(|output| {
+            let strict = target.strictly(&output.schema, &schema::OPENAI_STRICT);
+            ResponseFormat::JsonSchema {
+                json_schema: ResponseFormatJsonSchema {
+                    name: output.name.clone(),
+                    strict: strict.as_ref().map(|_| true),
+                    schema: strict.unwrap_or(Cow::Borrowed(&output.schema)).into_owned(),
+                    ..ResponseFormatJsonSchema::default()
+                },
+            }
         }),
         temperature: request.temperature,
         max_tokens: tokens.filter(|_| !quirks.completion_tokens),
@@ -188,14 +192,29 @@ struct Function<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     description: &'a str,
     parameters: Arc<RawValue>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    strict: bool,
 }
 
 /// The schemas of tools as this format has them, written out.
 static PARAMETERS: PerTool<Arc<RawValue>> = PerTool::new();
 
-fn tool_offer(tool: &ToolDef) -> Result<Tool<'_>, serde_json::Error> {
-    let parameters = PARAMETERS.get(tool, |schema| to_raw_value(&reduce(schema, &schema::OPENAI)).map(Arc::from))?;
-    let function = Function { name: tool.name.as_str(), description: &tool.description, parameters };
+/// The same for strict tools; `None` for a tool that cannot be one.
+static STRICT: PerTool<Option<Arc<RawValue>>> = PerTool::new();
+
+fn tool_offer<'a>(tool: &'a ToolDef, target: Target<'_>) -> Result<Tool<'a>, serde_json::Error> {
+    let strict = |schema: &Arc<Value>| {
+        target.strictly(schema, &schema::OPENAI_STRICT).map(|strict| to_raw_value(&strict).map(Arc::from)).transpose()
+    };
+    let strict = if target.strict { STRICT.get(tool, strict)? } else { None };
+    let (is_strict, parameters) = match strict {
+        Some(parameters) => (true, parameters),
+        None => {
+            let plain = |schema: &Arc<Value>| to_raw_value(&reduce(schema, &schema::OPENAI)).map(Arc::from);
+            (false, PARAMETERS.get(tool, plain)?)
+        }
+    };
+    let function = Function { name: tool.name.as_str(), description: &tool.description, parameters, strict: is_strict };
     Ok(Tool { r#type: "function", function })
 }
 
@@ -334,15 +353,15 @@ fn assistant<'a>(parts: &'a [Part], target: Target<'_>) -> Result<Option<Rendere
         match part {
             Part::Text(more) => text += &**more,
             Part::Call(call) => {
-                if let Some(opaque) = call.opaque.as_ref().filter(|opaque| is_mine(opaque, target)) {
+                if let Some(opaque) = call.opaque.as_ref().filter(|opaque| target.issued(opaque)) {
                     extras.of_calls.insert(calls.len(), (opaque.kind.clone(), value(opaque)));
                 }
                 calls.push(rendered_call(call));
             }
-            Part::Reasoning(Reasoning { text, opaque: Some(opaque) }) if is_mine(opaque, target) => {
+            Part::Reasoning(Reasoning { text, opaque: Some(opaque) }) if target.issued(opaque) => {
                 extras.reasoning(&opaque.kind, text);
             }
-            Part::Opaque(opaque) if is_mine(opaque, target) => {
+            Part::Opaque(opaque) if target.issued(opaque) => {
                 extras.opaque(&opaque.kind, value(opaque));
             }
             Part::Image(media) | Part::Audio(media) => {
@@ -420,10 +439,6 @@ impl Extras {
 
 /// How the kinds of opaque content parts begin.
 const CONTENT: &str = "content.";
-
-fn is_mine(opaque: &Opaque, target: Target<'_>) -> bool {
-    opaque.issuer == target.issuer && opaque.model == target.model
-}
 
 /// What the issuer gave; as text if it is no JSON, which it was when we read it.
 fn value(opaque: &Opaque) -> Value {

@@ -4,62 +4,21 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{convert, wire::Reading};
+use super::Chat;
 use crate::{
     chat::{
-        Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, OfferedName,
-        Opaque, OutputFormat, Part, Reasoning, ReasoningEffort, Request, ToolCall, ToolDef, ToolName, ToolResult,
-        Usage, WrittenCall,
+        Answer, AnswerPart, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, OfferedName, Opaque,
+        OutputFormat, Part, Reasoning, ReasoningEffort, Request, ToolDef, ToolName, Usage, WrittenCall,
     },
-    provider::{Class, Delta, EffortForm, Failure, ForceForm, Quirks, dialect::Target},
+    provider::{
+        Class, EffortForm, ForceForm, Quirks,
+        dialect::{Format as _, Target},
+        table::{Server, answered, bad, call, cut, good, image, request, result, said, tool_call, user},
+    },
 };
 
-const TARGET: Target<'_> = Target { issuer: "acme", model: "m1", quirks: &Quirks::NONE };
-
-/// Reads a body that arrives in chunks of `step` bytes, as the client does.
-fn read(bytes: &[u8], step: usize, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
-    let mut reading = Reading::default();
-    let mut read = || {
-        for chunk in bytes.chunks(step) {
-            reading.push(chunk, seen)?;
-            if reading.is_ended() {
-                break;
-            }
-        }
-        reading.end(seen)
-    };
-    match read() {
-        Ok(answer) => convert::answer(answer, TARGET),
-        Err(failure) => Err(failure.discarding(&reading.text())),
-    }
-}
-
-/// One deviation: what the server sends and what it comes to.
-struct Row(&'static str, Vec<u8>, Result<Answer, (Class, &'static str)>);
-
-fn good(name: &'static str, body: impl Into<Vec<u8>>, answer: Answer) -> Row {
-    Row(name, body.into(), Ok(answer))
-}
-
-/// The text must stand in the failure's message.
-fn bad(name: &'static str, body: impl Into<Vec<u8>>, class: Class, text: &'static str) -> Row {
-    Row(name, body.into(), Err((class, text)))
-}
-
-fn check(rows: Vec<Row>) {
-    for Row(name, bytes, expected) in rows {
-        for step in [bytes.len().max(1), 1, 2, 3, 17] {
-            match (read(&bytes, step, &mut |_| {}), &expected) {
-                (Ok(answer), Ok(expected)) => assert_eq!(answer, *expected, "{name}, by {step}"),
-                (Err(failure), Err((class, text))) => {
-                    assert_eq!(failure.class, *class, "{name}, by {step}: {failure}");
-                    assert!(failure.message.contains(text), "{name}, by {step}: {failure}");
-                }
-                (read, _) => panic!("{name}, by {step}: {read:?}"),
-            }
-        }
-    }
-}
+const TARGET: Target<'_> = Target { issuer: "acme", model: "m1", quirks: &Quirks::NONE, strict: false };
+const SERVER: Server = Server { format: &Chat, target: TARGET };
 
 /// A stream of these events and the end mark.
 fn sse(events: &[Value]) -> String {
@@ -96,10 +55,6 @@ fn answer(parts: Vec<AnswerPart>, finish: Finish) -> Answer {
     Answer { parts, finish, usage: None, model: Some("m1-2026".into()), id: Some("c1".into()) }
 }
 
-fn said(text: &str) -> AnswerPart {
-    AnswerPart::Text(text.into())
-}
-
 fn hello() -> Answer {
     answer(vec![said("Hello")], Finish::Stop)
 }
@@ -108,33 +63,12 @@ fn anonymous(answer: Answer) -> Answer {
     Answer { id: None, model: None, ..answer }
 }
 
-fn call(id: &str, name: &str, arguments: &str) -> AnswerPart {
-    AnswerPart::Call(WrittenCall {
-        provider_id: Some(id.to_owned()).filter(|id| !id.is_empty()),
-        name: name.into(),
-        arguments: arguments.into(),
-        complete: true,
-        opaque: None,
-    })
-}
-
-fn cut(part: AnswerPart) -> AnswerPart {
-    match part {
-        AnswerPart::Call(call) => AnswerPart::Call(WrittenCall { complete: false, ..call }),
-        other => other,
-    }
-}
-
 fn calls(parts: Vec<AnswerPart>) -> Answer {
     answer(parts, Finish::ToolCalls)
 }
 
-fn opaque(kind: &str, data: &str) -> Opaque {
-    Opaque { issuer: "acme".into(), model: "m1".into(), kind: kind.into(), data: data.into() }
-}
-
 fn thought(text: &str, member: &str) -> AnswerPart {
-    AnswerPart::Reasoning(Reasoning { text: text.into(), opaque: Some(opaque(member, "")) })
+    AnswerPart::Reasoning(Reasoning { text: text.into(), opaque: Some(SERVER.opaque(member, "")) })
 }
 
 fn used(input: u64, output: u64) -> Usage {
@@ -167,7 +101,7 @@ fn both_ways_of_reading_agree() {
     ];
     let told = |bytes: &str| {
         let mut told = Vec::new();
-        let read = read(bytes.as_bytes(), 1000, &mut |delta| told.push(format!("{delta:?}")));
+        let read = SERVER.read(&bytes, 1000, &mut |delta| told.push(format!("{delta:?}")));
         (read, told)
     };
     for stream in streams {
@@ -184,7 +118,7 @@ fn framing() {
     let lines = |separator: &str| {
         format!("data: {hel}{separator}data: {lo}{separator}data: {end}{separator}data: [DONE]{separator}")
     };
-    check(vec![
+    SERVER.check(vec![
         good(
             "by the book",
             sse(&[chunk(json!({"role": "assistant", "content": ""})), hel.clone(), lo.clone(), end.clone()]),
@@ -318,7 +252,7 @@ fn envelopes() {
         sse(&[json!({"id": "c1", "model": "m1-2026", "choices": [choice]}), stop("stop")])
     };
     let message = |message: Value| whole(message, json!("stop")).to_string();
-    check(vec![
+    SERVER.check(vec![
         good("neither id nor model nor anything else", sse(&[json!({"choices": [{"delta": {"content": "Hello"}, "finish_reason": "stop"}]})]), anonymous(hello())),
         good("members empty, null and of other types", sse(&[
             json!({"id": "", "object": 7, "created": 1.5e12, "model": "", "service_tier": "on_demand", "system_fingerprint": null, "choices": [{"index": null, "delta": {"role": "", "content": "Hello", "tool_calls": [], "function_call": null, "refusal": null}, "finish_reason": "", "logprobs": {}}]}),
@@ -351,7 +285,7 @@ fn envelopes() {
         good("content that is one part", message(json!({"content": {"type": "text", "text": "Hello"}})), hello()),
         good("content that is null", message(json!({"content": null})), answer(vec![], Finish::Stop)),
         good("content that is absent", message(json!({"role": "assistant"})), answer(vec![], Finish::Stop)),
-        good("a content part of an unknown kind", message(json!({"content": [{"type": "text", "text": "Hello"}, {"type": "hologram", "n": 1.0}]})), answer(vec![said("Hello"), AnswerPart::Opaque(opaque("content.hologram", r#"{"type":"hologram","n":1.0}"#))], Finish::Stop)),
+        good("a content part of an unknown kind", message(json!({"content": [{"type": "text", "text": "Hello"}, {"type": "hologram", "n": 1.0}]})), answer(vec![said("Hello"), AnswerPart::Opaque(SERVER.opaque("content.hologram", r#"{"type":"hologram","n":1.0}"#))], Finish::Stop)),
         good("a refusal", message(json!({"content": null, "refusal": "I won't."})), answer(vec![said("I won't.")], Finish::Refused)),
         good("half a surrogate pair in text", r#"data: {"id": "c1", "model": "m1-2026", "choices": [{"delta": {"content": "a\ud83d \\ud83d \ud83d\ude00 b\udc00"}, "finish_reason": "stop"}]}"#, answer(vec![said("a\u{fffd} \\ud83d 😀 b\u{fffd}")], Finish::Stop)),
         good("bytes that are no text", b"data: {\"id\": \"c1\", \"model\": \"m1-2026\", \"choices\": [{\"delta\": {\"content\": \"a\xff\"}, \"finish_reason\": \"stop\"}]}\n\n", answer(vec![said("a\u{fffd}")], Finish::Stop)),
@@ -398,7 +332,7 @@ fn finish_reasons() {
         ]).replace("data: [DONE]\n\n", ""), Class::MalformedAnswer, "broke off"),
         bad("an error as the reason", sse(&[chunk(json!({"content": "Hel"})), stop("error")]), Class::MalformedAnswer, "error"),
     ]);
-    check(rows);
+    SERVER.check(rows);
 }
 
 #[test]
@@ -407,7 +341,7 @@ fn calls_on_the_wire() {
     let f = |arguments: Value| json!({"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}});
     let whole_call =
         |call: Value| whole(json!({"content": null, "tool_calls": [call]}), json!("tool_calls")).to_string();
-    check(vec![
+    SERVER.check(vec![
         good(
             "by the book",
             sse(&[
@@ -639,7 +573,7 @@ fn calls_on_the_wire() {
                 name: "f".into(),
                 arguments: "{}".into(),
                 complete: true,
-                opaque: Some(opaque("extra_content", r#"{"google":{"thought_signature":"c2ln"}}"#)),
+                opaque: Some(SERVER.opaque("extra_content", r#"{"google":{"thought_signature":"c2ln"}}"#)),
             })]),
         ),
         bad(
@@ -677,7 +611,7 @@ fn cut_calls_are_never_complete() {
         let finish = if reason == "length" { Finish::Length } else { Finish::ToolCalls };
         good(name, sse(&[f(arguments), stop(reason)]), answer(vec![cut(call("a", "f", arguments))], finish))
     };
-    check(vec![
+    SERVER.check(vec![
         cut_at("within a text, with a lying reason", "{\"c\": \"half a fi", "tool_calls"),
         cut_at("within a key", "{\"a\": 1, \"b", "tool_calls"),
         cut_at("behind a colon", "{\"a\":", "tool_calls"),
@@ -718,7 +652,7 @@ fn cut_calls_are_never_complete() {
 #[test]
 fn reasoning() {
     let text = |delta: Value| sse(&[chunk(delta), chunk(json!({"content": "Hello"})), stop("stop")]);
-    check(vec![
+    SERVER.check(vec![
         good(
             "reasoning_content, in pieces",
             sse(&[
@@ -764,7 +698,7 @@ fn reasoning() {
             ]),
             answer(
                 vec![
-                    AnswerPart::Opaque(opaque(
+                    AnswerPart::Opaque(SERVER.opaque(
                         "reasoning_details",
                         r#"[{"type":"reasoning.text","text":"Hmm.","index":0,"format":"x","signature":"c2ln"},{"type":"reasoning.encrypted","data":"ZGF0","index":1}]"#,
                     )),
@@ -785,7 +719,7 @@ fn tokens_used() {
             Answer { usage: expected, ..hello() },
         )
     };
-    check(vec![
+    SERVER.check(vec![
         with(
             "by the book",
             json!({"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 10}, "completion_tokens_details": {"reasoning_tokens": 5}}),
@@ -840,7 +774,7 @@ fn tokens_used() {
 #[test]
 fn errors_with_a_good_status() {
     let hel = chunk(json!({"content": "Hel"}));
-    check(vec![
+    SERVER.check(vec![
         bad(
             "a document",
             r#"{"error": {"message": "This model's maximum context length is 8192 tokens", "code": "context_length_exceeded"}}"#,
@@ -917,9 +851,9 @@ fn errors_with_a_good_status() {
 #[test]
 fn what_had_arrived_is_kept_clipped() {
     let half = |text: &str| format!("data: {}\n\n", chunk(json!({"content": text})));
-    let failure = read(half("Hel").as_bytes(), 1000, &mut |_| {}).unwrap_err();
+    let failure = SERVER.read(half("Hel").as_bytes(), 1000, &mut |_| {}).unwrap_err();
     assert_eq!(failure.discarded, "Hel");
-    let failure = read(half(&"x".repeat(100_000)).as_bytes(), 1000, &mut |_| {}).unwrap_err();
+    let failure = SERVER.read(half(&"x".repeat(100_000)).as_bytes(), 1000, &mut |_| {}).unwrap_err();
     assert!(failure.discarded.len() < 3000 && failure.discarded.ends_with('…'));
 }
 
@@ -935,17 +869,11 @@ fn pieces_are_told_as_they_come() {
         calling(json!({"index": 1, "id": "b", "function": {"name": "now"}})),
         stop("tool_calls"),
     ]);
-    let mut seen = Vec::new();
-    read(body.as_bytes(), 5, &mut |delta| {
-        seen.push(match delta {
-            Delta::Text(text) => format!("text {text}"),
-            Delta::Reasoning(text) => format!("reasoning {text}"),
-            Delta::Call(name) => format!("call {name}"),
-            Delta::Limits(limits) => format!("{limits:?}"),
-        });
-    })
-    .unwrap();
-    assert_eq!(seen, ["reasoning Hmm", "text Hel", "text lo", "call files__read", "call now"]);
+    let told = SERVER.told(&body);
+    assert_eq!(
+        told,
+        [r#"Reasoning("Hmm")"#, r#"Text("Hel")"#, r#"Text("lo")"#, r#"Call("files__read")"#, r#"Call("now")"#]
+    );
 }
 
 /// An answer with text and two calls, as a good server streams it, and what it comes to.
@@ -969,17 +897,7 @@ fn two_calls() -> (String, Answer) {
 
 #[test]
 fn no_beginning_of_an_answer_passes_for_it() {
-    let (body, answer) = two_calls();
-    let finished = body.find("\"finish_reason\":\"tool_calls\"").unwrap();
-    for end in 0..body.len() {
-        match read(&body.as_bytes()[..end], 64, &mut |_| {}) {
-            Err(failure) => assert_eq!(failure.class, Class::MalformedAnswer, "{end}: {failure}"),
-            Ok(read) => {
-                assert!(end > finished, "{end}");
-                assert_eq!(Answer { usage: answer.usage, ..read }, answer, "{end}");
-            }
-        }
-    }
+    SERVER.no_beginning_passes(&two_calls().0, "\"finish_reason\":\"tool_calls\"");
 }
 
 proptest::proptest! {
@@ -988,10 +906,7 @@ proptest::proptest! {
     fn damage_is_read_the_same_in_any_split(
         at in 0usize..2000, cut in 0usize..40, with in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20), step in 1usize..50,
     ) {
-        let mut body = two_calls().0.into_bytes();
-        let at = at % body.len();
-        body.splice(at..(at + cut).min(body.len()), with);
-        proptest::prop_assert_eq!(read(&body, step, &mut |_| {}), read(&body, body.len(), &mut |_| {}));
+        SERVER.damaged(&two_calls().0, (at, cut), with, step);
     }
 
     /// Damage within the arguments never leaves a call that looks complete and reads as other JSON than was meant,
@@ -1004,7 +919,7 @@ proptest::proptest! {
             calling(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": &arguments[..end]}})),
             stop(if lie { "stop" } else { "tool_calls" }),
         ]);
-        let answer = read(body.as_bytes(), 64, &mut |_| {}).unwrap();
+        let answer = SERVER.read(&body, 64, &mut |_| {}).unwrap();
         proptest::prop_assert_eq!(answer.calls().next().unwrap().complete, end == 0);
     }
 }
@@ -1018,30 +933,16 @@ fn many_small_pieces_take_linear_time() {
         .replace("data: [DONE]\n\n", "");
     body.push_str(&event.repeat(30_000));
     body.push_str(&sse(&[calling(json!({"index": 0, "function": {"arguments": "\"}"}})), stop("tool_calls")]));
-    let answer = read(body.as_bytes(), 11, &mut |_| {}).unwrap();
+    let answer = SERVER.read(&body, 11, &mut |_| {}).unwrap();
     assert_eq!(answer, calls(vec![call("a", "f", &format!("{{\"x\":\"{}\"}}", "x".repeat(30_000)))]));
 }
 
 #[test]
 fn larger_than_we_read() {
     let line = format!("data: {}\n\n", chunk(json!({"content": "x".repeat(1 << 20)})));
-    let mut reading = Reading::default();
+    let mut reading = Chat.reading();
     let failure = (0..40).find_map(|_| reading.push(line.as_bytes(), &mut |_| {}).err()).unwrap();
     assert_eq!((failure.class, failure.message.as_str()), (Class::MalformedAnswer, "the answer is larger than 32 MiB"));
-}
-
-fn request(messages: Vec<Message>) -> Request {
-    Request {
-        system: None,
-        messages: messages.into_iter().map(Arc::new).collect(),
-        tools: Arc::new([]),
-        choice: Choice::Auto,
-        output: None,
-        temperature: None,
-        output_tokens_max: None,
-        effort: None,
-        cache_key: None,
-    }
 }
 
 /// The body as JSON; what async-openai's own types read from it must be the same.
@@ -1050,30 +951,9 @@ fn rendered(request: &Request) -> Value {
 }
 
 fn rendered_for(request: &Request, target: Target<'_>) -> Value {
-    let body = convert::body(request, target).unwrap();
-    serde_json::from_slice::<async_openai::types::chat::CreateChatCompletionRequest>(&body).unwrap();
-    serde_json::from_slice(&body).unwrap()
-}
-
-fn tool_call(n: u32, name: &str, arguments: &str) -> Part {
-    Part::Call(ToolCall {
-        id: CallId { turn: 1, call: n },
-        name: name.into(),
-        arguments: arguments.into(),
-        opaque: None,
-    })
-}
-
-fn result(n: u32, name: &str, content: Vec<Part>, is_error: bool) -> Message {
-    Message::Tool(ToolResult { call: CallId { turn: 1, call: n }, name: name.into(), content, is_error })
-}
-
-fn image() -> Part {
-    Part::Image(Media { mime: "image/png".into(), source: MediaSource::Base64("aGk=".into()) })
-}
-
-fn user(text: &str) -> Message {
-    Message::User(vec![Part::text(text)])
+    let body = Server { target, ..SERVER }.rendered(request);
+    serde_json::from_value::<async_openai::types::chat::CreateChatCompletionRequest>(body.clone()).unwrap();
+    body
 }
 
 #[test]
@@ -1238,9 +1118,9 @@ fn pictures_in_results_follow_the_last_result() {
             {"role": "tool", "tool_call_id": "t0001c002", "content": "Error: [image/png 1: in the next message of the user]"},
             {"role": "user", "content": [
                 {"type": "text", "text": "[image/png 1 of the result of shot (t0001c001)]"},
-                {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGkh"}},
                 {"type": "text", "text": "[image/png 1 of the result of shot (t0001c002)]"},
-                {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGkh"}},
                 {"type": "text", "text": "And now?"},
             ]},
         ])
@@ -1252,15 +1132,15 @@ fn media_of_the_user() {
     let audio = |mime: &str, source| Part::Audio(Media { mime: mime.into(), source });
     let request = request(vec![Message::User(vec![
         Part::Image(Media { mime: "image/png".into(), source: MediaSource::Url("https://x/y.png".into()) }),
-        audio("audio/wav", MediaSource::Base64("aGk=".into())),
-        audio("audio/ogg", MediaSource::Base64("aGk=".into())),
+        audio("audio/wav", MediaSource::Base64("aGkh".into())),
+        audio("audio/ogg", MediaSource::Base64("aGkh".into())),
         audio("audio/ogg", MediaSource::Url("https://x/y.ogg".into())),
     ])]);
     assert_eq!(
         rendered(&request)["messages"][0]["content"],
         json!([
             {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
-            {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}},
+            {"type": "input_audio", "input_audio": {"data": "aGkh", "format": "wav"}},
             {"type": "text", "text": "[audio/ogg: a kind of media that cannot be shown here]"},
             {"type": "text", "text": "[audio/ogg at https://x/y.ogg]"},
         ])
@@ -1269,8 +1149,10 @@ fn media_of_the_user() {
 
 #[test]
 fn nothing_empty_is_sent() {
-    let foreign =
-        Reasoning { text: "Hmm".into(), opaque: Some(Opaque { issuer: "other".into(), ..opaque("reasoning", "") }) };
+    let foreign = Reasoning {
+        text: "Hmm".into(),
+        opaque: Some(Opaque { issuer: "other".into(), ..SERVER.opaque("reasoning", "") }),
+    };
     let request = Request {
         system: Some(" ".into()),
         ..request(vec![
@@ -1293,7 +1175,7 @@ fn nothing_empty_is_sent() {
 
 #[test]
 fn what_an_issuer_gave_goes_back_to_it_alone() {
-    let answered = |body: String| convert_back(&read(body.as_bytes(), 100, &mut |_| {}).unwrap());
+    let answered = |body: String| answered(&SERVER.read(&body, 100, &mut |_| {}).unwrap());
     let thinking = answered(sse(&[
         chunk(json!({"reasoning_content": "Hmm.", "reasoning_details": [{"type": "x", "n": 1}]})),
         chunk(json!({"content": "I look."})),
@@ -1312,7 +1194,8 @@ fn what_an_issuer_gave_goes_back_to_it_alone() {
     let only_text =
         answered(sse(&[chunk(json!({"reasoning": "Hmm."})), chunk(json!({"content": "Hello"})), stop("stop")]));
 
-    let messages = |target| rendered_messages(&[&thinking, &parts, &only_text], target);
+    let conversation = request([thinking, parts, only_text]);
+    let messages = |target| Server { target, ..SERVER }.rendered(&conversation)["messages"].take();
     assert_eq!(
         messages(TARGET),
         json!([
@@ -1330,25 +1213,4 @@ fn what_an_issuer_gave_goes_back_to_it_alone() {
     ]);
     assert_eq!(messages(Target { model: "m2", ..TARGET }), plain);
     assert_eq!(messages(Target { issuer: "other", ..TARGET }), plain);
-}
-
-fn rendered_messages(messages: &[&Message], target: Target<'_>) -> Value {
-    let body = convert::body(&request(messages.iter().copied().cloned().collect()), target).unwrap();
-    serde_json::from_slice::<Value>(&body).unwrap()["messages"].take()
-}
-
-/// The answer as it stands in the conversation of the next request.
-fn convert_back(answer: &Answer) -> Message {
-    let part = |part: &AnswerPart| match part {
-        AnswerPart::Text(text) => Part::Text(text.clone()),
-        AnswerPart::Reasoning(reasoning) => Part::Reasoning(reasoning.clone()),
-        AnswerPart::Opaque(opaque) => Part::Opaque(opaque.clone()),
-        AnswerPart::Call(call) => Part::Call(ToolCall {
-            id: CallId { turn: 1, call: 1 },
-            name: (&*call.name).into(),
-            arguments: call.arguments.clone(),
-            opaque: call.opaque.clone(),
-        }),
-    };
-    Message::Assistant(answer.parts.iter().map(part).collect())
 }

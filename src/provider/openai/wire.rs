@@ -1,10 +1,10 @@
 //! Reads what servers of the OpenAI chat format send: chunks of a stream and whole answers, through accessors that take
 //! every member as optional and every type as possible.
 //!
-//! Bytes go in by [`Reading::push`]; [`Reading::end`] gives the answer in wire terms, which `convert` turns into the
-//! neutral form. The format as documented at platform.openai.com/docs/api-reference/chat (2026-11) and as real servers
+//! Events go in by [`Wire::event`]; [`Wire::take`] gives the answer in wire terms, which `convert` turns into the neutral
+//! form. The format as documented at platform.openai.com/docs/api-reference/chat (2026-11) and as real servers
 //! deviate from it; each deviation is a row in `tests.rs`. Always true:
-//! - Any split of the bytes gives the same answer, in time linear in their number.
+//! - Reading takes time linear in what comes.
 //! - An answer is whole only if its stream ended with `[DONE]` or gave a finish reason, or it came as one document.
 //! - What cannot be read, and what reports an error, is a failure; nothing is passed over that could be part of a call.
 
@@ -16,12 +16,14 @@ use serde_json::{Map, Value};
 use super::{
     super::{
         Class, Delta, Failure,
-        body::{Body, Piece},
         failure::{self, failure},
         json::{self, Step},
+        reading::{Event, Progress, Seen, Wire},
     },
     calls::{self, CALLS_MAX, Call, Fragment},
+    convert,
 };
+use crate::chat::Usage;
 
 /// An answer in wire terms.
 #[derive(Debug, Default)]
@@ -71,14 +73,8 @@ pub(super) struct Counts {
 /// An answer being read.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    body: Body,
     answer: Answer,
-    /// Something of the answer has come.
-    begun: bool,
-    /// A choice has come, with or without anything in it.
-    answered: bool,
-    /// The end mark of the stream has come, or a whole document.
-    ended: bool,
+    progress: Progress,
     /// More came behind a finish reason: this server's finish reasons tell nothing.
     finish_lies: bool,
     choice: Option<u64>,
@@ -86,132 +82,12 @@ pub(super) struct Reading {
     came: usize,
 }
 
-impl Reading {
-    /// Takes in bytes, telling `seen` of every piece of the answer in them. Answers whether they held a sign of life.
-    ///
-    /// # Errors
-    /// When the server reports an error, or what it sends is too large or no answer.
-    pub(super) fn push(&mut self, bytes: &[u8], seen: &mut dyn FnMut(Delta<'_>)) -> Result<bool, Failure> {
-        self.body.push(bytes).map_err(|error| failure(Class::MalformedAnswer, &error.to_string()))?;
-        let mut alive = self.body.is_document();
-        while let Some(piece) = self.body.next() {
-            alive = true;
-            if self.is_ended() {
-                break;
-            }
-            self.piece(&piece, seen)?;
-        }
-        Ok(alive)
-    }
+impl Wire for Reading {
+    type Answer = Answer;
 
-    /// Whether the end mark has come: nothing can follow.
-    pub(super) fn is_ended(&self) -> bool {
-        self.ended
-    }
+    const END: &'static str = "neither an end mark nor a finish reason came";
 
-    /// Whether something of the answer has come.
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun || self.body.is_document()
-    }
-
-    /// Whether the answer is whole as far as the server says, so that what may follow is dispensable.
-    pub(super) fn is_finished(&self) -> bool {
-        self.ended || self.answer.finish.is_some() && !self.finish_lies
-    }
-
-    /// What the server has told of tokens so far.
-    pub(super) fn counts(&self) -> &Counts {
-        &self.answer.usage
-    }
-
-    /// Text that has come so far.
-    pub(super) fn text(&self) -> String {
-        let text = |part: &Part| match part {
-            Part::Text(text) => Some(text.clone()),
-            Part::Call(at) => self.answer.calls.get(*at).map(|call| format!("[call {}({}]", call.name, call.arguments)),
-            _ => None,
-        };
-        self.answer.parts.iter().filter_map(text).collect::<Vec<_>>().concat()
-    }
-
-    /// The answer, at the end of the body.
-    ///
-    /// # Errors
-    /// When it broke off, or was none.
-    pub(super) fn end(&mut self, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
-        self.body.end();
-        while let Some(piece) = self.body.next() {
-            let read = if self.is_ended() { Ok(()) } else { self.piece(&piece, seen) };
-            // What was cut off behind a finished answer is not missed.
-            read.or_else(|failure| if self.is_finished() { Ok(()) } else { Err(failure) })?;
-        }
-        if !self.answered {
-            let stray = String::from_utf8_lossy(self.body.stray());
-            return Err(failure(
-                Class::MalformedAnswer,
-                &match stray.trim() {
-                    "" => Cow::Borrowed("the server closed the connection without an answer"),
-                    stray => Cow::Owned(format!("the server sent no answer but {stray:?}")),
-                },
-            ));
-        }
-        if !self.is_finished() {
-            return Err(failure(
-                Class::MalformedAnswer,
-                "the answer broke off: neither an end mark nor a finish reason came",
-            ));
-        }
-        for call in &mut self.answer.calls {
-            tell(call, seen);
-        }
-        Ok(std::mem::take(&mut self.answer))
-    }
-
-    fn piece(&mut self, piece: &Piece, seen: &mut dyn FnMut(Delta<'_>)) -> Result<(), Failure> {
-        let (name, data, is_document) = match piece {
-            Piece::Alive => return Ok(()),
-            Piece::Event { name: None, data } if self.usual(data, seen)? => return Ok(()),
-            Piece::Event { name, data } => (name.as_deref(), data, false),
-            Piece::Document(data) => (None, data, true),
-        };
-        let mut text = String::from_utf8_lossy(data);
-        if matches!(text.trim(), "[DONE]" | "\"[DONE]\"" | "DONE") {
-            self.ended = true;
-            return Ok(());
-        }
-        let mut is_damaged = matches!(text, Cow::Owned(_));
-        if name == Some("error") {
-            let value = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()));
-            return Err(failure::of_value(&value));
-        }
-        if !is_document && !text.contains('{') {
-            // Some servers keep the connection alive with words. No piece of an answer is without an object.
-            return Ok(());
-        }
-        let mut values = json::values(&text);
-        if values.is_err() {
-            // Half of a surrogate pair is no character; everything else of the piece may still be good.
-            text = Cow::Owned(json::without_lone_surrogates(&text));
-            values = json::values(&text);
-            is_damaged = true;
-        }
-        let values = values.map_err(|error| failure::unreadable(&text, &error))?;
-        // A document with one value has no source text of its own for a part of it.
-        let source = if values.len() == 1 { Some(&*text) } else { None };
-        for value in &values {
-            match value {
-                Value::Array(values) => {
-                    values.iter().try_for_each(|value| self.chunk(value, None, is_damaged, seen))?
-                }
-                value => self.chunk(value, source, is_damaged, seen)?,
-            }
-        }
-        self.ended |= is_document && self.answered;
-        Ok(())
-    }
-
-    /// Takes in a chunk that keeps to the book, as almost all do; `false` for any other, which [`chunk`](Self::chunk) reads.
-    fn usual(&mut self, data: &[u8], seen: &mut dyn FnMut(Delta<'_>)) -> Result<bool, Failure> {
+    fn usual(&mut self, data: &[u8], seen: Seen<'_>) -> Result<bool, Failure> {
         let Some(chunk) = Usual::read(data) else { return Ok(false) };
         if let Some(id) = said(&chunk.id) {
             self.answer.id.get_or_insert_with(|| id.to_owned());
@@ -225,7 +101,7 @@ impl Reading {
             if index.is_some_and(|index| index != mine) {
                 continue;
             }
-            self.answered = true;
+            self.progress.answered = true;
             let (was_finished, before) = (self.answer.finish.is_some(), self.came);
             let thinking = [&delta.reasoning_content, &delta.reasoning].into_iter().zip(REASONING);
             if let Some((text, member)) = thinking.into_iter().find_map(|(text, member)| Some((said(text)?, member))) {
@@ -248,13 +124,46 @@ impl Reading {
         Ok(true)
     }
 
-    fn chunk(
-        &mut self,
-        chunk: &Value,
-        source: Option<&str>,
-        is_damaged: bool,
-        seen: &mut dyn FnMut(Delta<'_>),
-    ) -> Result<(), Failure> {
+    fn event(&mut self, event: &Event<'_>, seen: Seen<'_>) -> Result<(), Failure> {
+        self.chunk(event, seen)?;
+        self.progress.ended |= event.is_document && self.progress.answered;
+        Ok(())
+    }
+
+    fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    fn progress_mut(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    fn is_finished(&self) -> bool {
+        self.progress.ended || self.answer.finish.is_some() && !self.finish_lies
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        convert::usage(&self.answer.usage)
+    }
+
+    fn text(&self) -> String {
+        let text = |part: &Part| match part {
+            Part::Text(text) => Some(text.clone()),
+            Part::Call(at) => self.answer.calls.get(*at).map(|call| format!("[call {}({}]", call.name, call.arguments)),
+            _ => None,
+        };
+        self.answer.parts.iter().filter_map(text).collect()
+    }
+
+    fn take(&mut self, seen: Seen<'_>) -> Answer {
+        self.answer.calls.iter_mut().for_each(|call| tell(call, seen));
+        std::mem::take(&mut self.answer)
+    }
+}
+
+impl Reading {
+    fn chunk(&mut self, event: &Event<'_>, seen: Seen<'_>) -> Result<(), Failure> {
+        let Event { value: chunk, source, is_damaged, .. } = *event;
         if failure::is_error(chunk) {
             return Err(failure::of_value(chunk));
         }
@@ -281,7 +190,7 @@ impl Reading {
             if index.is_some_and(|index| index != mine) {
                 continue;
             }
-            self.answered = true;
+            self.progress.answered = true;
             let source = source.map(|json| (json, at));
             self.choice(choice, source, is_damaged, seen)?;
         }
@@ -293,7 +202,7 @@ impl Reading {
         choice: &Value,
         source: Option<(&str, usize)>,
         is_damaged: bool,
-        seen: &mut dyn FnMut(Delta<'_>),
+        seen: Seen<'_>,
     ) -> Result<(), Failure> {
         self.answer.usage.take(choice.get("usage"));
         let was_finished = self.answer.finish.is_some();
@@ -323,7 +232,7 @@ impl Reading {
         }
         match message.get("content") {
             Some(Value::String(text)) => self.text_part(text, has_all, seen),
-            Some(Value::Array(parts)) if !has_all || !self.begun => {
+            Some(Value::Array(parts)) if !has_all || !self.progress.begun => {
                 parts.iter().for_each(|part| self.content(part, seen));
             }
             Some(Value::Array(_)) => {}
@@ -366,19 +275,19 @@ impl Reading {
         finish: Option<&str>,
     ) -> Result<(), Failure> {
         let brought = self.came > came_before;
-        self.begun |= brought;
+        self.progress.begun |= brought;
         self.finish_lies |= was_finished && brought && !has_all;
         if let Some(finish) = finish {
             if finish.eq_ignore_ascii_case("error") {
                 return Err(failure(Class::MalformedAnswer, "the server says that the answer broke off with an error"));
             }
-            self.begun = true;
+            self.progress.begun = true;
             self.answer.finish = Some(finish.to_owned());
         }
         Ok(())
     }
 
-    fn text_part(&mut self, text: &str, has_all: bool, seen: &mut dyn FnMut(Delta<'_>)) {
+    fn text_part(&mut self, text: &str, has_all: bool, seen: Seen<'_>) {
         let so_far = match self.answer.parts.last_mut() {
             Some(Part::Text(so_far)) => so_far,
             _ if text.is_empty() => return,
@@ -399,7 +308,7 @@ impl Reading {
         }
     }
 
-    fn reasoning(&mut self, member: &'static str, text: &str, has_all: bool, seen: &mut dyn FnMut(Delta<'_>)) {
+    fn reasoning(&mut self, member: &'static str, text: &str, has_all: bool, seen: Seen<'_>) {
         if has_all
             && self
                 .answer
@@ -449,7 +358,7 @@ impl Reading {
     }
 
     /// One part of a content that is an array, as Mistral writes it.
-    fn content(&mut self, part: &Value, seen: &mut dyn FnMut(Delta<'_>)) {
+    fn content(&mut self, part: &Value, seen: Seen<'_>) {
         if let Value::String(text) = part {
             return self.text_part(text, false, seen);
         }
@@ -482,7 +391,7 @@ impl Reading {
         &mut self,
         call: &Value,
         source: &dyn Fn(&[Step<'_>]) -> Option<&'s str>,
-        seen: &mut dyn FnMut(Delta<'_>),
+        seen: Seen<'_>,
     ) -> Result<(), Failure> {
         if !call.is_object() {
             return Ok(());
@@ -519,7 +428,7 @@ impl Reading {
     }
 
     /// Adds a piece of a call; answers at which place.
-    fn fragment(&mut self, fragment: &Fragment<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<usize, Failure> {
+    fn fragment(&mut self, fragment: &Fragment<'_>, seen: Seen<'_>) -> Result<usize, Failure> {
         self.came += fragment.id.len() + fragment.name.len() + fragment.arguments.len();
         let known = self.answer.calls.len();
         let at = calls::add(&mut self.answer.calls, fragment).ok_or_else(|| {
@@ -677,7 +586,7 @@ impl Counts {
     }
 }
 
-fn tell(call: &mut Call, seen: &mut dyn FnMut(Delta<'_>)) {
+fn tell(call: &mut Call, seen: Seen<'_>) {
     if !call.told && !call.name.is_empty() {
         call.told = true;
         seen(Delta::Call(&call.name));

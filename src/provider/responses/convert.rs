@@ -58,12 +58,12 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
         model: target.model,
         instructions: request.system.as_deref().filter(|system| !system.trim().is_empty()),
         input: input(request, target),
-        tools: request.tools.iter().map(Tool::from).collect(),
+        tools: request.tools.iter().map(|tool| Tool::new(tool, target)).collect(),
         tool_choice: match &request.choice {
             Choice::Auto => None,
             Choice::Tool(name) => Some(ToolChoiceParam::Function(ToolChoiceFunction { name: name.to_string() })),
         },
-        text: request.output.as_deref().map(text_format),
+        text: request.output.as_deref().map(|output| text_format(output, target)),
         reasoning: request.effort.map(|effort| ReasoningParam {
             effort: Some(match effort {
                 ReasoningEffort::Low => EffortParam::Low,
@@ -128,24 +128,26 @@ struct Tool<'a> {
     strict: bool,
 }
 
-impl<'a> From<&'a ToolDef> for Tool<'a> {
-    fn from(tool: &'a ToolDef) -> Self {
+impl<'a> Tool<'a> {
+    fn new(tool: &'a ToolDef, target: Target<'_>) -> Self {
+        let strict = target.strictly(&tool.input_schema, &schema::OPENAI_STRICT);
         Tool {
             r#type: "function",
             name: tool.name.as_str(),
             description: &tool.description,
-            parameters: reduce(&tool.input_schema, &schema::OPENAI),
-            strict: false,
+            strict: strict.is_some(),
+            parameters: strict.unwrap_or_else(|| reduce(&tool.input_schema, &schema::OPENAI)),
         }
     }
 }
 
-fn text_format(output: &OutputFormat) -> ResponseTextParam {
+fn text_format(output: &OutputFormat, target: Target<'_>) -> ResponseTextParam {
+    let strict = target.strictly(&output.schema, &schema::OPENAI_STRICT);
     ResponseTextParam {
         format: TextResponseFormatConfiguration::JsonSchema(ResponseFormatJsonSchema {
             name: output.name.clone(),
-            schema: Value::clone(&output.schema),
-            strict: Some(false),
+            strict: Some(strict.is_some()),
+            schema: strict.unwrap_or(Cow::Borrowed(&output.schema)).into_owned(),
             ..ResponseFormatJsonSchema::default()
         }),
         verbosity: None,
@@ -277,7 +279,7 @@ fn assistant<'a>(parts: &'a [Part], target: Target<'_>) -> Vec<Rendered<'a>> {
                 continue;
             }
             Part::Opaque(opaque) if opaque.kind == PHASE => {
-                phase = is_mine(opaque, target).then(|| serde_json::from_str(&opaque.data).ok()).flatten();
+                phase = target.issued(opaque).then(|| serde_json::from_str(&opaque.data).ok()).flatten();
                 continue;
             }
             Part::Opaque(opaque) => returned(opaque, target, |kind| kind.starts_with(ITEM)),
@@ -304,12 +306,8 @@ fn assistant<'a>(parts: &'a [Part], target: Target<'_>) -> Vec<Rendered<'a>> {
 
 /// An item that goes back as it came, if it is this target's and of the right kind.
 fn returned<'a>(opaque: &'a Opaque, target: Target<'_>, is_kind: impl Fn(&str) -> bool) -> Option<Rendered<'a>> {
-    let is_item = is_kind(&opaque.kind) && is_mine(opaque, target) && opaque.data.starts_with('{');
+    let is_item = is_kind(&opaque.kind) && target.issued(opaque) && opaque.data.starts_with('{');
     serde_json::from_str(&opaque.data).ok().filter(|_| is_item).map(Rendered::Returned)
-}
-
-fn is_mine(opaque: &Opaque, target: Target<'_>) -> bool {
-    opaque.issuer == target.issuer && opaque.model == target.model
 }
 
 /// `call_t3c1`: in the form of the service's own ids, which some servers of the format insist on.

@@ -196,8 +196,7 @@ impl Call {
 
     fn set(&mut self, arguments: &str) {
         arguments.clone_into(&mut self.arguments);
-        self.scan = Scan::default();
-        self.scan.feed(arguments.as_bytes());
+        self.scan = Scan::of(arguments);
     }
 }
 
@@ -273,20 +272,20 @@ fn known(items: &[Item], sort: Sort, place: Place<'_>, stage: Stage<'_>) -> Opti
             .or_else(|| only_open(&|_| true))
             .or_else(|| if place.id.is_empty() && place.index.is_none() { last(&|_| true) } else { None }),
         Stage::Done { call_id, name } => by_id()
-            .or_else(|| by_call_id(items, call_id))
+            .or_else(|| by_call_id(items, call_id, name))
             .or_else(|| by_index(&|item| !item.is_done && item.may_be(name)))
             .or_else(|| only_open(&|item| item.may_be(name))),
         Stage::Listed { call_id, name } => {
             let by_id = by_id().filter(|at| !items[*at].is_listed);
             by_id
-                .or_else(|| by_call_id(items, call_id).filter(|at| !items[*at].is_listed))
+                .or_else(|| by_call_id(items, call_id, name).filter(|at| !items[*at].is_listed))
                 .or_else(|| by_index(&|item| !item.is_listed && item.may_be(name)))
                 .or_else(|| items.iter().position(|item| item.sort() == sort && !item.is_listed && item.may_be(name)))
         }
     }
 }
 
-fn by_call_id(items: &[Item], call_id: &str) -> Option<usize> {
-    let is_it = |item: &Item| matches!(&item.kind, Kind::Call(call) if call.id == call_id);
+fn by_call_id(items: &[Item], call_id: &str, name: &str) -> Option<usize> {
+    let is_it = |item: &Item| item.may_be(name) && matches!(&item.kind, Kind::Call(call) if call.id == call_id);
     if call_id.is_empty() { None } else { items.iter().rposition(is_it) }
 }

@@ -13,17 +13,14 @@ mod items;
 mod tests;
 mod wire;
 
-use reqwest::{
-    Url,
-    header::{AUTHORIZATION, HeaderMap, HeaderValue, InvalidHeaderValue},
-};
-use secrecy::{ExposeSecret, SecretString};
+use reqwest::Url;
 
 use super::{
-    Delta, Failure,
-    dialect::{Format, Reading, Target, with_path},
+    dialect::{Format, Target, with_path},
+    reading::{Reader, Reading},
+    schema::{self, Subset},
 };
-use crate::chat::{Answer, Request, Usage};
+use crate::chat::Request;
 
 /// The format.
 pub(super) struct Responses;
@@ -33,54 +30,15 @@ impl Format for Responses {
         with_path(base, "/responses")
     }
 
-    fn headers(&self, key: Option<&SecretString>, _: Target<'_>) -> Result<HeaderMap, InvalidHeaderValue> {
-        let mut headers = HeaderMap::new();
-        if let Some(key) = key {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        Ok(headers)
-    }
-
     fn body(&self, request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
         convert::body(request, target)
     }
 
     fn reading(&self) -> Box<dyn Reading> {
-        Box::new(wire::Reading::default())
-    }
-}
-
-impl Reading for wire::Reading {
-    fn push(&mut self, bytes: &[u8], seen: &mut dyn FnMut(Delta<'_>)) -> Result<bool, Failure> {
-        self.push(bytes, seen)
+        Box::new(Reader::<wire::Reading>::new(convert::answer))
     }
 
-    fn is_ended(&self) -> bool {
-        self.is_ended()
-    }
-
-    fn has_begun(&self) -> bool {
-        self.has_begun()
-    }
-
-    fn is_finished(&self) -> bool {
-        // The last event holds everything, and nothing follows it.
-        self.is_ended()
-    }
-
-    fn text(&self) -> String {
-        self.text()
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        self.usage()
-    }
-
-    fn end(&mut self, target: Target<'_>, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
-        let answer = self.end(seen)?;
-        let told = answer.usage;
-        convert::answer(answer, target).map_err(|failure| failure.told(told))
+    fn filled(&self) -> Option<&'static Subset> {
+        Some(&schema::OPENAI_STRICT)
     }
 }

@@ -4,62 +4,21 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{convert, wire::Reading};
+use super::Responses;
 use crate::{
     chat::{
-        Answer, AnswerPart, CallId, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, OfferedName,
-        Opaque, OutputFormat, Part, Reasoning, ReasoningEffort, Request, ToolCall, ToolDef, ToolName, ToolResult,
-        Usage, WrittenCall,
+        Answer, AnswerPart, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, OfferedName, Opaque,
+        OutputFormat, Part, Reasoning, ReasoningEffort, Request, ToolDef, ToolName, Usage,
     },
-    provider::{Class, Delta, Failure, Quirks, dialect::Target},
+    provider::{
+        Class, Quirks,
+        dialect::Target,
+        table::{Server, answered, bad, call, cut, good, image, request, result, said, tool_call, user},
+    },
 };
 
-const TARGET: Target<'_> = Target { issuer: "acme", model: "m1", quirks: &Quirks::NONE };
-
-/// Reads a body that arrives in chunks of `step` bytes, as the client does.
-fn read(bytes: &[u8], step: usize, seen: &mut dyn FnMut(Delta<'_>)) -> Result<Answer, Failure> {
-    let mut reading = Reading::default();
-    let mut read = || {
-        for chunk in bytes.chunks(step) {
-            reading.push(chunk, seen)?;
-            if reading.is_ended() {
-                break;
-            }
-        }
-        reading.end(seen)
-    };
-    match read() {
-        Ok(answer) => convert::answer(answer, TARGET),
-        Err(failure) => Err(failure.discarding(&reading.text())),
-    }
-}
-
-/// One deviation: what the server sends and what it comes to.
-struct Row(&'static str, Vec<u8>, Result<Answer, (Class, &'static str)>);
-
-fn good(name: &'static str, body: impl Into<Vec<u8>>, answer: Answer) -> Row {
-    Row(name, body.into(), Ok(answer))
-}
-
-/// The text must stand in the failure's message.
-fn bad(name: &'static str, body: impl Into<Vec<u8>>, class: Class, text: &'static str) -> Row {
-    Row(name, body.into(), Err((class, text)))
-}
-
-fn check(rows: Vec<Row>) {
-    for Row(name, bytes, expected) in rows {
-        for step in [bytes.len().max(1), 1, 2, 3, 17] {
-            match (read(&bytes, step, &mut |_| {}), &expected) {
-                (Ok(answer), Ok(expected)) => assert_eq!(answer, *expected, "{name}, by {step}"),
-                (Err(failure), Err((class, text))) => {
-                    assert_eq!(failure.class, *class, "{name}, by {step}: {failure}");
-                    assert!(failure.message.contains(text), "{name}, by {step}: {failure}");
-                }
-                (read, _) => panic!("{name}, by {step}: {read:?}"),
-            }
-        }
-    }
-}
+const TARGET: Target<'_> = Target { issuer: "acme", model: "m1", quirks: &Quirks::NONE, strict: false };
+const SERVER: Server = Server { format: &Responses, target: TARGET };
 
 /// A stream of these events, each under its type as name.
 fn sse(events: &[Value]) -> String {
@@ -143,41 +102,16 @@ fn anonymous(answer: Answer) -> Answer {
     Answer { id: None, model: None, ..answer }
 }
 
-fn said(text: &str) -> AnswerPart {
-    AnswerPart::Text(text.into())
-}
-
 fn hello() -> Answer {
     answer(vec![said("Hello")], Finish::Stop)
-}
-
-fn call(id: &str, name: &str, arguments: &str) -> AnswerPart {
-    AnswerPart::Call(WrittenCall {
-        provider_id: Some(id.to_owned()).filter(|id| !id.is_empty()),
-        name: name.into(),
-        arguments: arguments.into(),
-        complete: true,
-        opaque: None,
-    })
-}
-
-fn cut(part: AnswerPart) -> AnswerPart {
-    match part {
-        AnswerPart::Call(call) => AnswerPart::Call(WrittenCall { complete: false, ..call }),
-        other => other,
-    }
 }
 
 fn calls(parts: Vec<AnswerPart>) -> Answer {
     answer(parts, Finish::ToolCalls)
 }
 
-fn opaque(kind: &str, data: &str) -> Opaque {
-    Opaque { issuer: "acme".into(), model: "m1".into(), kind: kind.into(), data: data.into() }
-}
-
 fn thought(text: &str, json: Option<&str>) -> AnswerPart {
-    AnswerPart::Reasoning(Reasoning { text: text.into(), opaque: json.map(|json| opaque("reasoning", json)) })
+    AnswerPart::Reasoning(Reasoning { text: text.into(), opaque: json.map(|json| SERVER.opaque("reasoning", json)) })
 }
 
 #[test]
@@ -203,7 +137,7 @@ fn framing() {
             .map(|line| format!("{line}\n"))
             .collect()
     };
-    check(vec![
+    SERVER.check(vec![
         good("by the book", sse(&events), hello()),
         good("without names", names_only(sse(&events)), hello()),
         good("names instead of types", without(&events, &["type"]), hello()),
@@ -321,7 +255,7 @@ fn framing() {
 #[test]
 fn messages() {
     let with = |content: Value| document(json!([{"type": "message", "role": "assistant", "content": content}]));
-    check(vec![
+    SERVER.check(vec![
         good("no annotations", with(json!([{"type": "output_text", "text": "Hello"}])), hello()),
         good("content that is a text", with(json!("Hello")), hello()),
         good("content that is one part", with(json!({"type": "output_text", "text": "Hello"})), hello()),
@@ -330,8 +264,8 @@ fn messages() {
         good("an item without a type", document(json!([{"content": [{"text": "Hello"}]}])), hello()),
         good("no content", with(Value::Null), answer(vec![], Finish::Stop)),
         good("items that are null", document(json!([null, message("Hello"), 7])), hello()),
-        good("a content part of an unknown kind", with(json!([{"type": "hologram", "n": 1.0}, {"type": "output_text", "text": "Hello"}])), answer(vec![said("Hello"), AnswerPart::Opaque(opaque("content.hologram", r#"{"type":"hologram","n":1.0}"#))], Finish::Stop)),
-        good("an item of an unknown kind, as written", "{\"id\": \"r1\", \"model\": \"m1-2026\", \"status\": \"completed\", \"output\": [{\"type\": \"hologram\",  \"n\": 1.00}]}", answer(vec![AnswerPart::Opaque(opaque("item.hologram", "{\"type\": \"hologram\",  \"n\": 1.00}"))], Finish::Stop)),
+        good("a content part of an unknown kind", with(json!([{"type": "hologram", "n": 1.0}, {"type": "output_text", "text": "Hello"}])), answer(vec![said("Hello"), AnswerPart::Opaque(SERVER.opaque("content.hologram", r#"{"type":"hologram","n":1.0}"#))], Finish::Stop)),
+        good("an item of an unknown kind, as written", "{\"id\": \"r1\", \"model\": \"m1-2026\", \"status\": \"completed\", \"output\": [{\"type\": \"hologram\",  \"n\": 1.00}]}", answer(vec![AnswerPart::Opaque(SERVER.opaque("item.hologram", "{\"type\": \"hologram\",  \"n\": 1.00}"))], Finish::Stop)),
         good("two messages", sse(&[
             json!({"type": "response.output_text.delta", "item_id": "a", "output_index": 0, "delta": "One"}),
             json!({"type": "response.output_text.delta", "item_id": "b", "output_index": 1, "delta": "Two"}),
@@ -359,7 +293,7 @@ fn messages() {
             completed(json!([])),
         ]), answer(vec![said("I won't.")], Finish::Refused)),
         good("a refusal in a document", with(json!([{"type": "refusal", "refusal": "I won't."}])), answer(vec![said("I won't.")], Finish::Refused)),
-        good("a phase", document(json!([{"type": "message", "phase": "commentary", "content": [{"type": "output_text", "text": "Hello"}]}])), answer(vec![AnswerPart::Opaque(opaque("message.phase", "\"commentary\"")), said("Hello")], Finish::Stop)),
+        good("a phase", document(json!([{"type": "message", "phase": "commentary", "content": [{"type": "output_text", "text": "Hello"}]}])), answer(vec![AnswerPart::Opaque(SERVER.opaque("message.phase", "\"commentary\"")), said("Hello")], Finish::Stop)),
         good("half a surrogate pair in text", r#"data: {"type": "response.output_text.delta", "delta": "a\ud83d"}
 
 data: {"type": "response.completed", "response": {"id": "r1", "model": "m1-2026"}}"#, answer(vec![said("a\u{fffd}")], Finish::Stop)),
@@ -392,7 +326,7 @@ fn calls_on_the_wire() {
         item["arguments"] = arguments;
         one(item)
     };
-    check(vec![
+    SERVER.check(vec![
         good("by the book", sse(&by_the_book), both()),
         good(
             "without sequence numbers, status and object",
@@ -583,7 +517,7 @@ fn cut_calls_are_never_complete() {
     let out_of_tokens = || end("incomplete", json!([]), json!({"incomplete_details": {"reason": "max_output_tokens"}}));
     let filtered = || end("incomplete", json!([]), json!({"incomplete_details": {"reason": "content_filter"}}));
     let f = |arguments: &str, finish: Finish| answer(vec![cut(call("call_1", "f", arguments))], finish);
-    check(vec![
+    SERVER.check(vec![
         good(
             "by the limit, open",
             stream("{\"x\": \"half a fi", out_of_tokens()),
@@ -640,7 +574,7 @@ fn ends() {
     let empty = |more: Value| sse(&[created(), end("incomplete", json!([]), more)]);
     let length = json!({"reason": "max_output_tokens"});
     let used = Usage { input: 9, output: 64, reasoning: 64, ..Usage::default() };
-    check(vec![
+    SERVER.check(vec![
         good(
             "the limit of tokens",
             with("incomplete", json!("max_output_tokens")),
@@ -730,13 +664,13 @@ fn failures() {
         bad("an error in a document", json!({"error": {"message": "no such model", "code": "model_not_found"}}).to_string(), Class::ModelGone, "no such model"),
         bad("an error in a completed answer", sse(&[end("completed", json!([]), json!({"error": {"code": "server_error", "message": "Sorry"}}))]), Class::Transient, "Sorry"),
     ]);
-    check(rows);
+    SERVER.check(rows);
     let partial = sse(&[
         created(),
         text_delta("Hel"),
         end("failed", json!([]), json!({"error": {"code": "server_error", "message": "x"}})),
     ]);
-    assert_eq!(read(partial.as_bytes(), 9, &mut |_| {}).unwrap_err().discarded, "Hel");
+    assert_eq!(SERVER.read(&partial, 9, &mut |_| {}).unwrap_err().discarded, "Hel");
 }
 
 #[test]
@@ -748,7 +682,7 @@ fn reasoning() {
     let bare = json!({"id": "rs_1", "type": "reasoning", "summary": []});
     let open = r#"{"id":"rs_1","type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"Hmm."}]}"#;
     let last = || sse(&[completed(json!([]))]);
-    check(vec![
+    SERVER.check(vec![
         good(
             "encrypted, kept as it came",
             sse(&[
@@ -830,7 +764,7 @@ fn tokens_used() {
             Answer { usage: expected, ..hello() },
         )
     };
-    check(vec![
+    SERVER.check(vec![
         with(
             "by the book",
             json!({"input_tokens": 100, "input_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 10}, "output_tokens": 20, "output_tokens_details": {"reasoning_tokens": 5}, "total_tokens": 120}),
@@ -889,7 +823,7 @@ fn the_documented_streams_are_read() {
     ];
     for (stream, expected) in rows {
         for step in 1..64 {
-            assert_eq!(read(stream.as_bytes(), step, &mut |_| {}).as_ref(), Ok(&expected), "by {step}");
+            assert_eq!(SERVER.read(&stream, step, &mut |_| {}).as_ref(), Ok(&expected), "by {step}");
         }
         for event in stream.lines().filter_map(|line| line.strip_prefix("data: ")) {
             serde_json::from_str::<async_openai::types::responses::ResponseStreamEvent>(event)
@@ -912,21 +846,14 @@ fn pieces_are_told_once_and_in_order() {
             json!([{"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": "Hmm."}]}, message("Hello"), function_call(1, "f", "{}")]),
         ),
     ]);
-    let mut told = Vec::new();
-    read(body.as_bytes(), 5, &mut |delta| told.push(format!("{delta:?}"))).unwrap();
+    let told = SERVER.told(&body);
     assert_eq!(told, ["Reasoning(\"Hmm.\")", "Text(\"Hel\")", "Text(\"lo\")", "Call(\"f\")"]);
 }
 
 #[test]
 fn no_beginning_of_an_answer_passes_for_it() {
-    let body = include_str!("../../../tests/golden/responses/call.sse");
-    let last = body.rfind("data: ").unwrap();
-    for end in 0..=body.trim_end().len() {
-        match read(&body.as_bytes()[..end], 64, &mut |_| {}) {
-            Err(failure) => assert_eq!(failure.class, Class::MalformedAnswer, "{end}: {failure}"),
-            Ok(_) => assert!(end > last && end == body.trim_end().len(), "{end}"),
-        }
-    }
+    let body = include_str!("../../../tests/golden/responses/call.sse").trim_end();
+    SERVER.no_beginning_passes(body, "data: ");
 }
 
 proptest::proptest! {
@@ -935,57 +862,19 @@ proptest::proptest! {
     fn damage_is_read_the_same_in_any_split(
         at in 0usize..4000, cut in 0usize..40, with in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20), step in 1usize..50,
     ) {
-        let mut body = include_bytes!("../../../tests/golden/responses/call.sse").to_vec();
-        let at = at % body.len();
-        body.splice(at..(at + cut).min(body.len()), with);
-        proptest::prop_assert_eq!(read(&body, step, &mut |_| {}), read(&body, body.len().max(1), &mut |_| {}));
-    }
-}
-
-fn request(messages: Vec<Message>) -> Request {
-    Request {
-        system: None,
-        messages: messages.into_iter().map(Arc::new).collect(),
-        tools: Arc::new([]),
-        choice: Choice::Auto,
-        output: None,
-        temperature: None,
-        output_tokens_max: None,
-        effort: None,
-        cache_key: None,
+        SERVER.damaged(include_str!("../../../tests/golden/responses/call.sse"), (at, cut), with, step);
     }
 }
 
 /// The body as JSON; async-openai's own types must be able to read it.
 fn rendered_for(request: &Request, target: Target<'_>) -> Value {
-    let body = convert::body(request, target).unwrap();
-    serde_json::from_slice::<async_openai::types::responses::CreateResponse>(&body).unwrap();
-    serde_json::from_slice(&body).unwrap()
+    let body = Server { target, ..SERVER }.rendered(request);
+    serde_json::from_value::<async_openai::types::responses::CreateResponse>(body.clone()).unwrap();
+    body
 }
 
 fn rendered(request: &Request) -> Value {
     rendered_for(request, TARGET)
-}
-
-fn tool_call(n: u32, name: &str, arguments: &str) -> Part {
-    Part::Call(ToolCall {
-        id: CallId { turn: 1, call: n },
-        name: name.into(),
-        arguments: arguments.into(),
-        opaque: None,
-    })
-}
-
-fn result(n: u32, name: &str, content: Vec<Part>, is_error: bool) -> Message {
-    Message::Tool(ToolResult { call: CallId { turn: 1, call: n }, name: name.into(), content, is_error })
-}
-
-fn image() -> Part {
-    Part::Image(Media { mime: "image/png".into(), source: MediaSource::Base64("aGk=".into()) })
-}
-
-fn user(text: &str) -> Message {
-    Message::User(vec![Part::text(text)])
 }
 
 #[test]
@@ -1055,7 +944,7 @@ fn pictures_stay_in_their_results() {
         result(2, "shot", vec![image()], true),
         user("And now?"),
     ]);
-    let picture = json!({"type": "input_image", "detail": "auto", "image_url": "data:image/png;base64,aGk="});
+    let picture = json!({"type": "input_image", "detail": "auto", "image_url": "data:image/png;base64,aGkh"});
     assert_eq!(
         rendered(&request)["input"],
         json!([
@@ -1074,7 +963,7 @@ fn other_media_are_named() {
     let audio = |source| Part::Audio(Media { mime: "audio/wav".into(), source });
     let request = request(vec![Message::User(vec![
         Part::Image(Media { mime: "image/png".into(), source: MediaSource::Url("https://x/y.png".into()) }),
-        audio(MediaSource::Base64("aGk=".into())),
+        audio(MediaSource::Base64("aGkh".into())),
         audio(MediaSource::Url("https://x/y.wav".into())),
     ])]);
     assert_eq!(
@@ -1089,8 +978,10 @@ fn other_media_are_named() {
 
 #[test]
 fn nothing_empty_is_sent() {
-    let foreign =
-        Reasoning { text: "Hmm".into(), opaque: Some(Opaque { issuer: "other".into(), ..opaque("reasoning", "{}") }) };
+    let foreign = Reasoning {
+        text: "Hmm".into(),
+        opaque: Some(Opaque { issuer: "other".into(), ..SERVER.opaque("reasoning", "{}") }),
+    };
     let request = Request {
         system: Some(" ".into()),
         ..request(vec![
@@ -1112,17 +1003,6 @@ fn nothing_empty_is_sent() {
     );
 }
 
-/// The answer as it stands in the conversation of the next request.
-fn convert_back(answer: &Answer) -> Message {
-    let part = |part: &AnswerPart| match part {
-        AnswerPart::Text(text) => Part::Text(text.clone()),
-        AnswerPart::Reasoning(reasoning) => Part::Reasoning(reasoning.clone()),
-        AnswerPart::Opaque(opaque) => Part::Opaque(opaque.clone()),
-        AnswerPart::Call(call) => tool_call(1, &call.name, &call.arguments),
-    };
-    Message::Assistant(answer.parts.iter().map(part).collect())
-}
-
 #[test]
 fn what_an_issuer_gave_goes_back_to_it_alone_and_byte_for_byte() {
     let raw = r#"{"id": "rs_1", "type":"reasoning",  "encrypted_content": "gAAA\u0042==", "summary":[ ]}"#;
@@ -1133,10 +1013,10 @@ fn what_an_issuer_gave_goes_back_to_it_alone_and_byte_for_byte() {
         function_call(1, "f", "{}"),
     );
     let body = format!("{{\"status\": \"completed\", \"output\": {output}}}");
-    let message = convert_back(&read(body.as_bytes(), 100, &mut |_| {}).unwrap());
+    let message = answered(&SERVER.read(&body, 100, &mut |_| {}).unwrap());
     let input = |target| {
         let request = request(vec![user("Hi"), message.clone(), result(1, "f", vec![Part::text("x")], false)]);
-        String::from_utf8(convert::body(&request, target).unwrap()).unwrap()
+        Server { target, ..SERVER }.written(&request)
     };
     let mine = input(TARGET);
     assert!(mine.contains(&format!("{raw},")), "{mine}");
@@ -1170,7 +1050,7 @@ fn what_an_issuer_gave_goes_back_to_it_alone_and_byte_for_byte() {
 fn a_thought_never_goes_without_what_follows_it() {
     let thought = |n: u32| {
         let json = format!("{{\"type\":\"reasoning\",\"id\":\"rs_{n}\",\"summary\":[],\"encrypted_content\":\"x\"}}");
-        Part::Reasoning(Reasoning { text: "".into(), opaque: Some(opaque("reasoning", &json)) })
+        Part::Reasoning(Reasoning { text: "".into(), opaque: Some(SERVER.opaque("reasoning", &json)) })
     };
     let kinds = |parts: Vec<Part>| {
         let body = rendered(&request(vec![user("Hi"), Message::Assistant(parts), user("Go on.")]));

@@ -1,10 +1,10 @@
 //! Reads what servers of the OpenAI Responses format send: the events of a stream and whole answers, through accessors
 //! that take every member as optional and every type as possible.
 //!
-//! Bytes go in by [`Reading::push`]; [`Reading::end`] gives the answer in wire terms, which `convert` turns into the
-//! neutral form. The format as documented at platform.openai.com/docs/api-reference/responses-streaming (2026-11) and as
+//! Events go in by [`Wire::event`]; [`Wire::take`] gives the answer in wire terms, which `convert` turns into the neutral
+//! form. The format as documented at platform.openai.com/docs/api-reference/responses-streaming (2026-11) and as
 //! real servers deviate from it; each deviation is a row in `tests.rs`. Always true:
-//! - Any split of the bytes gives the same answer, in time linear in their number.
+//! - Reading takes time linear in what comes.
 //! - An answer is whole only if an event or a document said how it ended, or the stream had an end mark.
 //! - What cannot be read, and what reports an error, is a failure. Events of kinds that we do not know are passed over;
 //!   items of kinds that we do not know are kept.
@@ -16,9 +16,9 @@ use serde_json::{Value, json, value::RawValue};
 use super::{
     super::{
         Class, Delta, Failure,
-        body::{Body, Piece},
         failure::{self, failure},
         json::{self, Step},
+        reading::{Event, Progress, Seen, Wire},
     },
     items::{self, ITEMS_MAX, Item, Kind, Place, Sort, Stage, Texts},
 };
@@ -42,51 +42,58 @@ pub(super) struct Answer {
 /// An answer being read.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    body: Body,
     answer: Answer,
-    /// Something of the answer has come.
-    begun: bool,
-    /// The last event has come, or an end mark.
-    ended: bool,
+    progress: Progress,
 }
 
-type Seen<'a> = &'a mut dyn FnMut(Delta<'_>);
+impl Wire for Reading {
+    type Answer = Answer;
 
-impl Reading {
-    /// Takes in bytes, telling `seen` of every piece of the answer in them. Answers whether they held a sign of life.
-    ///
-    /// # Errors
-    /// When the server reports an error, or what it sends is too large or no answer.
-    pub(super) fn push(&mut self, bytes: &[u8], seen: Seen<'_>) -> Result<bool, Failure> {
-        self.body.push(bytes).map_err(|error| failure(Class::MalformedAnswer, &error.to_string()))?;
-        let mut alive = self.body.is_document();
-        while let Some(piece) = self.body.next() {
-            alive = true;
-            if self.ended {
-                break;
-            }
-            self.piece(&piece, seen)?;
+    const END: &'static str = "no event came that ends it";
+
+    fn event(&mut self, event: &Event<'_>, seen: Seen<'_>) -> Result<(), Failure> {
+        if self.progress.ended {
+            return Ok(());
         }
-        Ok(alive)
+        let kind = json::text(event.value, "type").or(event.name).unwrap_or_default();
+        let of_format = kind.starts_with("response.");
+        let is_error = match of_format {
+            true => event.value.get("error").is_some_and(|error| !error.is_null()),
+            false => kind == "error" || event.name == Some("error") || failure::is_error(event.value),
+        };
+        if is_error {
+            return Err(failure::of_value(event.value));
+        }
+        if of_format {
+            return self.of_kind(kind, event, seen);
+        }
+        let is_answer =
+            ["output", "status"].iter().any(|key| event.value.get(key).is_some_and(|found| !found.is_null()));
+        if is_answer && (event.is_document || json::text(event.value, "object") == Some("response")) {
+            return self.last(event.value, &[], None, event, seen);
+        }
+        // An event of a kind that nobody has told us of, or something to stay alive.
+        Ok(())
     }
 
-    /// Whether the last event has come: nothing can follow.
-    pub(super) fn is_ended(&self) -> bool {
-        self.ended
+    fn progress(&self) -> Progress {
+        self.progress
     }
 
-    /// Whether something of the answer has come. That it was created is no more than that the request arrived.
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun || self.body.is_document()
+    fn progress_mut(&mut self) -> &mut Progress {
+        &mut self.progress
     }
 
-    /// What the server has told of tokens so far.
-    pub(super) fn usage(&self) -> Option<Usage> {
+    /// The last event holds everything, and nothing follows it.
+    fn is_finished(&self) -> bool {
+        self.progress.ended
+    }
+
+    fn usage(&self) -> Option<Usage> {
         self.answer.usage
     }
 
-    /// Text that has come so far.
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         let text = |item: &Item| match &item.kind {
             Kind::Message(message) => message.texts.joined(),
             Kind::Call(call) => format!("[call {}({}]", call.name, call.arguments),
@@ -95,78 +102,13 @@ impl Reading {
         self.answer.items.iter().map(text).collect()
     }
 
-    /// The answer, at the end of the body.
-    ///
-    /// # Errors
-    /// When it broke off, or was none.
-    pub(super) fn end(&mut self, seen: Seen<'_>) -> Result<Answer, Failure> {
-        self.body.end();
-        while let Some(piece) = self.body.next() {
-            if !self.ended {
-                self.piece(&piece, seen)?;
-            }
-        }
-        if !self.begun && self.answer.status.is_none() {
-            let stray = String::from_utf8_lossy(self.body.stray());
-            return Err(failure(
-                Class::MalformedAnswer,
-                &match stray.trim() {
-                    "" => Cow::Borrowed("the server closed the connection without an answer"),
-                    stray => Cow::Owned(format!("the server sent no answer but {stray:?}")),
-                },
-            ));
-        }
-        if !self.ended {
-            return Err(failure(Class::MalformedAnswer, "the answer broke off: no event came that ends it"));
-        }
+    fn take(&mut self, seen: Seen<'_>) -> Answer {
         self.tell_calls(seen);
-        Ok(std::mem::take(&mut self.answer))
+        std::mem::take(&mut self.answer)
     }
+}
 
-    fn piece(&mut self, piece: &Piece, seen: Seen<'_>) -> Result<(), Failure> {
-        let (name, data, is_document) = match piece {
-            Piece::Alive => return Ok(()),
-            Piece::Event { name, data } => (name.as_deref(), data, false),
-            Piece::Document(data) => (None, data, true),
-        };
-        let mut text = String::from_utf8_lossy(data);
-        if matches!(text.trim(), "[DONE]" | "\"[DONE]\"" | "DONE") {
-            // Not of this format, but of some servers of it.
-            self.ended = true;
-            return Ok(());
-        }
-        let mut is_damaged = matches!(text, Cow::Owned(_));
-        if !is_document && !text.contains('{') && name != Some("error") {
-            // Some servers keep the connection alive with words. No event is without an object.
-            return Ok(());
-        }
-        let mut values = json::values(&text);
-        if values.is_err() && name == Some("error") {
-            return Err(failure::of_value(&Value::String(text.into_owned())));
-        }
-        if values.is_err() {
-            // Half of a surrogate pair is no character; everything else of the piece may still be good.
-            text = Cow::Owned(json::without_lone_surrogates(&text));
-            values = json::values(&text);
-            is_damaged = true;
-        }
-        let values = values.map_err(|error| failure::unreadable(&text, &error))?;
-        // A piece with several values has no source text of its own for a part of one.
-        let source = if values.len() == 1 { Some(&*text) } else { None };
-        for value in &values {
-            match value {
-                Value::Array(values) => values.iter().try_for_each(|value| {
-                    Event { name, value, source: None, is_damaged }.read(self, is_document, seen)
-                })?,
-                value => Event { name, value, source, is_damaged }.read(self, is_document, seen)?,
-            }
-            if self.ended {
-                break;
-            }
-        }
-        Ok(())
-    }
-
+impl Reading {
     /// What every event with a whole answer tells of it.
     fn head(&mut self, response: &Value) {
         if let Some(id) = json::id(response, "id") {
@@ -181,73 +123,22 @@ impl Reading {
     }
 
     fn find(&mut self, sort: Sort, place: Place<'_>, stage: Stage<'_>) -> Result<&mut Item, Failure> {
-        self.begun = true;
+        (self.progress.begun, self.progress.answered) = (true, true);
         let at = items::find(&mut self.answer.items, sort, place, stage).ok_or_else(too_many)?;
         self.answer.items.get_mut(at).ok_or_else(too_many)
     }
 
-    fn tell_calls(&mut self, seen: Seen<'_>) {
-        for item in &mut self.answer.items {
-            if let Kind::Call(call) = &mut item.kind
-                && !call.told
-                && !call.name.is_empty()
-            {
-                call.told = true;
-                seen(Delta::Call(&call.name));
-            }
-        }
-    }
-}
-
-fn too_many() -> Failure {
-    failure(Class::MalformedAnswer, &format!("more than {ITEMS_MAX} items in one answer"))
-}
-
-/// One event, or a document in place of all of them.
-#[derive(Clone, Copy)]
-struct Event<'a> {
-    name: Option<&'a str>,
-    value: &'a Value,
-    /// The JSON text of `value`.
-    source: Option<&'a str>,
-    /// What stood there was no text throughout.
-    is_damaged: bool,
-}
-
-impl<'a> Event<'a> {
-    fn read(self, reading: &mut Reading, is_document: bool, seen: Seen<'_>) -> Result<(), Failure> {
-        let kind = json::text(self.value, "type").or(self.name).unwrap_or_default();
-        let of_format = kind.starts_with("response.");
-        let is_error = match of_format {
-            true => self.value.get("error").is_some_and(|error| !error.is_null()),
-            false => kind == "error" || self.name == Some("error") || failure::is_error(self.value),
-        };
-        if is_error {
-            return Err(failure::of_value(self.value));
-        }
-        if of_format {
-            return self.of_kind(kind, reading, seen);
-        }
-        let is_answer =
-            ["output", "status"].iter().any(|key| self.value.get(key).is_some_and(|found| !found.is_null()));
-        if is_answer && (is_document || json::text(self.value, "object") == Some("response")) {
-            return self.last(self.value, &[], None, reading, seen);
-        }
-        // An event of a kind that nobody has told us of, or something to stay alive.
-        Ok(())
-    }
-
-    fn of_kind(self, kind: &str, reading: &mut Reading, seen: Seen<'_>) -> Result<(), Failure> {
+    fn of_kind(&mut self, kind: &str, event: &Event<'_>, seen: Seen<'_>) -> Result<(), Failure> {
         let place = Place {
-            id: json::text(self.value, "item_id").unwrap_or_default(),
-            index: json::count(self.value, "output_index"),
+            id: json::text(event.value, "item_id").unwrap_or_default(),
+            index: json::count(event.value, "output_index"),
         };
-        let content = json::count(self.value, "content_index");
-        let summary = json::count(self.value, "summary_index");
-        let said = |key: &str| json::text(self.value, key).unwrap_or_default();
+        let content = json::count(event.value, "content_index");
+        let summary = json::count(event.value, "summary_index");
+        let said = |key: &str| json::text(event.value, key).unwrap_or_default();
         let has_room = match kind {
             "response.created" | "response.queued" | "response.in_progress" => {
-                reading.head(self.response());
+                self.head(whole(event));
                 true
             }
             "response.completed"
@@ -255,44 +146,44 @@ impl<'a> Event<'a> {
             | "response.failed"
             | "response.cancelled"
             | "response.done" => {
-                let path = if self.value.get("response").is_some() { &[Step::Member("response")][..] } else { &[] };
-                self.last(self.response(), path, kind.strip_prefix("response."), reading, seen)?;
+                let path = if event.value.get("response").is_some() { &[Step::Member("response")][..] } else { &[] };
+                self.last(whole(event), path, kind.strip_prefix("response."), event, seen)?;
                 true
             }
             "response.output_item.added" | "response.output_item.done" => {
-                if let Some(item) = self.value.get("item").filter(|item| item.is_object()) {
-                    let source = || self.source.and_then(|json| json::source(json, &[Step::Member("item")]));
+                if let Some(item) = event.value.get("item").filter(|item| item.is_object()) {
+                    let source = || event.source.and_then(|json| json::source(json, &[Step::Member("item")]));
                     let is_done = kind.ends_with("done");
                     let how = if is_done { How::Done } else { How::Added };
-                    self.item(item, &source, place.index, how, reading, seen)?;
+                    self.item(item, &source, place.index, how, event, seen)?;
                 }
                 true
             }
-            "response.output_text.delta" => texts(reading, place)?.add(content, tell_text(said("delta"), seen)),
+            "response.output_text.delta" => texts(self, place)?.add(content, tell_text(said("delta"), seen)),
             "response.output_text.done" => {
-                tell_text(texts(reading, place)?.take_whole(content, said("text")), seen);
+                tell_text(texts(self, place)?.take_whole(content, said("text")), seen);
                 true
             }
             "response.refusal.delta" => {
-                reading.answer.refused = true;
-                texts(reading, place)?.add(content, tell_text(said("delta"), seen))
+                self.answer.refused = true;
+                texts(self, place)?.add(content, tell_text(said("delta"), seen))
             }
             "response.refusal.done" => {
-                reading.answer.refused = true;
-                tell_text(texts(reading, place)?.take_whole(content, said("refusal")), seen);
+                self.answer.refused = true;
+                tell_text(texts(self, place)?.take_whole(content, said("refusal")), seen);
                 true
             }
             "response.content_part.done" => {
-                let part = self.value.get("part").unwrap_or(&Value::Null);
+                let part = event.value.get("part").unwrap_or(&Value::Null);
                 match json::text(part, "type") {
                     Some("refusal") => {
-                        reading.answer.refused = true;
+                        self.answer.refused = true;
                         let whole = json::text(part, "refusal").unwrap_or_default();
-                        tell_text(texts(reading, place)?.take_whole(content, whole), seen);
+                        tell_text(texts(self, place)?.take_whole(content, whole), seen);
                     }
                     Some("output_text" | "text") => {
                         let whole = json::text(part, "text").unwrap_or_default();
-                        tell_text(texts(reading, place)?.take_whole(content, whole), seen);
+                        tell_text(texts(self, place)?.take_whole(content, whole), seen);
                     }
                     // Thinking has its own events, and its item holds all of it.
                     _ => {}
@@ -300,44 +191,44 @@ impl<'a> Event<'a> {
                 true
             }
             "response.reasoning_summary_text.delta" | "response.reasoning_summary.delta" => {
-                thoughts(reading, place)?.summary.add(summary, tell_thought(said("delta"), seen))
+                thoughts(self, place)?.summary.add(summary, tell_thought(said("delta"), seen))
             }
             "response.reasoning_summary_text.done" | "response.reasoning_summary.done" => {
-                tell_thought(thoughts(reading, place)?.summary.take_whole(summary, said("text")), seen);
+                tell_thought(thoughts(self, place)?.summary.take_whole(summary, said("text")), seen);
                 true
             }
             "response.reasoning_summary_part.done" => {
-                let whole = self.value.get("part").and_then(|part| json::text(part, "text")).unwrap_or_default();
-                tell_thought(thoughts(reading, place)?.summary.take_whole(summary, whole), seen);
+                let whole = event.value.get("part").and_then(|part| json::text(part, "text")).unwrap_or_default();
+                tell_thought(thoughts(self, place)?.summary.take_whole(summary, whole), seen);
                 true
             }
             // The second name is that of the first version, which some servers still use.
             "response.reasoning_text.delta" | "response.reasoning.delta" => {
-                thoughts(reading, place)?.content.add(content, tell_thought(said("delta"), seen))
+                thoughts(self, place)?.content.add(content, tell_thought(said("delta"), seen))
             }
             "response.reasoning_text.done" | "response.reasoning.done" => {
-                tell_thought(thoughts(reading, place)?.content.take_whole(content, said("text")), seen);
+                tell_thought(thoughts(self, place)?.content.take_whole(content, said("text")), seen);
                 true
             }
             "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
-                self.unless_damaged()?;
-                if let Kind::Call(call) = &mut reading.find(Sort::Call, place, Stage::Growing)?.kind {
+                unless_damaged(event)?;
+                if let Kind::Call(call) = &mut self.find(Sort::Call, place, Stage::Growing)?.kind {
                     call.add(said("delta"));
                 }
-                reading.tell_calls(seen);
+                self.tell_calls(seen);
                 true
             }
             "response.function_call_arguments.done" | "response.custom_tool_call_input.done" => {
-                self.unless_damaged()?;
+                unless_damaged(event)?;
                 let key = if kind.starts_with("response.function") { "arguments" } else { "input" };
-                let arguments = self.written(self.value, self.source, key);
-                if let Kind::Call(call) = &mut reading.find(Sort::Call, place, Stage::Growing)?.kind {
+                let arguments = written(event.value, event.source, key);
+                if let Kind::Call(call) = &mut self.find(Sort::Call, place, Stage::Growing)?.kind {
                     if call.name.is_empty() {
                         said("name").clone_into(&mut call.name);
                     }
                     call.take_whole(&arguments);
                 }
-                reading.tell_calls(seen);
+                self.tell_calls(seen);
                 true
             }
             // Parts that begin and annotations add nothing to the text; hosted tools were not asked for.
@@ -346,21 +237,16 @@ impl<'a> Event<'a> {
         if has_room { Ok(()) } else { Err(too_many()) }
     }
 
-    /// The whole answer in an event; some send its members beside the type.
-    fn response(&self) -> &'a Value {
-        self.value.get("response").filter(|response| response.is_object()).unwrap_or(self.value)
-    }
-
     /// How the answer ended, and all of it once more; `path` leads to it, `said` is how the event calls its end.
     fn last(
-        self,
+        &mut self,
         response: &Value,
         path: &[Step<'_>],
         said: Option<&str>,
-        reading: &mut Reading,
+        event: &Event<'_>,
         seen: Seen<'_>,
     ) -> Result<(), Failure> {
-        reading.head(response);
+        self.head(response);
         let status = json::text(response, "status").or(said.filter(|said| *said != "done")).unwrap_or("completed");
         if failure::is_error(response) || status == "failed" {
             return Err(failure::of_value(&json!({"error": response.get("error")})));
@@ -369,7 +255,7 @@ impl<'a> Event<'a> {
             return Err(failure(Class::Transient, "the server says that the answer was cancelled"));
         }
         let is_over = said.is_some() || !matches!(status, "in_progress" | "queued");
-        let sources: Vec<&RawValue> = self
+        let sources: Vec<&RawValue> = event
             .source
             .and_then(|json| json::source(json, &[path, &[Step::Member("output")]].concat()))
             .and_then(|json| serde_json::from_str(json).ok())
@@ -377,28 +263,28 @@ impl<'a> Event<'a> {
         let output = response.get("output").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         for (at, item) in output.iter().enumerate().filter(|(_, item)| item.is_object()) {
             let source = || sources.get(at).map(|source| source.get());
-            self.item(item, &source, u64::try_from(at).ok(), How::Listed, reading, seen)?;
+            self.item(item, &source, u64::try_from(at).ok(), How::Listed, event, seen)?;
         }
-        if reading.answer.items.is_empty()
+        if self.answer.items.is_empty()
             && let Some(text) = json::text(response, "output_text")
         {
             // What SDKs add to the answer, and some servers send.
-            tell_text(texts(reading, Place::default())?.take_whole(None, text), seen);
+            tell_text(texts(self, Place::default())?.take_whole(None, text), seen);
         }
-        reading.answer.reason =
-            response.pointer("/incomplete_details/reason").and_then(Value::as_str).map(str::to_owned);
-        reading.answer.status = Some(status.to_owned());
-        reading.ended = is_over;
+        self.answer.reason = response.pointer("/incomplete_details/reason").and_then(Value::as_str).map(str::to_owned);
+        self.answer.status = Some(status.to_owned());
+        self.progress.answered = true;
+        self.progress.ended = is_over;
         Ok(())
     }
 
-    fn item(
-        self,
+    fn item<'s>(
+        &mut self,
         item: &Value,
-        source: &dyn Fn() -> Option<&'a str>,
+        source: &dyn Fn() -> Option<&'s str>,
         index: Option<u64>,
         how: How,
-        reading: &mut Reading,
+        event: &Event<'_>,
         seen: Seen<'_>,
     ) -> Result<(), Failure> {
         let id = json::text(item, "id").unwrap_or_default();
@@ -419,11 +305,11 @@ impl<'a> Event<'a> {
             _ => Sort::Other,
         };
         let mut refused = false;
-        let found = reading.find(sort, place, stage(&call_id, name))?;
+        let found = self.find(sort, place, stage(&call_id, name))?;
         found.is_done |= is_whole;
         match &mut found.kind {
             Kind::Call(call) => {
-                self.unless_damaged()?;
+                unless_damaged(event)?;
                 if call.id.is_empty() || is_whole {
                     call.id = if call_id.is_empty() { std::mem::take(&mut call.id) } else { call_id };
                 }
@@ -431,7 +317,7 @@ impl<'a> Event<'a> {
                     name.clone_into(&mut call.name);
                 }
                 let key = if kind == "custom_tool_call" { "input" } else { "arguments" };
-                let arguments = self.written(item, source(), key);
+                let arguments = written(item, source(), key);
                 if is_whole {
                     call.take_whole(&arguments)
                 } else {
@@ -454,7 +340,7 @@ impl<'a> Event<'a> {
                 }
                 // Without these it only refers to what a server remembers, and ours is asked to forget.
                 let means_something = json::text(item, "encrypted_content").is_some() || !thoughts.content.is_empty();
-                if means_something && !self.is_damaged && thoughts.json.is_none() {
+                if means_something && !event.is_damaged && thoughts.json.is_none() {
                     thoughts.json = Some(source().map_or_else(|| item.to_string(), str::to_owned));
                 }
             }
@@ -466,28 +352,49 @@ impl<'a> Event<'a> {
             }
             Kind::Reasoning(_) => {}
         }
-        reading.answer.refused |= refused;
-        reading.tell_calls(seen);
+        self.answer.refused |= refused;
+        self.tell_calls(seen);
         Ok(())
     }
 
-    /// The arguments as written; exactly, also where a server sends an object instead of its text.
-    fn written<'v>(&self, value: &'v Value, source: Option<&'v str>, key: &str) -> Cow<'v, str> {
-        match value.get(key) {
-            None | Some(Value::Null) => Cow::Borrowed(""),
-            Some(Value::String(text)) => Cow::Borrowed(text.as_str()),
-            Some(other) => source
-                .and_then(|json| json::source(json, &[Step::Member(key)]))
-                .map_or_else(|| Cow::Owned(other.to_string()), Cow::Borrowed),
+    fn tell_calls(&mut self, seen: Seen<'_>) {
+        for item in &mut self.answer.items {
+            if let Kind::Call(call) = &mut item.kind
+                && !call.told
+                && !call.name.is_empty()
+            {
+                call.told = true;
+                seen(Delta::Call(&call.name));
+            }
         }
     }
+}
 
-    fn unless_damaged(&self) -> Result<(), Failure> {
-        if self.is_damaged {
-            return Err(failure(Class::MalformedAnswer, "a tool call holds bytes that are no text"));
-        }
-        Ok(())
+fn too_many() -> Failure {
+    failure(Class::MalformedAnswer, &format!("more than {ITEMS_MAX} items in one answer"))
+}
+
+/// The whole answer in an event; some send its members beside the type.
+fn whole<'a>(event: &Event<'a>) -> &'a Value {
+    event.value.get("response").filter(|response| response.is_object()).unwrap_or(event.value)
+}
+
+/// The arguments as written; exactly, also where a server sends an object instead of its text.
+fn written<'v>(value: &'v Value, source: Option<&'v str>, key: &str) -> Cow<'v, str> {
+    match value.get(key) {
+        None | Some(Value::Null) => Cow::Borrowed(""),
+        Some(Value::String(text)) => Cow::Borrowed(text.as_str()),
+        Some(other) => source
+            .and_then(|json| json::source(json, &[Step::Member(key)]))
+            .map_or_else(|| Cow::Owned(other.to_string()), Cow::Borrowed),
     }
+}
+
+fn unless_damaged(event: &Event<'_>) -> Result<(), Failure> {
+    if event.is_damaged {
+        return Err(failure(Class::MalformedAnswer, "a tool call holds bytes that are no text"));
+    }
+    Ok(())
 }
 
 /// In which kind of event an item stands.

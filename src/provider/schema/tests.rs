@@ -6,8 +6,10 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{
-    ANTHROPIC, ANTHROPIC_OUTPUT, GEMINI_JSON, GEMINI_OUTPUT, GEMINI_PARAMETERS, INLINED_PLACES_MAX, OPENAI,
-    OPENAI_STRICT, Subset, Types, reduce,
+    ANTHROPIC, ANTHROPIC_OUTPUT, Budget, GEMINI_JSON, GEMINI_OUTPUT, GEMINI_PARAMETERS, INLINED_PLACES_MAX, OPENAI,
+    OPENAI_STRICT, Subset, reduce, strict,
+    subset::{Objects, Types},
+    unfilled,
 };
 use crate::repair::Schema;
 
@@ -390,6 +392,147 @@ fn openai_strict() {
     assert_eq!(*reduce(&schema, &OPENAI_STRICT), expected);
 }
 
+/// A schema is offered as strict only if the strict form says all that it says.
+#[test]
+fn what_would_lose_its_meaning_is_not_strict() {
+    let with = |place: Value| json!({"type": "object", "properties": {"p": place}, "required": ["p"]});
+    let kept = [
+        ("no parameters", json!({"type": "object"})),
+        ("a text", with(json!({"type": "string", "title": "P", "description": "A p.", "format": "ipv7"}))),
+        ("a bound", with(json!({"type": "integer", "minimum": 1}))),
+        ("a choice", with(json!({"enum": ["a", 1, null]}))),
+        ("a list of choices", with(json!({"type": "array", "items": {"enum": ["a", "b"]}, "minItems": 1}))),
+        (
+            "a union",
+            with(json!({"oneOf": [{"type": "string"}, {"type": "object", "properties": {"x": {"const": 1}}}]})),
+        ),
+        (
+            "a wrapped reference",
+            json!({"properties": {"p": {"allOf": [{"$ref": "#/$defs/p"}]}}, "$defs": {"p": {"type": "string"}}}),
+        ),
+        (
+            "a tree",
+            json!({"type": "object", "properties": {"p": {"$ref": "#/$defs/p"}}, "$defs": {"p": {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#/$defs/p"}, {"type": "null"}]}}}}}),
+        ),
+        ("closed", json!({"type": "object", "properties": {}, "additionalProperties": false, "$schema": "x"})),
+    ];
+    for (name, schema) in kept {
+        let strict = strict(&schema, &OPENAI_STRICT).unwrap_or_else(|| panic!("{name}: {schema}"));
+        assert_eq!(breaks(&strict, &OPENAI_STRICT), None, "{name}: {strict}");
+    }
+    let lost = [
+        ("anything", json!(true)),
+        ("a union at the root", json!({"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]})),
+        ("an open object", json!({"type": "object", "properties": {}, "additionalProperties": true})),
+        ("a map", with(json!({"type": "object", "additionalProperties": {"type": "string"}}))),
+        ("any object", with(json!({"type": "object"}))),
+        ("any list", with(json!({"type": "array"}))),
+        ("any value", with(json!({"description": "Whatever."}))),
+        ("a length", with(json!({"type": "string", "maxLength": 10}))),
+        ("a denial", with(json!({"type": "string", "not": {"const": "x"}}))),
+        ("a condition", with(json!({"type": "object", "properties": {}, "if": {}, "then": {}}))),
+        ("names by pattern", with(json!({"type": "object", "properties": {}, "patternProperties": {"^x": {}}}))),
+        ("a tuple", with(json!({"type": "array", "prefixItems": [{"type": "string"}], "items": {"type": "string"}}))),
+        ("a choice of objects", with(json!({"enum": [{"a": 1}]}))),
+        ("all of several", with(json!({"allOf": [{"type": "string"}, {"pattern": "x"}]}))),
+        ("a reference to nowhere", with(json!({"$ref": "#/$defs/none"}))),
+        ("a reference elsewhere", with(json!({"$ref": "https://example.com/schema"}))),
+        ("a name that is required and unknown", json!({"type": "object", "properties": {}, "required": ["a"]})),
+        (
+            "null or nothing, and they differ",
+            json!({"type": "object", "properties": {"p": {"type": ["string", "null"], "default": "x"}}}),
+        ),
+        (
+            "too deep",
+            (0..12).fold(json!({"type": "string"}), |inner, _| json!({"type": "object", "properties": {"p": inner}})),
+        ),
+    ];
+    for (name, schema) in lost {
+        assert_eq!(strict(&schema, &OPENAI_STRICT), None, "{name}: {schema}");
+    }
+    let tree = json!({"type": "object", "properties": {"p": {"$ref": "#/$defs/p"}}, "$defs": {"p": {"type": "object", "properties": {"p": {"$ref": "#/$defs/p"}}}}});
+    assert_eq!(strict(&tree, &ANTHROPIC_OUTPUT), None, "references are put in place there, and this one has no end");
+    let default =
+        json!({"type": "object", "properties": {"n": {"type": "integer", "default": 3, "description": "How many."}}});
+    let told = strict(&default, &OPENAI_STRICT).unwrap();
+    assert_eq!(told["properties"]["n"], json!({"type": ["integer", "null"], "description": "How many. Default: 3."}));
+}
+
+#[test]
+fn a_budget_is_for_all_tools_together() {
+    let optional = |n: usize| {
+        let properties = (0..n).map(|n| (n.to_string(), json!({"type": "string"}))).collect();
+        json!({"type": "object", "properties": Value::Object(properties)})
+    };
+    let mut budget = Budget::ANTHROPIC;
+    let taken = [optional(20), optional(5), optional(4), optional(1), optional(0)].map(|schema| budget.take(&schema));
+    assert_eq!(taken, [true, false, true, false, true]);
+    let mut budget = Budget::ANTHROPIC;
+    assert_eq!((0..30).filter(|_| budget.take(&optional(0))).count(), 20);
+    let union = object(json!({"a": {"type": ["string", "null"]}, "b": {"anyOf": [{}, {}]}}));
+    let union = json!({"required": ["a", "b"], "properties": union["properties"]});
+    let mut budget = Budget::ANTHROPIC;
+    assert_eq!((0..30).filter(|_| budget.take(&union)).count(), 8);
+}
+
+/// Only what the strict form has put there goes: null, where the original has none and wants nothing.
+#[test]
+fn only_nulls_that_stand_for_nothing_go() {
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "must": {"type": "string"},
+            "may": {"type": "string"},
+            "nullable": {"type": ["string", "null"]},
+            "choice": {"enum": ["a", "b"]},
+            "inner": {"type": "object", "properties": {"x": {"type": "integer"}}},
+            "list": {"type": "array", "items": {"$ref": "#/$defs/item"}},
+            "either": {"anyOf": [
+                {"type": "object", "properties": {"kind": {"const": "a"}, "x": {"type": "integer"}}, "required": ["kind"]},
+                {"type": "object", "properties": {"kind": {"const": "b"}, "x": {"type": "null"}}, "required": ["kind"]},
+            ]},
+        },
+        "required": ["must"],
+        "$defs": {"item": {"type": "object", "properties": {"n": {"type": "number"}, "next": {"$ref": "#/$defs/item"}}}},
+    });
+    for (text, expected) in [
+        (r#"{"must": "x", "may": null}"#, Some(r#"{"must":"x"}"#)),
+        (r#"{"must": "x", "may": "null"}"#, None),
+        (r#"{"must": null}"#, None),
+        (r#"{"must": "x", "nullable": null}"#, None),
+        (r#"{"must": "x", "unknown": null}"#, None),
+        (r#"{"choice": null, "must": "\u0041", "n": 1.0}"#, Some(r#"{"must":"\u0041","n":1.0}"#)),
+        (r#"{"inner": {"x": null}, "must": "x"}"#, Some(r#"{"inner":{},"must":"x"}"#)),
+        (
+            r#"{"list": [{"n": 12345678901234567890123, "next": null}, {"next": {"n": 1, "next": null}}]}"#,
+            Some(r#"{"list":[{"n":12345678901234567890123},{"next":{"n":1}}]}"#),
+        ),
+        (r#"{"either": {"kind": "b", "x": null}}"#, None),
+        (r#"{"may": null, "may": "x"}"#, None),
+        (r#"{"may": null"#, None),
+        ("null", None),
+    ] {
+        assert_eq!(unfilled(text, &schema).as_deref(), expected, "{text}");
+    }
+    // A reference that runs in circles through unions ends.
+    let circle = json!({"type": "object", "properties": {"p": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}}});
+    assert_eq!(unfilled(r#"{"p": {"x": null}}"#, &circle), None);
+}
+
+/// The value with null for each property that a strict schema has and the value has not.
+fn filled(value: &Value, schema: &Value) -> Value {
+    match (value, schema.get("properties")) {
+        (Value::Object(members), Some(Value::Object(properties))) => {
+            let fill = |(name, schema): (&String, &Value)| {
+                (name.clone(), members.get(name).map_or(Value::Null, |value| filled(value, schema)))
+            };
+            Value::Object(properties.iter().map(fill).collect())
+        }
+        (Value::Array(items), _) => items.iter().map(|item| filled(item, &schema["items"])).collect(),
+        _ => value.clone(),
+    }
+}
+
 /// A schema and a value that it is likely to accept.
 type Pair = (Value, Value);
 
@@ -594,7 +737,7 @@ fn breaks(schema: &Value, subset: &Subset) -> Option<String> {
         ),
         (places.types == Types::Nullable && members.get("type") == Some(&json!("array")) && !has("items"), "no items"),
         (
-            places.objects != super::Objects::Open
+            places.objects != Objects::Open
                 && members.get("type") == Some(&json!("object"))
                 && members.get("additionalProperties") != Some(&json!(false)),
             "open",
@@ -613,6 +756,37 @@ fn descriptions(value: &Value) -> usize {
     }
 }
 
+/// A tool of the usual kind, and arguments for it.
+fn plain_tool() -> impl Strategy<Value = Pair> {
+    let leaf = prop_oneof![
+        Just((json!({"type": "string"}), json!("x"))),
+        Just((json!({"type": "integer", "default": 3}), json!(7))),
+        Just((json!({"enum": ["a", "b"], "description": "One."}), json!("b"))),
+        Just((json!({"type": "array", "items": {"type": "number"}}), json!([1.5]))),
+        Just((json!({"type": ["boolean", "null"]}), json!(true))),
+    ];
+    let object = |inner: BoxedStrategy<Pair>| {
+        proptest::collection::vec((inner, any::<bool>(), any::<bool>()), 0..4).prop_map(|pairs| {
+            let (mut properties, mut required, mut value) = (Map::new(), Vec::new(), Map::new());
+            for (at, ((schema, own), is_required, is_there)) in pairs.into_iter().enumerate() {
+                let name = format!("p{at}");
+                if is_required {
+                    required.push(name.clone());
+                }
+                // What may be null is said by the model itself.
+                if is_required || is_there || schema["type"].is_array() {
+                    value.insert(name.clone(), own);
+                }
+                properties.insert(name, schema);
+            }
+            (json!({"type": "object", "properties": properties, "required": required}), Value::Object(value))
+        })
+    };
+    let inner = prop_oneof![leaf.clone(), object(leaf.boxed())].boxed();
+    let listed = inner.clone().prop_map(|(schema, value)| (json!({"type": "array", "items": schema}), json!([value])));
+    object(prop_oneof![inner, listed].boxed())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -620,10 +794,22 @@ proptest! {
     #[test]
     fn reduced_is_wider((schema, value) in tool()) {
         prop_assume!(accepts(&schema, &value));
-        for (name, subset) in ALL.iter().filter(|(_, subset)| subset.places.is_none_or(|places| places.objects == super::Objects::Open)) {
+        for (name, subset) in ALL.iter().filter(|(_, subset)| subset.places.is_none_or(|places| places.objects == Objects::Open)) {
             let reduced = reduce(&schema, subset);
             prop_assert!(accepts(&plain(&reduced), &value), "{}: {} as {} refuses {}", name, schema, reduced, value);
         }
+    }
+
+    /// A model that is held to the strict form can say all that the original takes, and what it says reads as that.
+    #[test]
+    fn strict_says_the_same((schema, value) in plain_tool()) {
+        prop_assume!(accepts(&schema, &value));
+        let strict = strict(&schema, &OPENAI_STRICT).unwrap();
+        let filled = filled(&value, &strict);
+        prop_assert!(accepts(&strict, &filled), "{} as {} refuses {}", schema, strict, filled);
+        let text = filled.to_string();
+        let read = unfilled(&text, &schema).unwrap_or(text);
+        prop_assert_eq!(serde_json::from_str::<Value>(&read).unwrap(), value);
     }
 
     /// Whatever comes in, what goes out keeps to the subset, and reducing again changes nothing.

@@ -1,30 +1,13 @@
-use std::sync::Arc;
-
 use serde_json::json;
 
-use super::*;
-use crate::chat::{CallId, Choice, Finish, Message, Part, ToolCall, ToolResult, Usage, WrittenCall};
+use super::{
+    super::table::{request, user},
+    *,
+};
+use crate::chat::{CallId, Finish, Message, Part, ToolCall, ToolResult, Usage, WrittenCall};
 
 fn script(text: &str) -> Scripted {
     Scripted::new("demo", Script::parse("demo.yaml", &format!("version: 1\nanswers:\n{text}")).unwrap())
-}
-
-fn conversation(messages: impl IntoIterator<Item = Message>) -> Request {
-    Request {
-        system: None,
-        messages: messages.into_iter().map(Arc::new).collect(),
-        tools: Arc::new([]),
-        choice: Choice::Auto,
-        output: None,
-        temperature: None,
-        output_tokens_max: None,
-        effort: None,
-        cache_key: None,
-    }
-}
-
-fn user(text: &str) -> Message {
-    Message::User(vec![Part::text(text)])
 }
 
 fn called() -> Message {
@@ -72,7 +55,7 @@ async fn everything_that_an_answer_can_hold() {
     delay: 1ms
 "#,
     );
-    let (answer, told) = ask(&scripted, &conversation([user("Hi")])).await;
+    let (answer, told) = ask(&scripted, &request([user("Hi")])).await;
     let answer = answer.unwrap();
     let calls: Vec<_> = answer.calls().map(|call| (&*call.name, &*call.arguments, call.complete)).collect();
     assert_eq!(
@@ -99,14 +82,14 @@ async fn everything_that_an_answer_can_hold() {
 #[tokio::test]
 async fn the_conversation_decides_and_nothing_else() {
     let scripted = script("  - {calls: [{name: f}]}\n  - text: second\n  - text: third\n");
-    let first = conversation([user("Hi")]);
-    let second = conversation([user("Hi"), called(), result("x", false)]);
-    let third = conversation([user("Hi"), called(), result("x", false), called(), user("?")]);
+    let first = request([user("Hi")]);
+    let second = request([user("Hi"), called(), result("x", false)]);
+    let third = request([user("Hi"), called(), result("x", false), called(), user("?")]);
     // In any order, as often as asked.
     for (request, expected) in [(&third, "third"), (&second, "second"), (&first, ""), (&second, "second")] {
         assert_eq!(text(&scripted, request).await, expected);
     }
-    let over = conversation([user("Hi"), called(), called(), called()]);
+    let over = request([user("Hi"), called(), called(), called()]);
     assert_eq!(
         text(&scripted, &over).await,
         "caller_fault: demo is a script: demo.yaml has no answer 4 for this conversation"
@@ -114,7 +97,7 @@ async fn the_conversation_decides_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_first_goes_wrong_once_per_conversation() {
+async fn what_goes_wrong_first_goes_wrong_once_per_request() {
     let scripted = script(
         r#"
   - first:
@@ -124,7 +107,7 @@ async fn what_goes_wrong_first_goes_wrong_once_per_conversation() {
     text: done
 "#,
     );
-    let (one, other) = (conversation([user("one")]), conversation([user("other")]));
+    let (one, other) = (request([user("one")]), request([user("other")]));
     let seen = async |request| {
         let (answer, told) = ask(&scripted, request).await;
         (answer.map(|answer| answer.text()), told.len())
@@ -157,9 +140,9 @@ async fn conditions_choose_among_answers() {
       - {when: {result: ok}, fail: {status: 503}}
 "#,
     );
-    assert_eq!(text(&scripted, &conversation([user("tidy up")])).await, "tidied");
-    assert_eq!(text(&scripted, &conversation([user("Hi")])).await, "hello");
-    let after = |word: &str, is_error| conversation([user("Hi"), called(), result(word, is_error)]);
+    assert_eq!(text(&scripted, &request([user("tidy up")])).await, "tidied");
+    assert_eq!(text(&scripted, &request([user("Hi")])).await, "hello");
+    let after = |word: &str, is_error| request([user("Hi"), called(), result(word, is_error)]);
     assert_eq!(text(&scripted, &after("file not found", true)).await, "gave up");
     assert_eq!(
         text(&scripted, &after("file not found", false)).await,
@@ -173,7 +156,7 @@ async fn conditions_choose_among_answers() {
 async fn the_last_answer_can_stand_for_all_further_ones() {
     let scripted = script("  - text: once\n  - {text: on and on, repeat: true}\n");
     for answers in 1..5 {
-        let request = conversation(std::iter::once(user("Hi")).chain((0..answers).map(|_| called())));
+        let request = request(std::iter::once(user("Hi")).chain((0..answers).map(|_| called())));
         assert_eq!(text(&scripted, &request).await, "on and on");
     }
 }
@@ -212,7 +195,7 @@ answers:
 #[test]
 fn a_written_call_is_judged_as_on_the_wire() {
     let scripted = script("  - calls: [{name: f, arguments: {a: 1}}]\n");
-    let line = scripted.script.line(&conversation([user("Hi")])).unwrap();
+    let line = scripted.script.line(&request([user("Hi")])).unwrap();
     let Says::Answer { parts, .. } = &line.says else { panic!("{line:?}") };
     let call = WrittenCall {
         provider_id: None,

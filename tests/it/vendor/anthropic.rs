@@ -415,8 +415,13 @@ fn tools(tools: &Value) -> Result<HashSet<&str>, String> {
             jsonschema::draft202012::meta::is_valid(schema),
             "tools.{n}.custom.input_schema: JSON schema is invalid. It must match JSON Schema draft 2020-12"
         );
+        if tool["strict"] == true {
+            strict(schema)?;
+        }
         cache_control(tool)?;
     }
+    let held = list(tools).iter().filter(|tool| tool["strict"] == true).count();
+    ensure!(held <= 20, "tools: Too many strict tools ({held}). The maximum number of strict tools supported is 20.");
     Ok(names)
 }
 

@@ -181,25 +181,50 @@ fn schema(schema: &Value, is_strict: bool, name: &str) -> Result<(), String> {
         is_strict || name == "text.format" || root.get("properties").is_some_and(Value::is_object),
         &bad("object schema missing properties"),
     )?;
-    fn closed(schema: &Value) -> bool {
-        let own = match schema.get("properties").and_then(Value::as_object) {
-            Some(properties) => {
-                let required: HashSet<_> =
-                    schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-                schema["additionalProperties"] == false && properties.keys().all(|key| required.contains(key.as_str()))
-            }
-            None => schema.get("type") != Some(&json!("object")) || schema["additionalProperties"] == false,
-        };
-        own && match schema {
-            Value::Object(members) => members.iter().filter(|(key, _)| *key != "enum").all(|(_, inner)| closed(inner)),
-            Value::Array(inner) => inner.iter().all(closed),
-            _ => true,
-        }
+    if is_strict { strict(schema).map_err(|why| bad(&why)) } else { Ok(()) }
+}
+
+/// What the strict form of a schema has to be at every place: closed, every property required, without keywords that it does not
+/// know (platform.openai.com/docs/guides/structured-outputs, supported schemas, 2026-11).
+pub fn strict(schema: &Value) -> Result<(), String> {
+    let members = schema.as_object().ok_or("a place is no schema")?;
+    for refused in [
+        "allOf",
+        "contains",
+        "default",
+        "dependentRequired",
+        "dependentSchemas",
+        "else",
+        "if",
+        "maxLength",
+        "minLength",
+        "not",
+        "oneOf",
+        "patternProperties",
+        "prefixItems",
+        "propertyNames",
+        "then",
+        "uniqueItems",
+    ] {
+        rule(!members.contains_key(refused), &format!("'{refused}' is not permitted."))?;
     }
-    rule(
-        !is_strict || closed(schema),
-        &bad("'additionalProperties' is required to be supplied and to be false, and 'required' to name every key"),
-    )
+    let says = ["type", "enum", "const", "anyOf", "$ref"].iter().any(|key| members.contains_key(*key));
+    rule(says, "schema must have a 'type' key.")?;
+    let properties = members.get("properties").and_then(Value::as_object);
+    if properties.is_some() || members.get("type") == Some(&json!("object")) {
+        rule(
+            members.get("additionalProperties") == Some(&json!(false)),
+            "'additionalProperties' is required to be supplied and to be false",
+        )?;
+        let required: HashSet<_> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let all = properties.into_iter().flatten().all(|(name, _)| required.contains(name.as_str()));
+        rule(all, "'required' is required to be an array including every key in properties")?;
+    }
+    let named = ["properties", "$defs", "definitions"].into_iter().filter_map(|key| members.get(key)?.as_object());
+    named.flat_map(|schemas| schemas.values()).try_for_each(strict)?;
+    members.get("items").into_iter().try_for_each(strict)?;
+    members.get("anyOf").and_then(Value::as_array).into_iter().flatten().try_for_each(strict)
 }
 
 fn input(items: &[Value], issuer: &str) -> Result<(), String> {
