@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::{Message, OfferedName, Opaque, Reasoning, ToolDef};
 
-/// One request to a model. The model's name is not part of it: the endpoint knows it.
-#[derive(Debug, Clone, PartialEq)]
+/// One request to a model. The model's name is not part of it: the endpoint knows it. The default asks for nothing:
+/// no messages, no tools, and everything else left to the provider.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Request {
     /// The instructions; `None` sends no system message.
     pub system: Option<Arc<str>>,
@@ -53,9 +54,10 @@ impl ReasoningEffort {
 }
 
 /// Whether and what the model must call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Choice {
     /// The model decides.
+    #[default]
     Auto,
     /// It must call this tool, where the endpoint can force it.
     Tool(OfferedName),

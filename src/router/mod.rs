@@ -12,6 +12,48 @@
 //! - Asking sick endpoints again costs from a common budget, so that an outage does not multiply its load.
 //! - What may be asked in a minute is counted before it is sent; who has no room is passed over.
 //!
+//! It can be used alone:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::{collections::BTreeMap, sync::Arc};
+//!
+//! use agentd::{
+//!     chat::{Message, Part, Request},
+//!     provider::{Client, Dialect, Provider, scripted::{Script, Scripted}},
+//!     router::{Attempt, Conversation, Route, Router, Table},
+//! };
+//!
+//! // A server at which nobody listens, and behind it a script, which needs neither network nor key.
+//! let local = Client::builder(Dialect::OpenAiChat, "http://127.0.0.1:9/v1").name("local").build()?;
+//! let script = Script::parse("demo", "version: 1\nanswers: [{text: Four., usage: {input: 12, output: 2}}]")?;
+//! let providers: [(String, Arc<dyn Provider>); 2] = [
+//!     ("local".to_owned(), Arc::new(local)),
+//!     ("demo".to_owned(), Arc::new(Scripted::new("demo", script))),
+//! ];
+//! let router = Router::from(Table {
+//!     providers: providers.into(),
+//!     routes: BTreeMap::from([("smart".to_owned(), Route::over(["local/qwen3", "demo/any"]))]),
+//!     ..Table::default()
+//! });
+//!
+//! let question = Message::User(vec![Part::text("What is two and two?")]);
+//! let request = Request { messages: vec![Arc::new(question)], ..Request::default() };
+//! let mut failed = 0;
+//! let reply = router
+//!     .ask("smart", &request, Conversation::default(), &mut |attempt| {
+//!         if let Attempt::Failed { .. } = attempt {
+//!             failed += 1;
+//!         }
+//!     })
+//!     .await?;
+//! assert_eq!((reply.answer.text().as_str(), &*reply.endpoint, failed > 0), ("Four.", "demo/any", true));
+//! # Ok(())
+//! # }
+//! ```
+//! `examples/router.rs` is a program that offers a tool and shows every attempt and the cost.
+//!
 //! Left out so far: budgets of money by route and day.
 
 mod budget;
@@ -148,7 +190,7 @@ pub struct Reply {
 impl Router {
     /// A router over these providers, by name, without routes.
     pub fn new(providers: BTreeMap<String, Arc<dyn Provider>>) -> Self {
-        Router::with(Table { providers, ..Table::default() }, None, Memory::default(), Arc::new(SystemClock))
+        Router::from(Table { providers, ..Table::default() })
     }
 
     /// A router with all that it can have. `source` is looked at once for each request ([`refresh`](Self::refresh)).
@@ -446,6 +488,13 @@ impl Router {
     fn spend<T>(&self, take: impl FnOnce(&mut Budget, Time) -> T) -> T {
         let now = self.shared.clock.now();
         take(&mut self.shared.budget.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+}
+
+impl From<Table> for Router {
+    /// A router over this table that has learnt nothing yet.
+    fn from(table: Table) -> Self {
+        Router::with(table, None, Memory::default(), Arc::new(SystemClock))
     }
 }
 

@@ -95,6 +95,14 @@ impl<'a> Conversation<'a> {
     }
 }
 
+impl Route {
+    /// These models, `provider/model`, in this order and with the same weight.
+    pub fn over<M: Into<String>>(models: impl IntoIterator<Item = M>) -> Self {
+        let targets = models.into_iter().map(|model| Target { model: model.into(), weight: 1 }).collect();
+        Route { targets, ..Route::default() }
+    }
+}
+
 /// What a request asks of whoever answers it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Need<'a> {

@@ -5,6 +5,7 @@
 mod cli;
 mod commits;
 mod crash;
+mod example;
 mod failover;
 mod floors;
 mod mcp;
