@@ -102,7 +102,7 @@ const LAST_MAX: usize = 4;
 /// Most requests to a target behind which another one waits.
 const EACH_MAX: usize = 2;
 
-/// First delay between two attempts at the same target; doubled each time, with jitter.
+/// First delay between two attempts at the last target; doubled each time, with jitter.
 const DELAY_MIN: Duration = Duration::from_millis(500);
 
 /// Longest delay between two attempts. A provider that asks for a longer pause makes the run wait instead.
@@ -337,14 +337,17 @@ impl Router {
                 if class == Class::CallerFault {
                     return Err(last.unwrap_or_else(|| Failure::new(class, String::new())));
                 }
-                // Who is told to slow down goes elsewhere at once, if there is an elsewhere.
-                let elsewhere = class == Class::RateLimited && place + 1 < order.len();
-                let delay = if passes(class) && !elsewhere { delays.next() } else { None };
-                let delay = match (delay, asked) {
-                    (Some(delay), Some(asked)) => Some(delay.max(asked)).filter(|delay| *delay <= DELAY_MAX),
-                    (delay, _) => delay,
+                let behind = place + 1 < order.len();
+                let delay = match delays.next().filter(|_| passes(class)) {
+                    // Nobody waits where another can be asked: a pause that was asked for leads there, and what is left is
+                    // a second try at once, for what was only a hiccup.
+                    Some(_) if behind => (class != Class::RateLimited && asked.is_none()).then_some(Duration::ZERO),
+                    Some(delay) => Some(delay.max(asked.unwrap_or_default())).filter(|delay| *delay <= DELAY_MAX),
+                    None => None,
                 };
                 match delay {
+                    // Not even for the tick of a timer.
+                    Some(Duration::ZERO) => {}
                     Some(delay) => tokio::time::sleep(delay).await,
                     None => break,
                 }
