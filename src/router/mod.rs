@@ -63,6 +63,8 @@ mod rate;
 mod route;
 mod table;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::{
