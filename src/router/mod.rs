@@ -438,10 +438,11 @@ impl Router {
         }
     }
 
-    /// The first attempt is free, and so is any at an endpoint that has not failed of late.
+    /// The first attempt is free, and so is any at an endpoint that has not failed of late, and one that finds out whether
+    /// an ejected endpoint is back: of those there are only so many, however many ask.
     fn may_ask(&self, endpoint: &str, attempts: usize) -> bool {
-        let sick = || self.remembered().of(endpoint).failures > 0;
-        attempts == 0 || !sick() || self.spend(Budget::spend)
+        let (sick, probes) = self.learn(|memory, now| (memory.of(endpoint).failures > 0, memory.probes(endpoint, now)));
+        attempts == 0 || !sick || probes || self.spend(Budget::spend)
     }
 
     /// The targets of a reference in the order in which they are asked: see [`rank`].
