@@ -28,7 +28,7 @@ fn the_router_alone_answers_without_a_key() {
         text,
         format!(
             "asking server/m\n{refused}asking server/m\n{refused}asking script/any\nI cannot know that without looking.\
-             Let me look. [weather]\n\n{answered}\nit calls weather with {{\"city\":\"Oslo\"}}\n80 + 20 tokens, $0.0000\n"
+             Let me look.[weather]\n\n{answered}\nit calls weather with {{\"city\":\"Oslo\"}}\n80 + 20 tokens, $0.0000\n"
         )
     );
 }
