@@ -57,6 +57,7 @@ pub async fn ask(server: Client, model: &str, out: &mut (dyn Write + Send)) -> R
         providers: BTreeMap::from([("server".to_owned(), server), ("script".to_owned(), Arc::new(script))]),
         routes: BTreeMap::from([("smart".to_owned(), Route::over([format!("server/{model}").as_str(), "script/any"]))]),
         facts: Arc::new(move |_| facts.clone()),
+        ..Table::default()
     });
 
     let city = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});

@@ -61,9 +61,9 @@ mod latency;
 mod memory;
 mod rate;
 mod route;
-mod table;
 #[cfg(test)]
 mod simulation;
+mod table;
 #[cfg(test)]
 mod tests;
 

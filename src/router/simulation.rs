@@ -256,7 +256,7 @@ impl Endpoint {
         if rng.f64() < self.nature.breaks {
             return fails(after / 2.0, Failure::new(Class::MalformedAnswer, "the stream broke off"));
         }
-        let input = 2000 + 800 * request.messages.len() as u64;
+        let input = tokens(request);
         let run = request.cache_key.clone().unwrap();
         let held = cached.insert(run, (*awake, input));
         let held = held.filter(|(since, _)| now.saturating_sub(*since) < Duration::from_secs(300));
@@ -295,6 +295,11 @@ impl Provider for Endpoint {
             }
         })
     }
+}
+
+/// What a request of a run takes, that grows by a call and its result with each.
+fn tokens(request: &Request) -> u64 {
+    2000 + 800 * request.messages.len() as u64
 }
 
 const RIGHT: &str = "{}";
@@ -382,6 +387,7 @@ impl Work {
             providers: endpoints.iter().map(named).collect(),
             routes: BTreeMap::from([(ROUTE.to_owned(), route)]),
             facts: Arc::new(move |model| facts.get(model).cloned().unwrap_or_default()),
+            ..Table::default()
         };
         let router = Router::with(table, None, Memory::default(), Arc::new(move || time(begun)));
         let rng = RefCell::new(fastrand::Rng::with_seed(world.seed));
@@ -428,21 +434,22 @@ impl Work {
         let mut answered: Option<(String, Time)> = None;
         let message = Arc::new(Message::User(vec![Part::text("And then?")]));
         let mut asking = Request::default();
-        let mut draw = 0;
+        let (mut draw, mut cached) = (0, 0);
         for nth in 0..REQUESTS / LANES {
             if nth % TURNS == 0 {
-                (answered, draw) = (None, rng.u64(..));
+                (answered, cached, draw) = (None, 0, rng.u64(..));
                 asking.cache_key = Some(draw.to_string().into());
             }
             asking.messages = vec![message.clone(); nth % TURNS + 1];
             let before = answered.as_ref().map(|(model, at)| (&**model, *at));
-            let conversation = Conversation { answered: before, draw, ..Conversation::default() };
+            let conversation = Conversation { answered: before, cached, draw, tokens: tokens(&asking) };
             let at = self.begun.elapsed();
             let came = self.ask(&asking, conversation).await;
             let took = self.begun.elapsed() - at;
             let pause = match &came {
-                Some((at, _)) => {
+                Some((at, answer)) => {
                     (answered, waits) = (Some((NATURES[*at].model(), time(self.begun))), 0);
+                    cached = answer.usage.unwrap().cached;
                     Duration::from_millis(rng.u64(5_000..50_000))
                 }
                 // As the engine does while nobody answers.
