@@ -3,6 +3,7 @@
 //! Each round takes one sample of every contender, in an order that rotates, so that what the machine does meanwhile
 //! hits all of them alike. A figure is the median of the rounds, a ratio the median of the ratios within each round.
 
+#[allow(dead_code, reason = "`router` uses the rest of it")]
 mod support;
 
 use std::{env, path::PathBuf};
@@ -15,7 +16,7 @@ use support::{
     table::{Row, Table},
     tool,
 };
-use tokio::{net::TcpListener, runtime};
+use tokio::net::TcpListener;
 
 /// Reads one figure out of a cost.
 type Figure = fn(&Cost) -> f64;
@@ -71,7 +72,7 @@ const SALVOR: f64 = 124.0 / 777.0;
 const RIG: f64 = 165.0 / 993.0;
 
 fn compare(plan: &Plan) -> Result<()> {
-    let runtime = servers()?;
+    let runtime = os::servers()?;
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let base_url = format!("http://{}/v1", listener.local_addr()?);
     runtime.spawn(model::serve(listener, model::Watch::default()));
@@ -85,7 +86,9 @@ fn compare(plan: &Plan) -> Result<()> {
     let mut durable = None;
     for (level, runs) in plan.levels {
         eprintln!("{level} runs at once");
-        let costs = rounds(plan.rounds, |contender| sample::take(sample::ROLE, &job(contender, level, runs)?))?;
+        let costs = rounds(&Contender::ALL, plan.rounds, |contender| {
+            sample::take(sample::ROLE, &job(contender, level, runs)?)
+        })?;
         for (named, bare, ours, budget) in [
             ("memory", Contender::Bare, Contender::Memory, 1.3),
             ("sled, against a log", Contender::BareLog, Contender::Sled, 1.5),
@@ -128,14 +131,15 @@ fn compare(plan: &Plan) -> Result<()> {
     }
 
     eprintln!("memory");
-    let held = rounds(plan.rounds, |contender| -> Result<Held> {
+    let held = rounds(&Contender::ALL, plan.rounds, |contender| -> Result<Held> {
         sample::take(sample::ROLE, &Job { hold: true, ..job(contender, IN_FLIGHT, IN_FLIGHT)? })
     })?;
     let each = |held: &Held| (held.during as f64 - held.before as f64) / 1024.0 / IN_FLIGHT as f64;
     for (named, bare, ours) in
         [("memory", Contender::Bare, Contender::Memory), ("sled, against a log", Contender::BareLog, Contender::Sled)]
     {
-        table.add(Row::more(format!("memory of a run in flight, {named}"), held.compare(bare, ours, each), 32.0));
+        let compared = held.compare(bare, ours, each);
+        table.add(Row::more(format!("memory of a run in flight, {named}"), "KiB", compared, Some(32.0)));
         let all = held.median(ours, |held| held.during as f64 / 1024.0 / 1024.0);
         table.add(Row::most(format!("1,000 runs in flight in all, {named}"), "MiB", all, Some(150.0)));
     }
@@ -158,23 +162,12 @@ fn compare(plan: &Plan) -> Result<()> {
 
 /// The model server alone, whose address it prints: for a profiler that looks at one sample.
 fn serve() -> Result<()> {
-    let runtime = servers()?;
+    let runtime = os::servers()?;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("http://{}/v1", listener.local_addr()?);
         runtime.spawn(model::serve(listener, model::Watch::default())).await?
     })
-}
-
-/// A runtime on the servers' core.
-fn servers() -> Result<runtime::Runtime> {
-    let mut builder = runtime::Builder::new_multi_thread();
-    let pin = || {
-        if let Err(error) = os::pin(os::SERVERS) {
-            eprintln!("the model server is not pinned: {error:#}");
-        }
-    };
-    Ok(builder.worker_threads(1).on_thread_start(pin).enable_all().build()?)
 }
 
 /// A folder on a real disk, where the build is; it goes when this is dropped.

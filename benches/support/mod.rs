@@ -4,8 +4,10 @@
 //! contender's alone; the servers are other processes on the other core.
 
 pub mod bare;
+pub mod chat;
 pub mod cold;
 pub mod driven;
+pub mod http;
 pub mod log;
 pub mod model;
 pub mod os;

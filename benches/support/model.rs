@@ -18,10 +18,12 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
+
+use super::http;
 
 /// The role of a process that is a model server and nothing else.
 pub const ROLE: &str = "model-server";
@@ -85,10 +87,10 @@ async fn connection(stream: TcpStream, watch: &Watch) -> Result<()> {
     let mut stream = BufReader::new(stream);
     let mut body = Vec::new();
     loop {
-        let Some(head) = head(&mut stream).await? else { return Ok(()) };
+        let Some(head) = http::head(&mut stream).await? else { return Ok(()) };
         if head.path.ends_with("/models") {
             // No list is kept, and no answer is asked for.
-            stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await?;
+            stream.write_all(http::whole("404 Not Found", "text/plain", "").as_bytes()).await?;
             continue;
         }
         if let Some(arrivals) = &watch.arrivals {
@@ -98,9 +100,7 @@ async fn connection(stream: TcpStream, watch: &Watch) -> Result<()> {
         stream.read_exact(&mut body).await?;
         if head.path == "/held" {
             let held = watch.held.load(Ordering::SeqCst).to_string();
-            stream
-                .write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{held}", held.len()).as_bytes())
-                .await?;
+            stream.write_all(http::whole("200 OK", "text/plain", &held).as_bytes()).await?;
             continue;
         }
         match answer(&body)? {
@@ -113,30 +113,6 @@ async fn connection(stream: TcpStream, watch: &Watch) -> Result<()> {
                 gone?;
                 return Ok(());
             }
-        }
-    }
-}
-
-struct Head {
-    path: String,
-    length: usize,
-}
-
-/// Reads a request up to its body; `None` at the end of the connection.
-async fn head(stream: &mut BufReader<TcpStream>) -> Result<Option<Head>> {
-    let mut line = String::new();
-    if stream.read_line(&mut line).await? == 0 {
-        return Ok(None);
-    }
-    let path = line.split(' ').nth(1).context("no path")?.to_owned();
-    let mut length = 0;
-    loop {
-        line.clear();
-        stream.read_line(&mut line).await?;
-        match line.trim_end().split_once(':') {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse()?,
-            Some(_) => {}
-            None => return Ok(Some(Head { path, length })),
         }
     }
 }
@@ -191,8 +167,7 @@ fn answer(body: &[u8]) -> Result<Option<String>> {
             (json!({}), Some("tool_calls")),
         ]
     };
-    let mut response =
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_owned();
+    let mut response = http::STREAM.to_owned();
     let chunk = |choices: Value, usage: Value| {
         json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": request.model,
             "choices": choices, "usage": usage})
@@ -207,8 +182,8 @@ fn answer(body: &[u8]) -> Result<Option<String>> {
     events.push(chunk(json!([]), usage).to_string());
     events.push("[DONE]".to_owned());
     for event in events {
-        response.push_str(&format!("{:x}\r\ndata: {event}\n\n\r\n", event.len() + "data: \n\n".len()));
+        response.push_str(&http::event(&event));
     }
-    response.push_str("0\r\n\r\n");
+    response.push_str(http::END);
     Ok(Some(response))
 }

@@ -9,6 +9,7 @@ use rustix::{
     thread::CpuSet,
     time::ClockId,
 };
+use tokio::runtime::{self, Runtime};
 
 /// The core of whoever is measured.
 pub const CONTENDER: usize = 0;
@@ -26,6 +27,16 @@ pub fn pin(core: usize) -> Result<()> {
     }
 }
 
+/// A runtime on the servers' core.
+pub fn servers() -> Result<Runtime> {
+    let pin = || {
+        if let Err(error) = pin(SERVERS) {
+            eprintln!("the model server is not pinned: {error:#}");
+        }
+    };
+    Ok(runtime::Builder::new_multi_thread().worker_threads(1).on_thread_start(pin).enable_all().build()?)
+}
+
 /// Lets this process hold as many files as the system allows: a thousand runs have a thousand connections.
 pub fn raise_file_limit() -> Result<()> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
@@ -34,7 +45,16 @@ pub fn raise_file_limit() -> Result<()> {
 
 /// CPU time of all threads of this process so far, without its children.
 pub fn cpu() -> Duration {
-    let time = rustix::time::clock_gettime(ClockId::ProcessCPUTime);
+    clock(ClockId::ProcessCPUTime)
+}
+
+/// CPU time of this thread so far.
+pub fn thread_cpu() -> Duration {
+    clock(ClockId::ThreadCPUTime)
+}
+
+fn clock(of: ClockId) -> Duration {
+    let time = rustix::time::clock_gettime(of);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 

@@ -2,13 +2,12 @@
 
 use anyhow::Result;
 
-use super::sample::Contender;
-
-/// Everyone who is measured.
-const ALL: [Contender; 4] = [Contender::Bare, Contender::Memory, Contender::BareLog, Contender::Sled];
-
-/// One sample of each contender per round, in the order of [`ALL`].
-pub struct Rounds<T>(Vec<Vec<T>>);
+/// One sample of each contender per round.
+pub struct Rounds<C, T> {
+    all: Vec<C>,
+    /// By round; samples in the order of `all`.
+    samples: Vec<Vec<T>>,
+}
 
 /// A baseline, what stands against it, and the ratio of the two, each a median over the rounds.
 #[derive(Debug, Clone, Copy)]
@@ -24,40 +23,40 @@ pub struct Compared {
 }
 
 /// Takes one sample of every contender in each round; who goes first changes.
-pub fn rounds<T>(count: usize, mut take: impl FnMut(Contender) -> Result<T>) -> Result<Rounds<T>> {
+pub fn rounds<C: Copy, T>(all: &[C], count: usize, mut take: impl FnMut(C) -> Result<T>) -> Result<Rounds<C, T>> {
     let mut rounds = Vec::with_capacity(count);
     for round in 0..count {
-        let mut samples = Vec::with_capacity(ALL.len());
-        for nth in 0..ALL.len() {
-            let at = (nth + round) % ALL.len();
-            samples.push((at, take(ALL[at])?));
+        let mut samples = Vec::with_capacity(all.len());
+        for nth in 0..all.len() {
+            let at = (nth + round) % all.len();
+            samples.push((at, take(all[at])?));
         }
         samples.sort_by_key(|(at, _)| *at);
         rounds.push(samples.into_iter().map(|(_, sample)| sample).collect());
     }
-    Ok(Rounds(rounds))
+    Ok(Rounds { all: all.to_vec(), samples: rounds })
 }
 
-impl<T> Rounds<T> {
+impl<C: PartialEq, T> Rounds<C, T> {
     /// What `of` says of a contender.
-    pub fn median(&self, contender: Contender, of: impl Fn(&T) -> f64) -> f64 {
-        median(self.each(contender).map(of))
+    pub fn median(&self, contender: C, of: impl Fn(&T) -> f64) -> f64 {
+        median(self.each(&contender).map(of))
     }
 
     /// What `of` says of two.
-    pub fn compare(&self, base: Contender, ours: Contender, of: impl Fn(&T) -> f64) -> Compared {
-        let pairs = || self.each(base).zip(self.each(ours)).map(|(base, ours)| (of(base), of(ours)));
+    pub fn compare(&self, base: C, ours: C, of: impl Fn(&T) -> f64) -> Compared {
+        let pairs = || self.each(&base).zip(self.each(&ours)).map(|(base, ours)| (of(base), of(ours)));
         Compared {
-            base: self.median(base, &of),
-            ours: self.median(ours, &of),
+            base: median(pairs().map(|(base, _)| base)),
+            ours: median(pairs().map(|(_, ours)| ours)),
             ratio: median(pairs().map(|(base, ours)| ours / base)),
             difference: median(pairs().map(|(base, ours)| ours - base)),
         }
     }
 
-    fn each(&self, contender: Contender) -> impl Iterator<Item = &T> {
-        let at = ALL.iter().position(|one| *one == contender);
-        self.0.iter().filter_map(move |round| round.get(at?))
+    fn each(&self, contender: &C) -> impl Iterator<Item = &T> {
+        let at = self.all.iter().position(|one| one == contender);
+        self.samples.iter().filter_map(move |round| round.get(at?))
     }
 }
 

@@ -31,6 +31,11 @@ pub enum Contender {
     Sled,
 }
 
+impl Contender {
+    /// All of them.
+    pub const ALL: [Contender; 4] = [Contender::Bare, Contender::Memory, Contender::BareLog, Contender::Sled];
+}
+
 /// What a child is to measure.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Job {

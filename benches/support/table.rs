@@ -57,13 +57,13 @@ impl Row {
         }
     }
 
-    /// A cost in KiB above the baseline's.
-    pub fn more(what: impl Into<String>, compared: Compared, most: f64) -> Self {
+    /// A cost above the baseline's.
+    pub fn more(what: impl Into<String>, unit: &str, compared: Compared, budget: Option<f64>) -> Self {
         Row {
-            figure: format!("{:+.1} KiB", compared.difference),
-            budget: format!("≤ +{most} KiB"),
-            held: Some(compared.difference <= most),
-            ..Row::ratio(what, "KiB", compared, None)
+            figure: format!("+{}", number(compared.difference, unit)).replace("+-", "-"),
+            budget: budget.map(|most| format!("≤ +{most} {unit}")).unwrap_or_default(),
+            held: budget.map(|most| compared.difference <= most),
+            ..Row::ratio(what, unit, compared, None)
         }
     }
 

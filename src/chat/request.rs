@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{Message, OfferedName, Opaque, Reasoning, ToolDef};
 
-/// One request to a model. The model's name is not part of it: the endpoint knows it. The default one says nothing.
+/// One request to a model. The model's name is not part of it: the endpoint knows it. The default asks for nothing:
+/// no messages, no tools, and everything else left to the provider.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Request {
     /// The instructions; `None` sends no system message.

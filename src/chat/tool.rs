@@ -148,3 +148,21 @@ pub struct ToolDef {
     /// tool whose hash differs later is another tool.
     pub hash: Arc<str>,
 }
+
+impl ToolDef {
+    /// A tool of a program that asks models by itself and does what they call: it has no server, counts as a write, and
+    /// its name stands for its hash.
+    pub fn new(name: &str, description: impl Into<Arc<str>>, input_schema: Value) -> Self {
+        ToolDef {
+            name: name.into(),
+            origin: ToolName { server: String::new(), tool: name.to_owned() },
+            description: description.into(),
+            input_schema: Arc::new(input_schema),
+            effect: Effect::Write,
+            effect_source: EffectSource::Default,
+            repeatable: false,
+            additive: false,
+            hash: Arc::from(name),
+        }
+    }
+}

@@ -154,6 +154,18 @@ impl Memory {
         }
     }
 
+    /// Whether a request to this endpoint finds out if it is back: its ejection is over, and it has not answered since. One
+    /// at a time does, so that a run is not kept waiting by what another one is about to learn: the next ones leave it alone
+    /// until it has answered, or for as long as the shortest ejection.
+    pub fn probes(&mut self, endpoint: &str, now: Time) -> bool {
+        let Some(standing) = self.endpoints.get_mut(endpoint) else { return false };
+        let over = standing.ejected_until.is_some_and(|until| until <= now);
+        if over {
+            standing.ejected_until = Some(now.after(EJECTION_MIN));
+        }
+        over
+    }
+
     /// Takes in what became of the tool calls of one answer: each tool, and whether its call was right. Nothing is learnt
     /// from an answer without calls.
     pub fn judged<'a>(&mut self, endpoint: &str, calls: impl IntoIterator<Item = (&'a str, bool)>, now: Time) {

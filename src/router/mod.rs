@@ -11,6 +11,48 @@
 //!   tried once at each target.
 //! - Asking sick endpoints again costs from a common budget, so that an outage does not multiply its load.
 //! - What may be asked in a minute is counted before it is sent; who has no room is passed over.
+//!
+//! It can be used alone:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::{collections::BTreeMap, sync::Arc};
+//!
+//! use agentd::{
+//!     chat::{Message, Part, Request},
+//!     provider::{Client, Dialect, Provider, scripted::{Script, Scripted}},
+//!     router::{Attempt, Conversation, Route, Router, Table},
+//! };
+//!
+//! // A server at which nobody listens, and behind it a script, which needs neither network nor key.
+//! let local = Client::builder(Dialect::OpenAiChat, "http://127.0.0.1:9/v1").name("local").build()?;
+//! let script = Script::parse("demo", "version: 1\nanswers: [{text: Four., usage: {input: 12, output: 2}}]")?;
+//! let providers: [(String, Arc<dyn Provider>); 2] = [
+//!     ("local".to_owned(), Arc::new(local)),
+//!     ("demo".to_owned(), Arc::new(Scripted::new("demo", script))),
+//! ];
+//! let router = Router::from(Table {
+//!     providers: providers.into(),
+//!     routes: BTreeMap::from([("smart".to_owned(), Route::over(["local/qwen3", "demo/any"]))]),
+//!     ..Table::default()
+//! });
+//!
+//! let question = Message::User(vec![Part::text("What is two and two?")]);
+//! let request = Request { messages: vec![Arc::new(question)], ..Request::default() };
+//! let mut failed = 0;
+//! let reply = router
+//!     .ask("smart", &request, Conversation::default(), &mut |attempt| {
+//!         if let Attempt::Failed { .. } = attempt {
+//!             failed += 1;
+//!         }
+//!     })
+//!     .await?;
+//! assert_eq!((reply.answer.text().as_str(), &*reply.endpoint, failed > 0), ("Four.", "demo/any", true));
+//! # Ok(())
+//! # }
+//! ```
+//! `examples/router.rs` is a program that offers a tool and shows every attempt and the cost.
 
 mod budget;
 mod latency;
@@ -18,6 +60,8 @@ mod memory;
 mod purse;
 mod rate;
 mod route;
+#[cfg(test)]
+mod simulation;
 mod spend;
 mod table;
 #[cfg(test)]
@@ -63,7 +107,7 @@ const LAST_MAX: usize = 4;
 /// Most requests to a target behind which another one waits.
 const EACH_MAX: usize = 2;
 
-/// First delay between two attempts at the same target; doubled each time, with jitter.
+/// First delay between two attempts at the last target; doubled each time, with jitter.
 const DELAY_MIN: Duration = Duration::from_millis(500);
 
 /// Longest delay between two attempts. A provider that asks for a longer pause makes the run wait instead.
@@ -155,7 +199,7 @@ pub struct Reply {
 impl Router {
     /// A router over these providers, by name, without routes.
     pub fn new(providers: BTreeMap<String, Arc<dyn Provider>>) -> Self {
-        Router::with(Table { providers, ..Table::default() }, None, Memory::default(), Arc::new(SystemClock))
+        Router::from(Table { providers, ..Table::default() })
     }
 
     /// A router with all that it can have. `source` is looked at once for each request ([`refresh`](Self::refresh)).
@@ -322,14 +366,17 @@ impl Router {
                 if class == Class::CallerFault {
                     return Err(last.unwrap_or_else(|| Failure::new(class, String::new())));
                 }
-                // Who is told to slow down goes elsewhere at once, if there is an elsewhere.
-                let elsewhere = class == Class::RateLimited && place + 1 < order.len();
-                let delay = if passes(class) && !elsewhere { delays.next() } else { None };
-                let delay = match (delay, asked) {
-                    (Some(delay), Some(asked)) => Some(delay.max(asked)).filter(|delay| *delay <= DELAY_MAX),
-                    (delay, _) => delay,
+                let behind = place + 1 < order.len();
+                let delay = match delays.next().filter(|_| passes(class)) {
+                    // Nobody waits where another can be asked: a pause that was asked for leads there, and what is left is
+                    // a second try at once, for what was only a hiccup.
+                    Some(_) if behind => (class != Class::RateLimited && asked.is_none()).then_some(Duration::ZERO),
+                    Some(delay) => Some(delay.max(asked.unwrap_or_default())).filter(|delay| *delay <= DELAY_MAX),
+                    None => None,
                 };
                 match delay {
+                    // Not even for the tick of a timer.
+                    Some(Duration::ZERO) => {}
                     Some(delay) => tokio::time::sleep(delay).await,
                     None => break,
                 }
@@ -430,10 +477,11 @@ impl Router {
         }
     }
 
-    /// The first attempt is free, and so is any at an endpoint that has not failed of late.
+    /// The first attempt is free, and so is any at an endpoint that has not failed of late, and one that finds out whether
+    /// an ejected endpoint is back: of those there are only so many, however many ask.
     fn may_ask(&self, endpoint: &str, attempts: usize) -> bool {
-        let sick = || self.remembered().of(endpoint).failures > 0;
-        attempts == 0 || !sick() || self.spend(Budget::spend)
+        let (sick, probes) = self.learn(|memory, now| (memory.of(endpoint).failures > 0, memory.probes(endpoint, now)));
+        attempts == 0 || !sick || probes || self.spend(Budget::spend)
     }
 
     /// The targets of a reference in the order in which they are asked: see [`rank`].
@@ -485,6 +533,13 @@ impl Router {
     fn spend<T>(&self, take: impl FnOnce(&mut Budget, Time) -> T) -> T {
         let now = self.shared.clock.now();
         take(&mut self.shared.budget.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+}
+
+impl From<Table> for Router {
+    /// A router over this table that has learnt nothing yet.
+    fn from(table: Table) -> Self {
+        Router::with(table, None, Memory::default(), Arc::new(SystemClock))
     }
 }
 

@@ -97,6 +97,14 @@ impl<'a> Conversation<'a> {
     }
 }
 
+impl Route {
+    /// These models, `provider/model`, in this order and with the same weight.
+    pub fn over<M: Into<String>>(models: impl IntoIterator<Item = M>) -> Self {
+        let targets = models.into_iter().map(|model| Target { model: model.into(), weight: 1 }).collect();
+        Route { targets, ..Route::default() }
+    }
+}
+
 /// What a request asks of whoever answers it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Need<'a> {
@@ -227,6 +235,14 @@ const STICKY: Duration = Duration::from_secs(300);
 /// Tool calls before their quality says anything.
 const SAMPLES_MIN: f64 = 20.0;
 
+/// What is expected of an endpoint whose calls are not known yet: enough that a bad one is left although no other was
+/// ever asked, and that the others then show whether they are any better.
+const EXPECTED: f64 = 0.9;
+
+/// By how much a share of right calls must be smaller to matter. What is rarely wrong is asked again once in a while,
+/// which costs less than an endpoint that is dearer or slower by much.
+const WORSE_BY: f64 = 0.05;
+
 /// The order in which targets are asked, those left out at the end: indexes into `known`, each with its verdict.
 pub fn rank(
     known: &[Known<'_>],
@@ -240,7 +256,7 @@ pub fn rank(
     let weighed = matches!(policy, Policy::Price | Policy::Quality);
     let lost = known.iter().find(|it| holder == Some(it.endpoint)).map_or(0.0, |it| lost(it, need));
     let fit = known.iter().filter(|it| unfit(it, price_max, need).is_none());
-    let best = fit.filter_map(|it| quality(it, need)).map(|share| share.right).fold(0.0, f64::max);
+    let best = fit.map(|it| quality(it, need).map_or(EXPECTED, |share| share.right)).fold(0.0, f64::max);
     let verdict = |it: &Known<'_>| {
         if let Some(why) = unfit(it, price_max, need) {
             return Verdict::LeftOut(why);
@@ -353,10 +369,10 @@ struct Share {
 }
 
 impl Share {
-    /// Whether it lies below the best by more than two standard deviations of its own.
+    /// Whether it lies below the best by more than matters and two standard deviations of its own.
     fn is_below(self, best: f64) -> bool {
         let deviation = (self.right * (1.0 - self.right) / self.of).sqrt();
-        self.right + 2.0 * deviation < best - 0.01
+        self.right + 2.0 * deviation < best - WORSE_BY
     }
 }
 

@@ -258,6 +258,17 @@ async fn who_fails_repeatedly_is_left_alone_and_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_request_at_a_time_finds_out_whether_an_endpoint_is_back() {
+    let world = world(Policy::Order, &[&[AsksToWait(60), Answers], &[Answers]]);
+    assert_eq!(world.ask().await.0, ["a/m", "b/m"]);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let (one, other) = tokio::join!(world.ask(), world.ask());
+    assert_eq!((one.0, other.0), (vec!["a/m".to_owned()], vec!["b/m".to_owned()]));
+    let (one, other) = tokio::join!(world.ask(), world.ask());
+    assert_eq!((one.0, other.0), (vec!["a/m".to_owned()], vec!["a/m".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_all_are_ejected_the_one_that_comes_back_first_is_asked() {
     let world = world(Policy::Order, &[&[AsksToWait(600), Answers], &[AsksToWait(300), Answers]]);
     assert_eq!(world.ask().await.1, Err(Class::RateLimited));

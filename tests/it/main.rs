@@ -6,6 +6,7 @@ mod budgets;
 mod cli;
 mod commits;
 mod crash;
+mod example;
 mod failover;
 mod faults;
 mod floors;
