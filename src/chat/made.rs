@@ -12,11 +12,13 @@ use super::ToolDef;
 /// Most tools of which something is kept: more than the servers of one process have, and some megabytes at most.
 const KEPT_MAX: usize = 512;
 
+/// By the hash of the tool: its schema, and what was made of it.
+type Made<T> = BTreeMap<Arc<str>, (Arc<Value>, T)>;
+
 /// Something made of the schema of a tool, once in the life of the process: runs of one agent have the same tools, and
 /// offer them in every turn.
 pub struct PerTool<T> {
-    /// By the hash of the tool.
-    made: Mutex<BTreeMap<Arc<str>, (Arc<Value>, T)>>,
+    made: Mutex<Made<T>>,
 }
 
 impl<T: Clone> PerTool<T> {
@@ -44,7 +46,7 @@ impl<T: Clone> PerTool<T> {
     }
 
     /// Nothing is left half done under this lock.
-    fn made(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, (Arc<Value>, T)>> {
+    fn made(&self) -> MutexGuard<'_, Made<T>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::chat::{PerTool, ToolDef};
 
 use super::{
-    BadSchema, Schema,
+    Schema,
     explain::nearest_first,
     text::{clip, one_line},
 };
