@@ -92,7 +92,7 @@ pub async fn ask(server: Client, model: &str, out: &mut (dyn Write + Send)) -> R
 
 fn show(out: &mut (dyn Write + Send), attempt: &Attempt<'_>) -> io::Result<()> {
     match attempt {
-        Attempt::Asked { endpoint } => writeln!(out, "asking {endpoint}"),
+        Attempt::Asked { endpoint, .. } => writeln!(out, "asking {endpoint}"),
         Attempt::Failed { endpoint, failure, .. } => writeln!(out, "{endpoint} failed, {}", failure.class),
         Attempt::Seen(Delta::Text(text) | Delta::Reasoning(text)) => write!(out, "{text}"),
         Attempt::Seen(Delta::Call(name)) => write!(out, "[{name}]"),

@@ -264,7 +264,7 @@ mod tests {
         let file = dir.path().join("agentd.yaml");
         let write = |route: &str| fs::write(&file, format!("version: 1\nroutes: {{{route}}}\n")).unwrap();
         write("one: {targets: [ollama/m]}");
-        let watched = Watched::new(file.clone(), Made::default());
+        let watched = Watched::new(file.clone(), None, Made::default());
         assert!(!watched.changed() && watched.read().is_none());
         write("other: {targets: [ollama/m]}");
         assert!(watched.changed());

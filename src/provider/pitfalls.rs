@@ -567,20 +567,20 @@ fn p29_an_answer_that_was_cut_before_it_began_is_none() {
 /// OpenAI counts cached tokens among those read, Anthropic beside them. Here `input` is all, cached ones included.
 #[test]
 fn p30_cached_tokens_are_counted_once() {
-    let expected = Some(Usage { input: 100, cached: 40, cache_write: 10, output: 5, reasoning: 0 });
+    let expected = Usage { input: 100, cached: 40, cache_write: 10, output: 5, reasoning: 0 };
     let chat_usage = json!({"prompt_tokens": 100, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 40, "cache_write_tokens": 10}});
     let chat_answer =
         json!({"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}], "usage": chat_usage});
-    assert_eq!(read(chat(), &[chat_answer]).usage, expected);
+    assert_eq!(read(chat(), &[chat_answer]).usage, Some(expected));
     let own = json!({"input_tokens": 100, "output_tokens": 5, "input_tokens_details": {"cached_tokens": 40, "cache_write_tokens": 10}});
     let done = json!({"type": "response.completed", "response": {"status": "completed", "usage": own, "output": [{"type": "message", "content": "x"}]}});
-    assert_eq!(read(responses(), &[done]).usage, expected);
+    assert_eq!(read(responses(), &[done]).usage, Some(expected));
     let own = json!({"input_tokens": 50, "output_tokens": 5, "cache_read_input_tokens": 40, "cache_creation_input_tokens": 10});
     let whole =
         json!({"type": "message", "content": [{"type": "text", "text": "x"}], "stop_reason": "end_turn", "usage": own});
-    assert_eq!(read(claude(), &[whole]).usage, expected);
+    assert_eq!(read(claude(), &[whole]).usage, Some(expected));
     let own = json!({"promptTokenCount": 100, "candidatesTokenCount": 5, "cachedContentTokenCount": 40, "totalTokenCount": 105});
     let chunk =
         json!({"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": "STOP"}], "usageMetadata": own});
-    assert_eq!(read(gemini(), &[chunk]).usage, Some(Usage { cache_write: 0, ..expected.unwrap() }));
+    assert_eq!(read(gemini(), &[chunk]).usage, Some(Usage { cache_write: 0, ..expected }));
 }

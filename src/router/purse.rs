@@ -183,7 +183,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        chat::{Answer, AnswerPart, Choice, Finish, Message, Part},
+        chat::{Answer, AnswerPart, Choice, Finish, Message, Part, Request},
         provider::{Above, BoxFuture, Delta, Provider, Rates},
         router::{
             Attempt, Conversation, Facts, Memory, Need, Reply, Route, Router, Scope, Source, Table, Target, Verdict,

@@ -196,8 +196,15 @@ fn conversation(task: &Task, answer: &Answer, judged: &Judged, endpoint: &str) -
         missing: Vec::new(),
     };
     let given = InputGiven { inbox: None, by: "probe".to_owned(), parts: vec![Part::Text(task.ask.clone())] };
-    let asked =
-        ModelAsked { turn: 1, attempt: 1, purpose: Purpose::Turn, endpoint: endpoint.to_owned(), request_hash: None };
+    let asked = ModelAsked {
+        turn: 1,
+        attempt: 1,
+        purpose: Purpose::Turn,
+        endpoint: endpoint.to_owned(),
+        request_hash: None,
+        tokens: 0,
+        presumed: None,
+    };
     let ids = (1..).map(|call| CallId { turn: 1, call });
     let calls: Vec<Call> = answer.calls().zip(ids).map(|(_, id)| Call { id, resolved: None }).collect();
     let rejected = calls.iter().zip(&judged.calls).map(|(call, (_, fault))| {

@@ -101,7 +101,7 @@ fn both_ways_of_reading_agree() {
     ];
     let told = |bytes: &str| {
         let mut told = Vec::new();
-        let read = SERVER.read(&bytes, 1000, &mut |delta| told.push(format!("{delta:?}")));
+        let read = SERVER.read(bytes, 1000, &mut |delta| told.push(format!("{delta:?}")));
         (read, told)
     };
     for stream in streams {

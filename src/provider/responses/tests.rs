@@ -823,7 +823,7 @@ fn the_documented_streams_are_read() {
     ];
     for (stream, expected) in rows {
         for step in 1..64 {
-            assert_eq!(SERVER.read(&stream, step, &mut |_| {}).as_ref(), Ok(&expected), "by {step}");
+            assert_eq!(SERVER.read(stream, step, &mut |_| {}).as_ref(), Ok(&expected), "by {step}");
         }
         for event in stream.lines().filter_map(|line| line.strip_prefix("data: ")) {
             serde_json::from_str::<async_openai::types::responses::ResponseStreamEvent>(event)
