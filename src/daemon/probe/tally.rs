@@ -220,7 +220,7 @@ impl Board {
 /// Whether asking the same target once more is in vain until a person does something.
 fn barred(class: Class) -> bool {
     match class {
-        Class::Quota | Class::Credential | Class::ModelGone | Class::Region => true,
+        Class::Quota | Class::Credential | Class::ModelGone | Class::Region | Class::Budget => true,
         Class::Transient
         | Class::RateLimited
         | Class::MalformedAnswer
