@@ -229,17 +229,25 @@ impl Daemon {
         let endpoint = lock(board).tallies.get(leave.target)?.target.clone();
         let mut waits = 0;
         loop {
-            let failure = match self.attempt(&endpoint, request).await {
+            let (failure, cost) = match self.attempt(&endpoint, request).await {
                 Ok(reply) => return Some((leave, reply)),
+                Err(Silence::NoRoom(wait)) if wait <= PATIENCE_MAX => {
+                    tokio::time::sleep(wait).await;
+                    continue;
+                }
+                Err(Silence::NoRoom(_)) => {
+                    lock(board).unfit(leave, "the settings leave no room for it within a minute");
+                    return None;
+                }
                 Err(Silence::Unfit(why)) => {
                     lock(board).unfit(leave, &why);
                     return None;
                 }
-                Err(Silence::Failed(failure)) => failure,
+                Err(Silence::Failed(failure, cost)) => (failure, cost),
             };
             let pause = failure.retry_after.unwrap_or(PATIENCE);
             if failure.class != Class::RateLimited || pause > PATIENCE_MAX || waits == WAITS_MAX {
-                lock(board).failed(leave, &failure);
+                lock(board).failed(leave, &failure, cost);
                 return None;
             }
             waits += 1;
@@ -251,22 +259,24 @@ impl Daemon {
     /// One attempt and no second: the router's own retries end with the first failure.
     async fn attempt(&self, endpoint: &str, request: &Request) -> Result<Reply, Silence> {
         let (tell, mut told) = oneshot::channel();
-        let (mut tell, mut sent) = (Some(tell), false);
-        let mut watch = |attempt: Attempt<'_>| match attempt {
-            Attempt::Asked { .. } => sent = true,
-            Attempt::Failed { failure, .. } => {
+        let mut tell = Some(tell);
+        let mut watch = |attempt: Attempt<'_>| {
+            if let Attempt::Failed { failure, cost, .. } = attempt {
                 // Nobody listens only when the whole request was given up.
-                let _ = tell.take().map(|tell| tell.send(failure.clone()));
+                let _ = tell.take().map(|tell| tell.send(Silence::Failed(failure.clone(), cost)));
             }
-            Attempt::Seen(_) => {}
         };
         let conversation = Conversation { tokens: estimate_tokens(request), ..Conversation::default() };
-        let asked = tokio::select! {
+        tokio::select! {
             biased;
-            Ok(failure) = &mut told => Err(failure),
-            asked = self.router.ask(endpoint, request, conversation, &mut watch) => asked,
-        };
-        asked.map_err(|failure| if sent { Silence::Failed(failure) } else { Silence::Unfit(failure.message) })
+            Ok(failed) = &mut told => Err(failed),
+            asked = self.router.ask(endpoint, request, conversation, &mut watch) => {
+                asked.map_err(|failure| told.try_recv().unwrap_or_else(|_| match (failure.class, failure.retry_after) {
+                    (Class::RateLimited, Some(wait)) => Silence::NoRoom(wait),
+                    _ => Silence::Unfit(failure.message),
+                }))
+            }
+        }
     }
 
     /// The endpoints behind these references, in order, none twice.
@@ -313,8 +323,10 @@ impl Daemon {
 
 /// Why a request brought no answer.
 enum Silence {
-    /// It was sent, or tried to be.
-    Failed(Failure),
+    /// It was sent, or tried to be; what that cost, `None` when it is unknown or nothing.
+    Failed(Failure, Option<NanoDollars>),
+    /// It was not sent, because the settings leave room for no further request for so long.
+    NoRoom(Duration),
     /// The target cannot serve it and was not asked.
     Unfit(String),
 }

@@ -38,9 +38,9 @@ pub struct Tally {
     pub usage: Usage,
     /// Tokens written by answers that told theirs, and how long those took.
     pub written: (u64, Duration),
-    /// What the answers cost whose cost is known.
+    /// What the answers cost, and the failures that used tokens, as far as it is known.
     pub known_cost: NanoDollars,
-    /// Answers whose cost is unknown, and failures in the midst of one that may have been billed.
+    /// Answers whose cost is unknown, and failures that used tokens at an unknown price.
     pub unpriced: u64,
     /// Requests without an answer by the stable name of the failure's class.
     pub failed: BTreeMap<&'static str, u64>,
@@ -176,18 +176,19 @@ impl Board {
         *tally.failed.entry(failure.class.as_str()).or_default() += 1;
     }
 
-    /// Takes in that a request brought no answer and is given up.
-    pub fn failed(&mut self, leave: Leave, failure: &Failure) {
-        // What broke off may have been billed.
-        let billed = matches!(failure.class, Class::Transient | Class::MalformedAnswer).then_some(leave.reserved);
+    /// Takes in that a request brought no answer and is given up, and what it cost all the same; `None` when that is
+    /// unknown or nothing.
+    pub fn failed(&mut self, leave: Leave, failure: &Failure, cost: Option<NanoDollars>) {
+        let used = failure.used.is_some();
         self.reserved = self.reserved.saturating_sub(leave.reserved);
-        self.spent = self.spent.saturating_add(billed.unwrap_or(0));
+        let billed = cost.map_or(if used { leave.reserved } else { 0 }, |cost| cost.0);
+        self.spent = self.spent.saturating_add(billed);
         let (Some(tally), Some(silent)) = (self.tallies.get_mut(leave.target), self.silent.get_mut(leave.target))
         else {
             return;
         };
-        // Where nothing costs anything, nothing is reserved.
-        tally.unpriced += u64::from(!failure.discarded.is_empty() && leave.reserved > 0);
+        tally.known_cost.0 = tally.known_cost.0.saturating_add(cost.unwrap_or_default().0);
+        tally.unpriced += u64::from(used && cost.is_none());
         *tally.failed.entry(failure.class.as_str()).or_default() += 1;
         *silent += 1;
         if barred(failure.class) || *silent >= SILENT_MAX {
@@ -308,7 +309,7 @@ fn wilson((k, n): (u64, u64)) -> (f64, f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repair;
+    use crate::{provider::Used, repair};
 
     fn answered(verdict: Verdict, cost: Option<u64>) -> Answered {
         let usage = Some(Usage { input: 100, output: 50, ..Usage::default() });
@@ -336,7 +337,7 @@ mod tests {
         }
         // The third is asked again in vain.
         let leave = board.leave(0, true).unwrap();
-        board.failed(leave, &Failure::new(Class::Transient, "down"));
+        board.failed(leave, &Failure::new(Class::Transient, "down"), None);
         let tally = &board.tallies[0];
         assert_eq!((tally.requests, tally.answered, tally.used_tools, tally.asked_again), (6, 6, 5, 3));
         assert_eq!(tally.accepted(), (2, 3));
@@ -358,14 +359,14 @@ mod tests {
         assert_eq!((tally.cost(), tally.cost_per_accepted(), tally.known_cost), (None, None, NanoDollars(5)));
         assert_eq!(Tally::default().cost_per_accepted(), None, "nothing accepted");
 
-        // An answer that broke off was begun, and perhaps billed.
-        let mut board = board(&[3, 0], None);
-        for target in [0, 1] {
+        // An answer that broke off has used tokens.
+        let mut board = board(&[3, 3], None);
+        for (target, cost) in [(0, None), (1, Some(NanoDollars(2)))] {
             let leave = board.leave(target, false).unwrap();
             let failure = Failure::new(Class::MalformedAnswer, "cut");
-            board.failed(leave, &Failure { discarded: "I will".to_owned(), ..failure });
+            board.failed(leave, &Failure { used: Some(Used::default()), ..failure }, cost);
         }
-        assert_eq!(board.tallies.iter().map(Tally::cost).collect::<Vec<_>>(), [None, Some(NanoDollars(0))]);
+        assert_eq!(board.tallies.iter().map(Tally::cost).collect::<Vec<_>>(), [None, Some(NanoDollars(2))]);
     }
 
     #[test]
@@ -374,7 +375,7 @@ mod tests {
         let fail = |board: &mut Board, target, class| {
             let leave = board.leave(target, false).unwrap();
             board.told_to_wait(&leave, &Failure::new(Class::RateLimited, "slow"));
-            board.failed(leave, &Failure::new(class, "why"));
+            board.failed(leave, &Failure::new(class, "why"), None);
         };
         for _ in 0..SILENT_MAX - 1 {
             fail(&mut board, 0, Class::Transient);
@@ -406,7 +407,7 @@ mod tests {
         board.answered(b, answered(Verdict::Right, Some(50)));
         // 60 spent, 40 reserved: one as dear as the dearest so far would be too much.
         assert!(!board.out_of_money);
-        board.failed(c, &Failure::new(Class::RateLimited, "slow"));
+        board.failed(c, &Failure::new(Class::RateLimited, "slow"), None);
         assert!(board.leave(0, false).is_none() && board.out_of_money);
         assert_eq!(board.tallies[0].requests, 3);
     }
