@@ -263,7 +263,7 @@ impl Daemon {
         let mut watch = |attempt: Attempt<'_>| {
             if let Attempt::Failed { failure, cost, .. } = attempt {
                 // Nobody listens only when the whole request was given up.
-                let _ = tell.take().map(|tell| tell.send(Silence::Failed(failure.clone(), cost)));
+                tell.take().map(|tell| tell.send(Silence::Failed(Box::new(failure.clone()), cost)).ok());
             }
         };
         let conversation = Conversation { tokens: estimate_tokens(request), ..Conversation::default() };
@@ -271,10 +271,11 @@ impl Daemon {
             biased;
             Ok(failed) = &mut told => Err(failed),
             asked = self.router.ask(endpoint, request, conversation, &mut watch) => {
-                asked.map_err(|failure| told.try_recv().unwrap_or_else(|_| match (failure.class, failure.retry_after) {
-                    (Class::RateLimited, Some(wait)) => Silence::NoRoom(wait),
+                asked.map_err(|failure| match (told.try_recv(), failure.class, failure.retry_after) {
+                    (Ok(failed), ..) => failed,
+                    (Err(_), Class::RateLimited, Some(wait)) => Silence::NoRoom(wait),
                     _ => Silence::Unfit(failure.message),
-                }))
+                })
             }
         }
     }
@@ -324,7 +325,7 @@ impl Daemon {
 /// Why a request brought no answer.
 enum Silence {
     /// It was sent, or tried to be; what that cost, `None` when it is unknown or nothing.
-    Failed(Failure, Option<NanoDollars>),
+    Failed(Box<Failure>, Option<NanoDollars>),
     /// It was not sent, because the settings leave room for no further request for so long.
     NoRoom(Duration),
     /// The target cannot serve it and was not asked.

@@ -263,7 +263,8 @@ async fn a_good_answer_is_read_at_each_format() {
 #[tokio::test]
 async fn statuses() {
     let wait = |seconds: u64| Some(Duration::from_secs(seconds));
-    let headers: &[(&str, &[(&str, &str)], Option<Duration>)] = &[
+    type Row = (&'static str, &'static [(&'static str, &'static str)], Option<Duration>);
+    let headers: &[Row] = &[
         ("1 seconds", &[("retry-after", "7")], wait(7)),
         (
             "2 a date",

@@ -6,7 +6,7 @@ use agentd::{
     chat::{
         AnswerPart, CallId, Choice, Finish, Message, OutputFormat, Part, ReasoningEffort, Request, ToolResult, Usage,
     },
-    provider::{Class, Client, Dialect, Failure, Provider, Used},
+    provider::{Class, Client, Dialect, Provider, Used},
 };
 use serde_json::{Value, json};
 
