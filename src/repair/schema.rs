@@ -18,6 +18,8 @@ use super::{Class, DIAGNOSIS_BYTES_MAX, Diagnosis, clip::clip, explain, json, we
 pub struct Schema {
     value: Arc<Value>,
     validator: Arc<Validator>,
+    /// Whether there may be patterns in it, which can be undecided.
+    has_patterns: bool,
 }
 
 /// Why a schema cannot be used.
@@ -52,7 +54,11 @@ impl Schema {
             }
         });
         match (validator, first) {
-            (Some(validator), _) => Ok(Schema { value: schema.clone(), validator: Arc::new(validator) }),
+            (Some(validator), _) => Ok(Schema {
+                value: schema.clone(),
+                validator: Arc::new(validator),
+                has_patterns: schema.to_string().contains("pattern"),
+            }),
             (None, Some(error)) => Err(error),
             (None, None) => Err(BadSchema { path: String::new(), message: "no draft reads this schema".to_owned() }),
         }
@@ -73,6 +79,11 @@ impl Schema {
             .map_err(|fault| Diagnosis { class: Class::InvalidJson, text: format!("the answer is {fault}") })?;
         self.check_value(&value).map_err(|faults| mismatch("the answer does not fit its schema:", &faults))?;
         Ok(value)
+    }
+
+    /// Whether a value fits. A pattern that cannot be decided counts as matched.
+    pub(super) fn accepts(&self, value: &Value) -> bool {
+        self.validator.is_valid(value) || (self.has_patterns && self.check_value(value).is_ok())
     }
 
     /// Checks a value. The error is a list of faults, each a line of its own; it can be long.
