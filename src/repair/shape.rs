@@ -5,12 +5,16 @@
 //! kept apart, and for each place the keys of all of them together are known. Always true: an unknown keyword only makes
 //! the form wider, so what this refuses was meant otherwise, and what it lets pass is still validated.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cell::Cell, collections::HashMap, sync::Arc};
 
 use serde_json::{Map, Value};
 
 /// Forms that come of putting alternatives together. Real schemas need a handful; beyond, a place takes anything.
 const MERGED_MAX: usize = 1000;
+
+/// Steps for putting together what the references of one schema say. Real schemas need some hundreds; where they are used
+/// up, a place takes anything.
+const STEPS_MAX: usize = 200_000;
 
 /// A form within [`Shapes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,9 +152,13 @@ impl Default for Shape {
 impl Shapes {
     /// Lays out a schema that [`Schema::compile`](super::Schema::compile) accepted: its references end somewhere.
     pub fn new(schema: &Value) -> Self {
-        let mut layout = Layout { root: schema, shapes: vec![Shape::default()], by_place: HashMap::new() };
+        let mut layout = Layout::of(schema);
         let root = layout.lay(schema);
-        let mut merging = Merging { shapes: layout.shapes, merged: HashMap::new() };
+        // One after the other: definitions may name each other in a chain of any length.
+        while let Some((id, map)) = layout.ahead.pop() {
+            layout.shapes[id.0 as usize] = layout.read(map);
+        }
+        let mut merging = Merging { shapes: layout.shapes, merged: HashMap::new(), left: Cell::new(STEPS_MAX) };
         let mut wholes = Vec::new();
         while let Some(place) = (wholes.len() < merging.shapes.len()).then_some(wholes.len()) {
             let whole = merging.whole(Id(place as u32));
@@ -271,9 +279,16 @@ struct Layout<'s> {
     shapes: Vec<Shape>,
     /// By address, so that a schema which refers to itself is laid out once.
     by_place: HashMap<*const Value, Id>,
+    /// Schemas that have their place and are still to be read.
+    ahead: Vec<(Id, &'s Map<String, Value>)>,
 }
 
 impl<'s> Layout<'s> {
+    fn of(root: &'s Value) -> Self {
+        Layout { root, shapes: vec![Shape::default()], by_place: HashMap::new(), ahead: Vec::new() }
+    }
+
+    /// The place of a schema, which is read later.
     fn lay(&mut self, schema: &'s Value) -> Id {
         let Value::Object(map) = schema else { return ANY };
         if map.is_empty() {
@@ -285,8 +300,7 @@ impl<'s> Layout<'s> {
         let id = Id(self.shapes.len() as u32);
         self.by_place.insert(schema, id);
         self.shapes.push(Shape::default());
-        let shape = self.read(map);
-        self.shapes[id.0 as usize] = shape;
+        self.ahead.push((id, map));
         id
     }
 
@@ -367,6 +381,8 @@ struct Merging {
     shapes: Vec<Shape>,
     /// The form that is one of several, by those.
     merged: HashMap<Vec<Id>, Id>,
+    /// Steps that are left.
+    left: Cell<usize>,
 }
 
 /// What is gathered from a form and those that it refers to.
@@ -395,8 +411,18 @@ impl Merging {
         }
     }
 
+    /// Whether a step is left.
+    fn step(&self) -> bool {
+        self.left.set(self.left.get().saturating_sub(1));
+        self.left.get() > 0
+    }
+
     /// Takes what a form says; `certain` when it holds in any case.
     fn gather(&self, id: Id, certain: bool, gathered: &mut Gathered) {
+        if !self.step() {
+            gathered.open = true;
+            return;
+        }
         let shape = &self.shapes[id.0 as usize];
         for (key, id) in &shape.members {
             let ids = gathered.keys.entry(key.clone()).or_default();
@@ -428,11 +454,14 @@ impl Merging {
     /// Whether an object must not have keys that are not named.
     fn refuses(&self, id: Id) -> bool {
         let shape = &self.shapes[id.0 as usize];
-        shape.others == Others::Refused || shape.all.iter().any(|part| self.refuses(*part))
+        shape.others == Others::Refused || self.step() && shape.all.iter().any(|part| self.refuses(*part))
     }
 
     fn types(&self, id: Id) -> Types {
         let shape = &self.shapes[id.0 as usize];
+        if !self.step() {
+            return Types::ALL;
+        }
         let all = shape.all.iter().map(|part| self.types(*part)).fold(shape.types, Types::and);
         let groups =
             shape.any.iter().map(|group| group.iter().map(|part| self.types(*part)).fold(Types::NONE, Types::or));

@@ -441,6 +441,23 @@ fn many_repairs_are_told_as_one() {
     assert_eq!(repairs.iter().map(|repair| &*repair.kind).collect::<Vec<_>>(), ["several"]);
 }
 
+/// Definitions that name each other in a long chain, or in a circle, are laid out all the same.
+#[test]
+fn long_chains_of_definitions_are_laid_out() {
+    let mut definitions = serde_json::Map::new();
+    for at in 0..20_000 {
+        let next = format!("#/$defs/d{}", (at + 1) % 20_000);
+        definitions.insert(
+            format!("d{at}"),
+            json!({"type": "object", "properties": {"next": {"$ref": next}, "n": {"type": "integer"}}}),
+        );
+    }
+    let schema = json!({"$ref": "#/$defs/d0", "$defs": definitions});
+    let shapes = shape::Shapes::new(&schema);
+    let next = shapes.member(shapes.root, "next").and_then(|next| shapes.member(next, "next"));
+    assert!(next.is_some_and(|next| shapes.types(shapes.member(next, "n").unwrap_or(next)).has(shape::Types::INTEGER)));
+}
+
 /// Much of every kind is read; anything quadratic would not come back.
 #[test]
 fn much_trouble_is_no_trouble() {
