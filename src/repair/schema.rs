@@ -83,7 +83,11 @@ impl Schema {
 
     /// Whether a value fits. A pattern that cannot be decided counts as matched.
     pub(super) fn accepts(&self, value: &Value) -> bool {
-        self.validator.is_valid(value) || (self.has_patterns && self.check_value(value).is_ok())
+        let undecided = || {
+            weight::affordable(&self.value, value)
+                && self.validator.iter_errors(value).all(|error| is_undecided(error.kind()))
+        };
+        self.validator.is_valid(value) || (self.has_patterns && undecided())
     }
 
     /// Checks a value. The error is a list of faults, each a line of its own; it can be long.
@@ -94,18 +98,17 @@ impl Schema {
         if !weight::affordable(&self.value, value) {
             return Err("\n- the whole: too intricate to say where it goes wrong".to_owned());
         }
-        let undecided = |kind: &ValidationErrorKind| {
-            matches!(
-                kind,
-                ValidationErrorKind::BacktrackLimitExceeded { .. } | ValidationErrorKind::RegexEngineFailure { .. }
-            )
-        };
-        let errors: Vec<_> = self.validator.iter_errors(value).filter(|error| !undecided(error.kind())).collect();
+        let errors: Vec<_> = self.validator.iter_errors(value).filter(|error| !is_undecided(error.kind())).collect();
         match errors.is_empty() {
             true => Ok(()),
             false => Err(explain::list(&self.value, &errors)),
         }
     }
+}
+
+/// Whether a pattern could not be decided within its bounds.
+fn is_undecided(kind: &ValidationErrorKind) -> bool {
+    matches!(kind, ValidationErrorKind::BacktrackLimitExceeded { .. } | ValidationErrorKind::RegexEngineFailure { .. })
 }
 
 /// A diagnosis from [`Schema::check_value`]'s faults, cut to size.
