@@ -22,8 +22,8 @@ use std::{sync::Arc, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    chat::{Effect, ToolName},
-    repair::Schema,
+    chat::{Effect, ToolDef, ToolName},
+    repair::{self, Schema},
     run::{Limits, OnDoubt},
     yaml::{Place, Problem},
 };
@@ -58,6 +58,8 @@ pub struct Agent {
     pub on_doubt: OnDoubts,
     /// How often an answer without a valid call is asked again. Default 2.
     pub ask_again: u32,
+    /// How far broken calls are mended, by effect.
+    pub repairs: Repairs,
     /// Most bytes of one tool result that a model gets to see. Default 64 KiB.
     pub tool_result_bytes_max: u64,
     /// The share of the model's window that a request may fill before old tool results are left out, 0.1 to 1.
@@ -124,6 +126,8 @@ pub struct Rule {
     pub on_doubt: Option<OnDoubt>,
     /// Whether calls may run beside their neighbours although they are no reads.
     pub parallel: Option<bool>,
+    /// How far broken calls are mended.
+    pub repair: Option<repair::Policy>,
 }
 
 /// What holds for one tool.
@@ -141,6 +145,8 @@ pub struct Policy {
     pub on_doubt: Option<OnDoubt>,
     /// Whether a call may run beside its neighbours although it is no read.
     pub parallel: bool,
+    /// How far broken calls are mended; `None` leaves it to [`Agent::repairs`].
+    pub repair: Option<repair::Policy>,
 }
 
 /// Whether a call runs.
@@ -176,6 +182,31 @@ pub struct OnDoubts {
     pub destructive: OnDoubt,
 }
 
+/// How far broken calls are mended, by effect; `None` leaves it to [`repair::Policy::by_effect`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Repairs {
+    /// Calls that change nothing.
+    pub read: Option<repair::Policy>,
+    /// Calls that change nothing more when they are repeated.
+    pub idempotent: Option<repair::Policy>,
+    /// Calls that change something.
+    pub write: Option<repair::Policy>,
+    /// Calls that may destroy something.
+    pub destructive: Option<repair::Policy>,
+}
+
+impl Repairs {
+    /// What is said of an effect.
+    pub fn of(&self, effect: Effect) -> Option<repair::Policy> {
+        match effect {
+            Effect::Read => self.read,
+            Effect::Idempotent => self.idempotent,
+            Effect::Write => self.write,
+            Effect::Destructive => self.destructive,
+        }
+    }
+}
+
 /// Longest silence of a server during a call, when the file does not say: as long as MCP's own TypeScript SDK waits (1.x).
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -204,7 +235,15 @@ impl Agent {
             total_timeout: total_timeout.max(timeout),
             on_doubt: rules.iter().find_map(|rule| rule.on_doubt),
             parallel: rules.iter().find_map(|rule| rule.parallel).unwrap_or(false),
+            repair: rules.iter().find_map(|rule| rule.repair),
         }
+    }
+
+    /// How far broken calls of a tool are mended: as its rule says, else as the file says of its effect, else as
+    /// [`repair::Policy::by_effect`] has it.
+    pub fn repairs_for(&self, tool: &ToolDef) -> repair::Policy {
+        let said = self.policy_for(&tool.origin).repair.or(self.repairs.of(tool.effect));
+        said.unwrap_or_else(|| repair::Policy::by_effect(tool))
     }
 
     /// What the file is called in messages.

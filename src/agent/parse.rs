@@ -8,12 +8,12 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use serde_json::Value;
 
 use super::{
-    Agent, Approval, Approvals, Model, OnDoubts, Rule, Server, Source, Start, Steps, TIMEOUT, TOTAL_FACTOR, ToolFilter,
-    Trust, instructions::Instructions, is_name,
+    Agent, Approval, Approvals, Model, OnDoubts, Repairs, Rule, Server, Source, Start, Steps, TIMEOUT, TOTAL_FACTOR,
+    ToolFilter, Trust, instructions::Instructions, is_name,
 };
 use crate::{
     chat::Effect,
-    repair::Schema,
+    repair::{Policy, Schema},
     run::{Limits, OnDoubt},
     yaml::{Content, Document, Faults, Fields, Key, Node, Place, Problems, Written, nearest},
 };
@@ -41,6 +41,8 @@ const EFFECTS: &[(&str, Effect)] = &[
     ("write", Effect::Write),
     ("destructive", Effect::Destructive),
 ];
+
+const REPAIR: &[(&str, Policy)] = &[("off", Policy::Off), ("lossless", Policy::Lossless), ("unique", Policy::Unique)];
 
 const ON_DOUBT: &[(&str, OnDoubt)] = &[("tell", OnDoubt::Tell), ("ask", OnDoubt::Ask), ("retry", OnDoubt::Retry)];
 
@@ -100,7 +102,7 @@ impl Reader<'_> {
             if broken { None } else { Instructions::read(node, input.as_ref(), self.file, &mut self.faults) }
         });
         let context = fields.get("context").map(|node| self.faults.fields(node, &["compact_at", "tool_result"]));
-        let repair = fields.get("repair").map(|node| self.faults.fields(node, &["ask_again"]));
+        let repair = fields.get("repair").map(|node| self.faults.fields(node, &["ask_again", "policy"]));
         let top = Place { line: 1, col: 1, start: 0, end: 0 };
         Agent {
             name: self.agent_name(&fields),
@@ -111,6 +113,7 @@ impl Reader<'_> {
             limits: self.limits(fields.get("limits")),
             approvals: self.approvals(fields.get("approvals")),
             on_doubt: self.on_doubt(fields.get("on_doubt")),
+            repairs: self.repairs(repair.as_ref().and_then(|repair| repair.get("policy"))),
             ask_again: repair
                 .and_then(|repair| repair.get("ask_again"))
                 .and_then(|node| self.faults.whole(node, 0..=10))
@@ -370,7 +373,7 @@ impl Reader<'_> {
             }
             _ => {}
         }
-        let keys = ["effect", "approve", "timeout", "total_timeout", "on_doubt", "parallel"];
+        let keys = ["effect", "approve", "timeout", "total_timeout", "on_doubt", "parallel", "repair"];
         let fields = self.faults.fields(node, &keys);
         let timeout = fields.get("timeout").and_then(|node| self.faults.duration(node));
         let approve = [("allow", Approval::Allow), ("ask", Approval::Ask), ("deny", Approval::Deny)];
@@ -382,6 +385,7 @@ impl Reader<'_> {
             total_timeout: self.total(&fields, timeout.unwrap_or_default()),
             on_doubt: fields.get("on_doubt").and_then(|node| self.faults.choice(node, ON_DOUBT)),
             parallel: fields.get("parallel").and_then(|node| self.faults.flag(node)),
+            repair: fields.get("repair").and_then(|node| self.faults.choice(node, REPAIR)),
         }
     }
 
@@ -425,6 +429,18 @@ impl Reader<'_> {
             }
         }
         approvals
+    }
+
+    fn repairs(&mut self, node: Option<&Node>) -> Repairs {
+        let Some(node) = node else { return Repairs::default() };
+        let fields = self.faults.fields(node, &["read", "idempotent", "write", "destructive"]);
+        let mut choice = |key: &str| fields.get(key).and_then(|node| self.faults.choice(node, REPAIR));
+        Repairs {
+            read: choice("read"),
+            idempotent: choice("idempotent"),
+            write: choice("write"),
+            destructive: choice("destructive"),
+        }
     }
 
     fn on_doubt(&mut self, node: Option<&Node>) -> OnDoubts {

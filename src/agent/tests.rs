@@ -3,6 +3,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::*;
+use crate::chat::EffectSource;
 
 const HEAD: &str = "version: 1\nname: a\nmodel: demo/any\n";
 
@@ -48,11 +49,11 @@ servers:
     tools: {allow: ["issue_*", search], deny: ["*delete*"]}
 policy:
   "github.issue_create": {effect: write, approve: ask, timeout: 30s, total_timeout: 2m, on_doubt: ask, parallel: true}
-  "files.*": {approve: allow}
+  "files.*": {approve: allow, repair: unique}
 limits: {turns: 40, tool_calls: 200, tokens: 2_000_000, cost: $1.50, active: 30m}
 approvals: {default: ask, expire: 24h, on_expire: allow}
 context: {compact_at: 0.7, tool_result: 128KiB}
-repair: {ask_again: 0}
+repair: {ask_again: 0, policy: {read: off, write: lossless}}
 on_doubt: {write: ask, destructive: tell}
 "#;
     insta::assert_debug_snapshot!(good(text));
@@ -86,6 +87,7 @@ const BAD: &[(&str, &str)] = &[
         "servers:\n  a: {command: x, required: yes}\n  b: {command: x, required: 1}\npolicy: {\"a.*\": {parallel: on}}\n",
     ),
     ("numbers", "limits: {turns: 0, tool_calls: 1e3, tokens: 010, cost: 1.50, active: 30}\nrepair: {ask_again: 11}\n"),
+    ("repairs", "repair: {policy: {writes: lossless, read: all}}\npolicy: {\"*.x\": {repair: losless}}\n"),
     ("numbers of other kinds", "limits: {turns: '5', tool_calls: -1, tokens: many, cost: $, active: 5 years}\n"),
     ("sizes", "context: {tool_result: 10}\n"),
     ("sizes that are none", "context: {tool_result: large, compact_at: 80}\n"),
@@ -178,6 +180,37 @@ policy:
         .map(|name| format!("{name}: {:?}", agent.policy_for(&tool(name))))
         .collect();
     insta::assert_snapshot!(policies.join("\n"));
+}
+
+#[test]
+fn repairs_follow_the_tool_then_the_effect_then_its_default() {
+    let agent = good(
+        r#"
+version: 1
+name: a
+model: demo/any
+servers: {files: {builtin: files, root: .}}
+repair: {policy: {write: unique, read: off}}
+policy: {"files.move": {repair: off}}
+"#,
+    );
+    let of = |tool: &str, effect: Effect| {
+        agent.repairs_for(&ToolDef {
+            name: tool.into(),
+            origin: ToolName { server: "files".to_owned(), tool: tool.to_owned() },
+            description: "".into(),
+            input_schema: Default::default(),
+            effect,
+            effect_source: EffectSource::Default,
+            repeatable: false,
+            additive: false,
+            hash: "".into(),
+        })
+    };
+    assert_eq!(of("move", Effect::Write), repair::Policy::Off);
+    assert_eq!(of("copy", Effect::Write), repair::Policy::Unique);
+    assert_eq!(of("read", Effect::Read), repair::Policy::Off);
+    assert_eq!(of("delete", Effect::Destructive), repair::Policy::Lossless);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::{chat::CallId, daemon::Overrides, run::NanoDollars, yaml};
+use crate::{chat::CallId, daemon::Overrides, repair::Policy, run::NanoDollars, yaml};
 
 /// Runs tool-calling agents that finish: every step is journaled, and a run survives kill -9.
 #[derive(Debug, Parser)]
@@ -87,6 +87,16 @@ Example:
   agentd stats
   agentd stats models --since 7d --json")]
     Stats(Stats),
+    /// Repair a tool call by hand, or a batch of them, and say what was wrong
+    #[command(after_help = "\
+Example:
+  agentd repair call.json --tools tools.json
+  agentd repair arguments.txt --tool read_file --tools tools.json
+  agentd repair --batch cases.jsonl --json
+
+FILE holds {\"name\": …, \"arguments\": …} or, with --tool, the arguments alone; tools are listed as by tools/list.
+A case is a line {\"id\", \"tools\", \"call\": {\"name\", \"arguments\"}} or {\"id\", \"tools\", \"text\"}.")]
+    Repair(Repair),
     /// List runs and look into them
     #[command(
         args_conflicts_with_subcommands = true,
@@ -298,6 +308,29 @@ pub(super) struct Probe {
     pub shared: Shared,
 }
 
+/// See [`Command::Repair`].
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("input").args(["file", "batch"]).required(true))]
+pub(super) struct Repair {
+    /// What a model wrote; `-` reads it from stdin
+    #[arg(requires = "tools")]
+    pub file: Option<PathBuf>,
+    /// The tools on offer, as JSON
+    #[arg(long, value_name = "FILE", conflicts_with = "batch")]
+    pub tools: Option<PathBuf>,
+    /// The tool that FILE holds arguments for
+    #[arg(long, value_name = "NAME", conflicts_with = "batch")]
+    pub tool: Option<String>,
+    /// Cases, a line each; `-` reads them from stdin
+    #[arg(long, value_name = "CASES")]
+    pub batch: Option<PathBuf>,
+    /// How far repairs may go: off, lossless or unique; what the tool's annotations allow when left out
+    #[arg(long, value_name = "POLICY", value_parser = policy)]
+    pub policy: Option<Policy>,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
 /// See [`Command::Stats`].
 #[derive(Debug, Args)]
 pub(super) struct Stats {
@@ -416,6 +449,7 @@ impl Command {
             Command::Models(models) => models.shared.clone(),
             Command::Probe(probe) => probe.shared.clone(),
             Command::Stats(stats) => stats.shared.clone(),
+            Command::Repair(repair) => repair.shared.clone(),
             Command::Runs(Runs { look: None, shared }) => shared.clone(),
             Command::Runs(Runs { look: Some(Look::Ls(ls)), .. }) => ls.shared.clone(),
             Command::Runs(Runs { look: Some(Look::Show(show)), .. }) => show.shared.clone(),
@@ -439,6 +473,11 @@ fn parallel(text: &str) -> Result<usize, String> {
 /// An amount of money as people write it, with or without the sign.
 fn dollars(text: &str) -> Result<NanoDollars, String> {
     yaml::dollars(text).ok_or_else(|| "write it as $2 or 0.50".to_owned())
+}
+
+fn policy(text: &str) -> Result<Policy, String> {
+    let policies = [Policy::Off, Policy::Lossless, Policy::Unique];
+    policies.into_iter().find(|policy| policy.as_str() == text).ok_or_else(|| "off, lossless or unique".to_owned())
 }
 
 /// A length of time as people write it.
@@ -556,6 +595,10 @@ mod tests {
             "agentd probe a/m --max-cost -1",
             "agentd stats routes",
             "agentd stats --since soon",
+            "agentd repair",
+            "agentd repair call.json",
+            "agentd repair call.json --tools t.json --batch c.jsonl",
+            "agentd repair call.json --tools t.json --policy all",
             "agentd runs watch",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::{
     agent::Agent,
+    chat::Effect,
     daemon,
     router::Router,
     yaml::{Content, Document, Problem, Problems, decode},
@@ -28,6 +29,9 @@ struct Checked {
     file: String,
     ok: bool,
     problems: Vec<Fault>,
+    /// How far calls are mended, where the file says so: `write lossless`, `files.* off`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    repairs: Vec<String>,
     /// All of them, for people.
     #[serde(skip)]
     text: String,
@@ -54,7 +58,12 @@ pub(super) fn check(it: &args::Check, screen: &Screen, out: Out) -> Result<Code,
     for checked in &files {
         match checked.ok {
             true if it.shared.json => {}
-            true => out.text(&format!("{}: ok", escape(&checked.file, Form::Line)))?,
+            true => {
+                out.text(&format!("{}: ok", escape(&checked.file, Form::Line)))?;
+                if !checked.repairs.is_empty() {
+                    out.text(&format!("  repairs: {}", escape(&checked.repairs.join(", "), Form::Line)))?;
+                }
+            }
             false => screen.tell(escape(&checked.text, Form::Text)),
         }
     }
@@ -74,7 +83,7 @@ fn check_file(path: &Path, router: Option<&Router>) -> Checked {
             Checked { problems: vec![Fault { line: None, col: None, message: why }], text, ..Checked::default() }
         }
         Ok(bytes) => match check_text(&file, &bytes, router) {
-            Ok(()) => Checked { ok: true, ..Checked::default() },
+            Ok(repairs) => Checked { ok: true, repairs, ..Checked::default() },
             Err(problems) => Checked {
                 problems: problems.iter().map(Fault::from).collect(),
                 text: problems.to_string(),
@@ -85,14 +94,22 @@ fn check_file(path: &Path, router: Option<&Router>) -> Checked {
     Checked { file, ..checked }
 }
 
-fn check_text(file: &str, bytes: &[u8], router: Option<&Router>) -> Result<(), Problems> {
+fn check_text(file: &str, bytes: &[u8], router: Option<&Router>) -> Result<Vec<String>, Problems> {
     let text = decode(file, bytes)?;
     let agent = Agent::parse(file, text)?;
     let mut models = std::iter::once(agent.model.name.as_str()).chain(agent.model.steps.named());
     match models.find_map(|model| router?.resolve(model).err()) {
         Some(error) => Err(at_model(file, text, &error.to_string())?.into()),
-        None => Ok(()),
+        None => Ok(repairs(&agent)),
     }
+}
+
+/// What the file says of repairs, by effect and by tool.
+fn repairs(agent: &Agent) -> Vec<String> {
+    let effects = [Effect::Read, Effect::Idempotent, Effect::Write, Effect::Destructive];
+    let by_effect = effects.into_iter().filter_map(|it| Some(format!("{it} {}", agent.repairs.of(it)?.as_str())));
+    let by_tool = agent.rules.iter().filter_map(|it| Some(format!("{} {}", it.pattern, it.repair?.as_str())));
+    by_effect.chain(by_tool).collect()
 }
 
 /// A problem with the model that a sound file names.

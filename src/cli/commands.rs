@@ -25,7 +25,7 @@ use super::{
     models,
     open::open,
     out::Out,
-    probe, runs,
+    probe, repair, runs,
     screen::Screen,
     start, stats,
     stopper::Stopper,
@@ -70,6 +70,7 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
         Command::Models(it) => models::models(&it, out).await,
         Command::Probe(it) => probe::probe(&it, screen, out).await,
         Command::Stats(it) => stats::stats(&it, out).await,
+        Command::Repair(it) => repair::repair(&it, out),
         Command::Runs(args::Runs { look: None, shared }) => ls(&shared, out).await,
         Command::Runs(args::Runs { look: Some(args::Look::Ls(it)), .. }) => ls(&it.shared, out).await,
         Command::Runs(args::Runs { look: Some(args::Look::Show(it)), .. }) => {

@@ -20,6 +20,7 @@ mod models;
 mod open;
 mod out;
 mod probe;
+mod repair;
 mod runs;
 mod screen;
 mod start;

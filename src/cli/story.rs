@@ -119,7 +119,9 @@ impl Story {
                 for record in it.calls.iter().zip(written(it)) {
                     self.remember(record);
                 }
-                step(Mark::Plain, answer(it))
+                let mut lines = step(Mark::Plain, answer(it));
+                lines.extend(it.calls.iter().flat_map(repairs));
+                lines
             }
             Event::CallRejected(it) => {
                 step(Mark::Bad, format!("{} not run: {}", self.call(it.call), rejection(&it.reason)))
@@ -333,6 +335,21 @@ pub(super) fn tally(run: &Run) -> String {
         match tally.usage.total() {
             0 => count(0, "token"),
             total => format!("{}: {}", count(total, "token"), tokens(&tally.usage)),
+        },
+    )
+}
+
+/// What was mended in a call, a line each.
+fn repairs(call: &crate::run::Call) -> impl Iterator<Item = Line> + '_ {
+    let resolved = call.resolved.iter();
+    resolved.flat_map(|resolved| resolved.repairs.iter().map(move |repair| (resolved, repair))).map(
+        |(resolved, repair)| {
+            let place = if repair.path.is_empty() { String::new() } else { format!(" at {}", said(&repair.path)) };
+            let what = |text: &str| brief(text, ARGUMENTS_MAX);
+            let (before, after) = (what(&repair.before), what(&repair.after));
+            let text =
+                format!("{} {}{place}: {before} -> {after}", said(&resolved.origin.to_string()), said(&repair.kind));
+            Line { mark: Mark::Mended, text, step: false }
         },
     )
 }

@@ -485,7 +485,9 @@ impl<'a> Drive<'a> {
         let task = tokio::spawn(async move {
             chaos::point("model.send");
             let answered = answered.as_ref().map(|(endpoint, at)| (&**endpoint, *at));
-            let conversation = Conversation { answered, cached, draw, tokens, agent: &agent.name };
+            // What asking again could not mend at one endpoint, another one may get right.
+            let elsewhere = ask.again > 1;
+            let conversation = Conversation { answered, cached, draw, tokens, agent: &agent.name, elsewhere };
             let asked = router
                 .ask(&model, &request, conversation, &mut |attempt| match attempt {
                     Attempt::Asked { endpoint, presumed } => drop(send.try_send(News::Sent(endpoint.into(), presumed))),
@@ -545,6 +547,7 @@ impl<'a> Drive<'a> {
             tools: self.offered.clone(),
             choice: match &self.output {
                 Some(_) if ask.force_output && !self.offered.is_empty() => Choice::Tool(judge::output_name()),
+                _ if ask.again > 0 => self.run.missed_tool().map_or(Choice::Auto, Choice::Tool),
                 _ => Choice::Auto,
             },
             output: output

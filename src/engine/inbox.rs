@@ -56,7 +56,8 @@ fn unfit(record: &CallRecord, tools: &ToolSet, decision: &Decision) -> Option<St
     edited.name = record.resolved.as_ref()?.name.to_string();
     edited.arguments = Arc::clone(arguments);
     edited.complete = true;
-    match repair::check(&edited, tools) {
+    // A person's own words are run as they stand.
+    match repair::repair(&edited, tools, |_| repair::Policy::Off) {
         Outcome::Exact(_) => None,
         Outcome::Repaired(..) => Some("they are not exact".to_owned()),
         Outcome::AskAgain(diagnosis) => Some(diagnosis.text),

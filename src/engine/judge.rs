@@ -118,15 +118,17 @@ pub(super) fn judge(rules: &Rules<'_>, run: &Run, answer: Answer, origin: Origin
     events
 }
 
-/// Which of the calls that a model wrote were right, by tool, as `events` judge them. What was not run for another
-/// reason than its own faults counts as right.
+/// Which of the calls that a model wrote were right, by tool, as `events` judge them. What had to be mended was not right
+/// as it came; what was not run for another reason than its own faults counts as right.
 pub(super) fn verdicts<'a>(written: &'a [String], events: &'a [Event]) -> impl Iterator<Item = (&'a str, bool)> {
     let rejections =
         || events.iter().filter_map(|event| if let Event::CallRejected(it) = event { Some(it) } else { None });
     let calls =
         events.iter().find_map(|event| if let Event::ModelAnswered(it) = event { Some(&it.calls) } else { None });
     let wrong = move |id| rejections().any(|it| it.call == id && matches!(it.reason, Rejection::Invalid(_)));
-    written.iter().zip(calls.into_iter().flatten()).map(move |(name, call)| (name.as_str(), !wrong(call.id)))
+    let mended = |call: &Call| call.resolved.as_ref().is_some_and(|resolved| !resolved.repairs.is_empty());
+    let right = move |call: &Call| !wrong(call.id) && !mended(call);
+    written.iter().zip(calls.into_iter().flatten()).map(move |(name, call)| (name.as_str(), right(call)))
 }
 
 /// A call of an answer that was cut: the cut one is told so, a whole one is merely not run.
@@ -170,7 +172,7 @@ fn text_output(schema: Option<&Schema>, answer: &Answer) -> Result<Arc<str>, (&'
 
 /// The call as it may be executed, with the rules that hold for it.
 fn resolve(rules: &Rules<'_>, run: &Run, call: &WrittenCall) -> Result<Resolved, Rejection> {
-    let (valid, repairs) = match repair::check(call, rules.tools) {
+    let (valid, repairs) = match repair::repair(call, rules.tools, |tool| rules.agent.repairs_for(tool)) {
         Outcome::Exact(valid) => (valid, Vec::new()),
         Outcome::Repaired(valid, repairs) => (valid, repairs),
         Outcome::AskAgain(diagnosis) => return Err(Rejection::Invalid(diagnosis)),

@@ -23,7 +23,7 @@ use crate::{
         AnswerPart, CallId, Effect, EffectSource, Finish, Media, MediaSource, OfferedName, Opaque, Part, Reasoning,
         ToolCall, ToolDef, ToolName, Usage, WrittenCall,
     },
-    repair::{Class, Diagnosis, Repair},
+    repair::{Class, Diagnosis, Repair, Risk, Span},
     run::*,
     store::BlobHash,
 };
@@ -407,6 +407,8 @@ pub(crate) fn every_event() -> Vec<Event> {
                             path: "/count".into(),
                             before: "\"3\"".into(),
                             after: "3".into(),
+                            span: Some(Span { start: 17, end: 20 }),
+                            risk: Risk::Unique,
                         }],
                         repeatable: true,
                         parallel: true,

@@ -15,11 +15,20 @@ pub(super) struct Hints {
 
 /// What is taken for a tool's effect; the fields as in [`ToolDef`](crate::chat::ToolDef).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Judged {
+pub struct Judged {
+    /// What calling it may do.
     pub effect: Effect,
+    /// Where that was learnt.
     pub source: EffectSource,
+    /// A repeat changes nothing more.
     pub repeatable: bool,
+    /// It certainly destroys nothing.
     pub additive: bool,
+}
+
+/// What the annotations of a tool say, when its server is trusted for hints.
+pub fn believed(annotations: &Value) -> Judged {
+    Hints::read(annotations).believed()
 }
 
 impl Hints {

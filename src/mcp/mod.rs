@@ -32,6 +32,7 @@ use serde_json::Value;
 
 use crate::chat::{Part, ToolDef, ToolName};
 
+pub use hints::{Judged, believed};
 pub use host::Host;
 pub use server::{Server, Trust};
 

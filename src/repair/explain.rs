@@ -8,7 +8,7 @@ use jsonschema::{
 };
 use serde_json::Value;
 
-use super::text::{clip, clip_value};
+use super::clip::{clip, clip_value};
 
 /// Faults told at once. More would not be read; mending these often mends others.
 const FAULTS_MAX: usize = 8;
@@ -97,26 +97,36 @@ fn either(names: impl Iterator<Item = String>) -> String {
 
 /// Keys that the schema does not have, with those that it has.
 fn unknown_keys(schema: &Value, error: &ValidationError<'_>, unexpected: &[String]) -> String {
-    let shown: Vec<_> =
-        unexpected.iter().take(NAMES_MAX).map(|key| format!("{:?}", clip(key, VALUE_BYTES_MAX))).collect();
-    let mut text = format!("unknown {} {}", if shown.len() == 1 { "key" } else { "keys" }, shown.join(", "));
     // The keyword's neighbour names the keys.
     let parent = error.schema_path().as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
     let known = schema.pointer(parent).and_then(|schema| schema.get("properties")).and_then(Value::as_object);
-    match known {
-        Some(known) if !known.is_empty() => {
-            let mut known: Vec<_> = known.keys().map(String::as_str).collect();
-            if let Some(key) = unexpected.first() {
-                nearest_first(clip(key, VALUE_BYTES_MAX).as_ref(), &mut known);
-            }
-            let more = known.len().saturating_sub(NAMES_MAX);
-            known.truncate(NAMES_MAX);
-            let _ = write!(text, "; the keys are {}", known.join(", "));
-            if more > 0 {
-                let _ = write!(text, " and {more} others");
-            }
-        }
-        _ => text.push_str("; no others than those declared are allowed"),
+    let known = known.into_iter().flat_map(|known| known.keys().map(String::as_str)).collect();
+    told_keys(&unexpected.iter().map(String::as_str).collect::<Vec<_>>(), known)
+}
+
+/// A key that no schema names, with those that it names.
+pub(super) fn unknown_key(key: &str, mut known: Vec<&str>) -> String {
+    known.sort_unstable();
+    told_keys(&[key], known)
+}
+
+/// Unknown keys, and the known ones that look most like the first of them.
+fn told_keys(unexpected: &[&str], mut known: Vec<&str>) -> String {
+    let shown: Vec<_> =
+        unexpected.iter().take(NAMES_MAX).map(|key| format!("{:?}", clip(key, VALUE_BYTES_MAX))).collect();
+    let mut text = format!("unknown {} {}", if shown.len() == 1 { "key" } else { "keys" }, shown.join(", "));
+    if known.is_empty() {
+        text.push_str("; no others than those declared are allowed");
+        return text;
+    }
+    if let Some(key) = unexpected.first() {
+        nearest_first(clip(key, VALUE_BYTES_MAX).as_ref(), &mut known);
+    }
+    let more = known.len().saturating_sub(NAMES_MAX);
+    known.truncate(NAMES_MAX);
+    let _ = write!(text, "; the keys are {}", known.join(", "));
+    if more > 0 {
+        let _ = write!(text, " and {more} others");
     }
     text
 }

@@ -6,9 +6,9 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, map::Entry};
 
-use super::text::{boundary, clip, one_line};
+use super::clip::{boundary, clip, one_line};
 
 /// Deepest nesting of arrays and objects that is read; deeper ones cannot be journaled.
 pub const DEPTH_MAX: usize = 64;
@@ -135,11 +135,16 @@ impl<'de> Visitor<'de> for Strict {
         let mut map = Map::new();
         while let Some(key) = members.next_key::<String>()? {
             let value = members.next_value_seed(self.deeper()?)?;
-            if map.get(&key).is_some_and(|earlier| *earlier != value) {
-                let key = clip(&key, 100);
-                return Err(A::Error::custom(format!("the key {key:?} stands there twice, with different values")));
+            match map.entry(key) {
+                Entry::Vacant(place) => {
+                    place.insert(value);
+                }
+                Entry::Occupied(earlier) if *earlier.get() == value => {}
+                Entry::Occupied(earlier) => {
+                    let key = clip(earlier.key(), 100);
+                    return Err(A::Error::custom(format!("the key {key:?} stands there twice, with different values")));
+                }
             }
-            map.insert(key, value);
         }
         Ok(Value::Object(map))
     }

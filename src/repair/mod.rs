@@ -1,21 +1,37 @@
-//! Is this tool call valid; if not, what exactly is wrong with it.
+//! Is this tool call valid; if not, what is the only valid call that it can have been; and if there is none, what exactly
+//! is wrong with it.
 //!
-//! [`check`] takes a call as it came over the wire and the tools on offer, and never returns an unvalidated call. It is
-//! pure and bounded: no I/O, no clock, no panic. Always true:
-//! - A call that was cut is never valid, whatever its text looks like.
-//! - What is valid stays byte-identical.
+//! [`repair`] takes a call as it came over the wire, the tools on offer and a [`Policy`] for each tool. It is a ladder: a
+//! valid call is *exact*; else its name is looked up (`names`), what surrounds the arguments is taken off (`wire`), they
+//! are read as the JSON that they nearly are (`syntax`), and brought into the form that the schema wants (`align`, over the
+//! layout in `shape`). Every step is a list of edits of the text (`draft`), so what is not broken stays byte-identical, and
+//! the [`Repair`]s can be made again ([`replay`]). Where several readings are left, the cheapest ones must agree. It is pure
+//! and bounded: no I/O, no clock, no panic. Always true:
+//! - What is valid stays byte-identical; nothing that was not validated is ever returned.
+//! - A call that was cut is never valid: no open string, number, comma or colon is closed. Brackets alone may be missing,
+//!   and only where a wrong reading does no harm.
+//! - No value is invented, clamped or picked from several, and no option is dropped.
 //! - Whatever a schema or a call looks like, the time is linear in the size of the call, and the stack is bounded.
-//!
-//! This is the seam for the repair ladder: rungs that mend a call slot in between "not exact" and [`Outcome::AskAgain`].
 
-mod check;
+mod align;
+mod clip;
+mod draft;
 mod explain;
 mod json;
+mod keys;
+mod kind;
+mod ladder;
+mod names;
 mod schema;
-mod text;
+mod shape;
+mod syntax;
 mod tools;
+mod tree;
 mod weight;
+mod wire;
 
+#[cfg(test)]
+mod taxonomy;
 #[cfg(test)]
 mod tests;
 
@@ -23,10 +39,11 @@ use std::sync::Arc;
 
 use crate::chat::OfferedName;
 
-pub use check::check;
+pub use clip::clip;
+pub use draft::replay;
 pub use json::{DEPTH_MAX, JSON_BYTES_MAX, canonical, complete_json, is_object};
+pub use ladder::repair;
 pub use schema::{BadSchema, Schema};
-pub use text::clip;
 pub use tools::ToolSet;
 
 /// What checking a call came to.
@@ -52,16 +69,72 @@ pub struct Valid {
 /// One repair: what was changed, where, by which rung of the ladder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repair {
-    /// The rung: `text`, `syntax`, `name` or `schema`.
+    /// The rung: `text`, `wire`, `syntax`, `name` or `schema`.
     pub rung: String,
     /// The kind of repair, a stable name.
     pub kind: String,
     /// Where: a JSON pointer into the arguments; empty for the whole.
     pub path: String,
+    /// Which bytes, in the text as the repairs before this one left it: of the name for the rung `name`, else of the
+    /// arguments. `None` in journals of 0.1.
+    pub span: Option<Span>,
     /// What stood there.
     pub before: String,
     /// What stands there now.
     pub after: String,
+    /// How sure it is.
+    pub risk: Risk,
+}
+
+/// A range of bytes of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The first byte.
+    pub start: usize,
+    /// The byte behind the last one.
+    pub end: usize,
+}
+
+/// How sure a repair is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Risk {
+    /// Class A: another spelling of the same meaning.
+    #[default]
+    Lossless,
+    /// Class B: the only reading that makes sense.
+    Unique,
+}
+
+impl Risk {
+    /// The stable name in journals and documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Risk::Lossless => "A",
+            Risk::Unique => "B",
+        }
+    }
+}
+
+/// How far repairs of a call may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Policy {
+    /// Not at all: only what is exact is executed.
+    Off,
+    /// As far as the meaning certainly stays.
+    Lossless,
+    /// As far as there is only one reading.
+    Unique,
+}
+
+impl Policy {
+    /// The name in files and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Policy::Off => "off",
+            Policy::Lossless => "lossless",
+            Policy::Unique => "unique",
+        }
+    }
 }
 
 /// Why a call is not executed, told so that the model can mend it.

@@ -11,13 +11,15 @@ use std::{fmt, sync::Arc};
 use jsonschema::{Draft, PatternOptions, Validator, error::ValidationErrorKind};
 use serde_json::Value;
 
-use super::{Class, DIAGNOSIS_BYTES_MAX, Diagnosis, explain, json, text::clip, weight};
+use super::{Class, DIAGNOSIS_BYTES_MAX, Diagnosis, clip::clip, explain, json, weight};
 
 /// A compiled JSON Schema. Clones are cheap.
 #[derive(Clone)]
 pub struct Schema {
     value: Arc<Value>,
     validator: Arc<Validator>,
+    /// Whether there may be patterns in it, which can be undecided.
+    has_patterns: bool,
 }
 
 /// Why a schema cannot be used.
@@ -52,7 +54,11 @@ impl Schema {
             }
         });
         match (validator, first) {
-            (Some(validator), _) => Ok(Schema { value: schema.clone(), validator: Arc::new(validator) }),
+            (Some(validator), _) => Ok(Schema {
+                value: schema.clone(),
+                validator: Arc::new(validator),
+                has_patterns: schema.to_string().contains("pattern"),
+            }),
             (None, Some(error)) => Err(error),
             (None, None) => Err(BadSchema { path: String::new(), message: "no draft reads this schema".to_owned() }),
         }
@@ -75,6 +81,15 @@ impl Schema {
         Ok(value)
     }
 
+    /// Whether a value fits. A pattern that cannot be decided counts as matched.
+    pub(super) fn accepts(&self, value: &Value) -> bool {
+        let undecided = || {
+            weight::affordable(&self.value, value)
+                && self.validator.iter_errors(value).all(|error| is_undecided(error.kind()))
+        };
+        self.validator.is_valid(value) || (self.has_patterns && undecided())
+    }
+
     /// Checks a value. The error is a list of faults, each a line of its own; it can be long.
     pub fn check_value(&self, value: &Value) -> Result<(), String> {
         if self.validator.is_valid(value) {
@@ -83,18 +98,17 @@ impl Schema {
         if !weight::affordable(&self.value, value) {
             return Err("\n- the whole: too intricate to say where it goes wrong".to_owned());
         }
-        let undecided = |kind: &ValidationErrorKind| {
-            matches!(
-                kind,
-                ValidationErrorKind::BacktrackLimitExceeded { .. } | ValidationErrorKind::RegexEngineFailure { .. }
-            )
-        };
-        let errors: Vec<_> = self.validator.iter_errors(value).filter(|error| !undecided(error.kind())).collect();
+        let errors: Vec<_> = self.validator.iter_errors(value).filter(|error| !is_undecided(error.kind())).collect();
         match errors.is_empty() {
             true => Ok(()),
             false => Err(explain::list(&self.value, &errors)),
         }
     }
+}
+
+/// Whether a pattern could not be decided within its bounds.
+fn is_undecided(kind: &ValidationErrorKind) -> bool {
+    matches!(kind, ValidationErrorKind::BacktrackLimitExceeded { .. } | ValidationErrorKind::RegexEngineFailure { .. })
 }
 
 /// A diagnosis from [`Schema::check_value`]'s faults, cut to size.

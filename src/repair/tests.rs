@@ -6,6 +6,11 @@ use serde_json::{Value, json};
 use super::*;
 use crate::chat::{Effect, EffectSource, ToolDef, ToolName, WrittenCall};
 
+/// Without any repair.
+fn check(call: &WrittenCall, tools: &ToolSet) -> Outcome {
+    repair(call, tools, |_| Policy::Off)
+}
+
 fn tool(name: &str, schema: Value) -> ToolDef {
     ToolDef {
         name: OfferedName(format!("fs__{name}").into()),
@@ -65,7 +70,7 @@ fn valid_calls_stay_byte_identical() {
         ("fs__list", " \n{ \"limit\" : 1.0e1 }\t"),
         ("fs__list", r#"{"limit":1,"limit":1}"#),
         ("fs__edit", r#"{"edits":[],"path":"ü\u00fc\\"}"#),
-        ("fs__edit", r#"{"path":"a","edits":[{"old_text":"{[","new_text":"\"","line":null}],"more":{"x":[1]}}"#),
+        ("fs__edit", r#"{"path":"a","edits":[{"old_text":"{[","new_text":"\"","line":null}],"target":{"id":1}}"#),
         ("fs__any", r#"{"n":123456789012345678901234567890,"f":1.10}"#),
     ];
     for (name, arguments) in calls {
@@ -133,15 +138,11 @@ fn a_cut_call_is_never_valid() {
 
 #[test]
 fn no_arguments_are_an_empty_object_where_that_is_valid() {
-    let repair = Repair {
-        rung: "syntax".to_owned(),
-        kind: "empty_arguments".to_owned(),
-        path: String::new(),
-        before: String::new(),
-        after: "{}".to_owned(),
-    };
-    let valid = Valid { name: "fs__list".into(), arguments: "{}".into() };
-    assert_eq!(check(&written("fs__list", " "), &tools()), Outcome::Repaired(valid, vec![repair]));
+    let (tools, call) = (tools(), written("fs__list", " "));
+    assert!(matches!(check(&call, &tools), Outcome::AskAgain(_)));
+    let Outcome::Repaired(valid, repairs) = repair(&call, &tools, |_| Policy::Lossless) else { panic!() };
+    assert_eq!(valid, Valid { name: "fs__list".into(), arguments: "{}".into() });
+    assert_eq!(repairs.iter().map(|repair| &*repair.kind).collect::<Vec<_>>(), ["empty_arguments"]);
 }
 
 #[test]
@@ -167,6 +168,7 @@ fn a_megabyte_is_no_trouble() {
                 "l": {"items": {"type": "integer"}},
                 "u": {"uniqueItems": true, "items": {"$ref": "#/$defs/o"}},
                 "o": {"additionalProperties": {"type": "integer"}, "minProperties": 1},
+                "x": {},
             }, "$defs": {"o": {"type": "object"}}}),
         )]
         .into(),
@@ -432,7 +434,7 @@ proptest! {
         let text = json!({"value": value});
         let text = if pretty { serde_json::to_string_pretty(&text).unwrap() } else { text.to_string() };
         prop_assert_eq!(check(&written("fs__any", &text), &tools()), exact("fs__any", &text));
-        let cut = &text[..text::boundary(&text, 1 + at.index(text.len() - 1))];
+        let cut = &text[..clip::boundary(&text, 1 + at.index(text.len() - 1))];
         prop_assert!(matches!(check(&written("fs__any", cut), &tools()), Outcome::AskAgain(_)), "{}", cut);
     }
 

@@ -1,6 +1,10 @@
 //! The tools on offer, each with its schema compiled once in the life of the process.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use serde_json::Value;
 
@@ -8,8 +12,9 @@ use crate::chat::{PerTool, ToolDef};
 
 use super::{
     Schema,
+    clip::{clip, one_line},
     explain::nearest_first,
-    text::{clip, one_line},
+    shape::Shapes,
 };
 
 /// The tools on offer in a run, ready to check calls. Clones are cheap.
@@ -22,6 +27,8 @@ struct Inner {
     places: HashMap<Arc<str>, usize>,
     /// `None` where the schema cannot be compiled.
     schemas: Vec<Option<Schema>>,
+    /// The layout of each schema; one that takes anything where the schema cannot be compiled.
+    shapes: Vec<Arc<Shapes>>,
 }
 
 impl ToolSet {
@@ -34,22 +41,25 @@ impl ToolSet {
         let mut warnings = Vec::new();
         let mut places = HashMap::new();
         let mut schemas = Vec::new();
+        let mut shapes = Vec::new();
         for (place, tool) in tools.iter().enumerate() {
             if places.contains_key(&tool.name.0) {
                 warnings.push(format!("two tools are offered as {}: the second one is never called", tool.name));
             } else {
                 places.insert(tool.name.0.clone(), place);
             }
-            let schema = COMPILED.get(tool, Schema::compile).map_err(|error| {
+            let made = COMPILED.get(tool, compiled).map_err(|error| {
                 let path = if error.path.is_empty() { "" } else { &format!(" at {}", clip(&error.path, 200)) };
                 warnings.push(one_line(&format!(
                     "tool {}: its schema cannot be used{path} ({error}), so only its server checks arguments",
                     tool.origin
                 )));
             });
-            schemas.push(schema.ok());
+            let (schema, shape) = made.ok().unzip();
+            schemas.push(schema);
+            shapes.push(shape.unwrap_or_else(|| Arc::new(Shapes::free())));
         }
-        (ToolSet(Arc::new(Inner { tools, places, schemas })), warnings)
+        (ToolSet(Arc::new(Inner { tools, places, schemas, shapes })), warnings)
     }
 
     /// All tools, in the order in which they are offered.
@@ -60,6 +70,22 @@ impl ToolSet {
     /// The tool that is offered under this name; `None` when there is none.
     pub fn get(&self, name: &str) -> Option<&ToolDef> {
         self.0.tools.get(*self.0.places.get(name)?)
+    }
+
+    /// Whether arguments fit the schema of an offered tool.
+    pub(super) fn accepts(&self, tool: &ToolDef, arguments: &Value) -> bool {
+        let place = self.0.places.get(&tool.name.0);
+        match place.and_then(|place| self.0.schemas.get(*place)) {
+            Some(Some(schema)) => schema.accepts(arguments),
+            _ => true,
+        }
+    }
+
+    /// The layout of an offered tool's schema.
+    pub(super) fn shapes(&self, tool: &ToolDef) -> &Shapes {
+        static FREE: LazyLock<Shapes> = LazyLock::new(Shapes::free);
+        let place = self.0.places.get(&tool.name.0);
+        place.and_then(|place| self.0.shapes.get(*place)).map_or(&FREE, |shapes| shapes)
     }
 
     /// Checks arguments against the schema of an offered tool. The error is a list of faults, a line each.
@@ -79,8 +105,12 @@ impl ToolSet {
     }
 }
 
-/// The compiled schemas of all runs: compiling costs more than a turn.
-static COMPILED: PerTool<Schema> = PerTool::new();
+/// The compiled schemas of all runs and their layouts: compiling costs more than a turn.
+static COMPILED: PerTool<(Schema, Arc<Shapes>)> = PerTool::new();
+
+fn compiled(schema: &Arc<Value>) -> Result<(Schema, Arc<Shapes>), BadSchema> {
+    Ok((Schema::compile(schema)?, Arc::new(Shapes::new(schema))))
+}
 
 impl fmt::Debug for ToolSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -327,8 +327,11 @@ impl Router {
             .ranked(&table, reference, &Need::of(request, conversation))
             .map_err(|error| Failure::new(Class::CallerFault, error.to_string()))?;
         let fit = ranked.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::LeftOut(_)));
-        let order: Vec<(&str, bool)> =
+        let mut order: Vec<(&str, bool)> =
             fit.map(|(endpoint, verdict)| (endpoint.as_str(), matches!(verdict, Verdict::Spent(_)))).collect();
+        if let (true, Some((endpoint, _))) = (conversation.elsewhere, conversation.answered) {
+            order.sort_by_key(|(it, spent)| (*spent, *it == endpoint));
+        }
         let mut last = match order.is_empty() {
             true => Some(nobody(&ranked)),
             false => None,

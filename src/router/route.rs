@@ -82,6 +82,8 @@ pub struct Conversation<'a> {
     pub tokens: u64,
     /// Whose run it is, for the budgets of agents; empty for nobody's.
     pub agent: &'a str,
+    /// Who answered last made no valid call, though asked again: all others are asked before it.
+    pub elsewhere: bool,
 }
 
 impl<'a> Conversation<'a> {

@@ -442,7 +442,8 @@ impl Work {
             }
             asking.messages = vec![message.clone(); nth % TURNS + 1];
             let before = answered.as_ref().map(|(model, at)| (&**model, *at));
-            let conversation = Conversation { answered: before, cached, draw, tokens: tokens(&asking), agent: "" };
+            let conversation =
+                Conversation { answered: before, cached, draw, tokens: tokens(&asking), agent: "", elsewhere: false };
             let at = self.begun.elapsed();
             let came = self.ask(&asking, conversation).await;
             let took = self.begun.elapsed() - at;

@@ -286,6 +286,14 @@ async fn a_run_stays_where_its_prompt_is_cached_and_leaves_when_the_cache_is_col
 }
 
 #[tokio::test(start_paused = true)]
+async fn whose_calls_stay_invalid_is_asked_last() {
+    let world = world(Policy::Order, &[&[Answers], &[Answers]]);
+    let now = world.router.shared.clock.clone();
+    let missed = Conversation { answered: Some(("a/m", now.now())), elsewhere: true, ..Conversation::default() };
+    assert_eq!(world.ask_in(missed).await.0, ["b/m"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_of_everything_is_not_multiplied() {
     let world = world(Policy::Order, &[&[Fails(Class::Transient)], &[Fails(Class::Transient)]]);
     for _ in 0..100 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::chat::{CallId, Effect, Usage};
+use crate::chat::{CallId, Effect, OfferedName, Usage};
 
 use super::{
     ApprovalAsked, ApprovalGiven, ApprovalReason, Asking, AttemptFailed, CALL_ATTEMPTS_MAX, CallLost, CallRecord,
@@ -61,7 +61,14 @@ pub struct Ask {
     pub purpose: Purpose,
     /// Whether the answer must come through [`FINAL_ANSWER`](super::FINAL_ANSWER), where the endpoint can force that.
     pub force_output: bool,
+    /// How many answers of this turn made no valid call. After the first one the call is forced where the endpoint can
+    /// ([`Run::missed_tool`]), from the second on another endpoint is asked if there is one.
+    pub again: u32,
 }
+
+/// Answers in a row with the same invalid calls after which asking again is given up: the model, another endpoint and
+/// a forced call have been tried.
+const REPEATS_MAX: usize = 3;
 
 impl Run {
     /// What should be in flight now.
@@ -296,6 +303,10 @@ impl Run {
             let message = "the model made no valid call, however often it was asked";
             return self.stop(failed("calls_rejected", message), want);
         }
+        if again && self.repeats() >= REPEATS_MAX {
+            let message = "the model made the same call again and again, which is not valid";
+            return self.stop(failed("calls_rejected", message), want);
+        }
         let next = (if again { self.turn } else { self.turn + 1 }, Purpose::Turn);
         // A request in flight stays the same one, whatever is said meanwhile.
         let (turn, purpose) = self.asking.as_ref().map_or(next, |asking| (asking.turn, asking.purpose));
@@ -304,7 +315,8 @@ impl Run {
         } else if self.tools.is_none() {
             want.list_tools = true;
         } else {
-            want.ask = Some(Ask { turn, purpose, force_output: self.output_rejections > 0 });
+            let again = if turn == self.turn { self.misses() } else { 0 };
+            want.ask = Some(Ask { turn, purpose, force_output: self.output_rejections > 0, again });
         }
     }
 
@@ -313,6 +325,26 @@ impl Run {
     fn misses(&self) -> u32 {
         let missed = self.answers().rev().take_while(|answer| answer.turn == self.turn && answer.missed());
         missed.filter(|answer| !answer.refused).count() as u32
+    }
+
+    /// How many of the newest answers in a row made exactly the same calls, none of them valid.
+    fn repeats(&self) -> usize {
+        fn written(answer: &Answer) -> impl Iterator<Item = (&str, &str)> {
+            answer.calls.iter().map(|call| (call.written.name.as_str(), &*call.written.arguments))
+        }
+        let Some(newest) = self.answers().next_back() else { return 0 };
+        let same =
+            |answer: &&Answer| answer.turn == newest.turn && answer.missed() && written(answer).eq(written(newest));
+        self.answers().rev().take_while(same).count()
+    }
+
+    /// The tool that the newest answer called in vain, if it was a single one and is on offer: asked again, the model
+    /// can be made to call it.
+    pub fn missed_tool(&self) -> Option<OfferedName> {
+        let answer = self.answers().next_back().filter(|answer| answer.missed())?;
+        let (first, others) = answer.calls.split_first()?;
+        let alone = others.iter().all(|call| call.written.name == first.written.name);
+        self.offered(&first.written.name).filter(|_| alone)
     }
 
     fn used_up(&self, turn: u32) -> Option<Limit> {

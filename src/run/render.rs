@@ -114,7 +114,7 @@ impl Run {
         })
     }
 
-    fn offered(&self, name: &str) -> Option<OfferedName> {
+    pub(super) fn offered(&self, name: &str) -> Option<OfferedName> {
         let has_output = self.started.as_ref().is_some_and(|started| started.output_schema.is_some());
         if has_output && name == FINAL_ANSWER {
             return Some(FINAL_ANSWER.into());

@@ -321,6 +321,91 @@ fn check_tells_everything_that_is_wrong() {
 }
 
 #[test]
+fn check_tells_how_far_repairs_go_where_the_file_says_so() {
+    let world = World::new(AGENT, READS);
+    let more = "repair: {policy: {read: off}}\npolicy: {\"files.write\": {repair: unique}}\n";
+    world.write("agent.yaml", &format!("{AGENT}{more}"));
+    let good = world.agentd(&["check", "agent.yaml"]);
+    assert_eq!((good.code, good.stdout.as_str()), (0, "agent.yaml: ok\n  repairs: read off, files.write unique\n"));
+}
+
+#[test]
+fn a_mended_call_runs_and_the_journal_tells_what_was_mended() {
+    let script = r#"
+answers:
+  - {calls: [{name: files__read, raw: "{'path': \"a.txt\",}"}]}
+  - {text: It says hello.}
+"#;
+    let world = World::new(AGENT, script);
+    let done = world.agentd(&["run", "agent.yaml", "go", "--json"]);
+    assert_eq!((done.code, &done.json()["repairs"]), (0, &json!(3)), "{done:#?}");
+    let told = world.agentd(&["runs", "show", "@last"]).stdout;
+    for line in ["~ files.read quotes: ' -> \"", "~ files.read extra_comma at /path: , -> ", ", 3 repairs"] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    // Where repairs are off, the model is asked again.
+    world.write("agent.yaml", &format!("{AGENT}repair: {{policy: {{read: off}}}}\n"));
+    let refused = world.agentd(&["run", "agent.yaml", "go", "--json"]);
+    assert_eq!((refused.code, &refused.json()["repairs"]), (0, &json!(0)), "{refused:#?}");
+}
+
+#[test]
+fn calls_are_repaired_by_hand_and_in_batches() {
+    let world = World::new(AGENT, READS);
+    let schema = json!({"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]});
+    let read = json!({"name": "read", "inputSchema": schema, "annotations": {"readOnlyHint": true}});
+    let write = json!({"name": "write", "inputSchema": schema});
+    world.write("tools.json", &json!({"tools": [read, write]}).to_string());
+    world.write("call.json", &json!({"name": "Read", "arguments": "{path: a}"}).to_string());
+    let said = world.agentd(&["repair", "call.json", "--tools", "tools.json"]);
+    let expected = "\
+repaired
+~ name: name_spelling (B): Read -> read
+~ syntax: key_quotes (A):  -> \"
+~ syntax: key_quotes (A):  -> \"
+~ syntax: bare_text at /path (B):  -> \"
+~ syntax: bare_text at /path (B):  -> \"
+read {\"path\": \"a\"}
+";
+    assert_eq!((said.code, said.stdout.as_str()), (0, expected), "{said:#?}");
+    world.write("arguments.txt", "{\"path\": \"a");
+    let cut = world.agentd(&["repair", "arguments.txt", "--tool", "read", "--tools", "tools.json", "--json"]);
+    assert_eq!((cut.code, &cut.json()["diagnosis"]["class"]), (1, &json!("truncated")), "{cut:#?}");
+
+    let case = |id: u32, name: &str, arguments: &str| {
+        json!({"id": id, "tools": [read, write], "call": {"name": name, "arguments": arguments}}).to_string()
+    };
+    let cases = [
+        case(1, "read", r#"{"path": "a"}"#),
+        case(2, "write", r#"{"path": "a",}"#),
+        case(3, "write", r#"{"path": a}"#),
+        json!({"id": 4, "tools": [read], "text": "Nothing to do."}).to_string(),
+        "{".to_owned(),
+    ];
+    world.write("cases.jsonl", &cases.join("\n"));
+    let outcomes = |args: &[&str]| -> Vec<Value> {
+        let said = world.agentd(&[&["repair", "--batch", "cases.jsonl", "--json"], args].concat());
+        assert_eq!(said.code, 0, "{said:#?}");
+        said.lines()
+            .into_iter()
+            .map(|line| json!([line["id"], line["outcome"], line["calls"][0]["arguments"]]))
+            .collect()
+    };
+    assert_eq!(
+        outcomes(&[]),
+        [
+            json!([1, "exact", r#"{"path": "a"}"#]),
+            json!([2, "repaired", r#"{"path": "a"}"#]),
+            json!([3, "ask_again", null]),
+            json!([4, "exact", null]),
+            json!([null, null, null]),
+        ]
+    );
+    assert_eq!(outcomes(&["--policy", "unique"])[2], json!([3, "repaired", r#"{"path": "a"}"#]));
+    assert_eq!(outcomes(&["--policy", "off"])[1], json!([2, "ask_again", null]));
+}
+
+#[test]
 fn a_held_store_exits_9_and_names_the_process() {
     let world = World::new(AGENT, "answers: [{delay: 120s, text: late}]");
     let mut running = Running::start(world.command(&["run", "agent.yaml", "go", "--stream-json"]));

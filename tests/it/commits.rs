@@ -17,7 +17,7 @@ answers:
   - calls:                                                                                                    # two groups
       - {name: files__write, arguments: {path: a.txt, content: a}}
       - {name: files__read, arguments: {path: a.txt}}
-  - calls: [{name: files__read, arguments: {path: 7}}]                                                         # none: refused
+  - calls: [{name: files__read, arguments: {}}]                                                                # none: refused
   - text: done
 ";
     let agent = "version: 1

@@ -214,6 +214,17 @@ impl Form<Duration> for u64 {
     }
 }
 
+/// A place in a text, in bytes.
+impl Form<usize> for u64 {
+    fn write(value: &usize, _: &mut Outgoing) -> Self {
+        *value as u64
+    }
+
+    fn read(self, _: &mut Incoming) -> Result<usize, Damage> {
+        usize::try_from(self).map_err(|_| unreadable("place in a text", self))
+    }
+}
+
 impl Form<NanoDollars> for u64 {
     fn write(value: &NanoDollars, _: &mut Outgoing) -> Self {
         value.0

@@ -272,6 +272,14 @@ stored! {
         path: String,
         before: Text,
         after: Text,
+    } optional {
+        span: Option<Span>,
+        risk: Risk,
+    };
+
+    repair::Span {
+        start: u64,
+        end: u64,
     };
 
     repair::Diagnosis {
@@ -412,6 +420,7 @@ words! {
     }
     chat::Effect { Read = "read", Idempotent = "idempotent", Write = "write", Destructive = "destructive" }
     chat::EffectSource { Hints = "hints", Agent = "agent", Default = "default" }
+    repair::Risk { Lossless = "A", Unique = "B" }
     repair::Class {
         InvalidJson = "invalid_json", UnknownName = "unknown_name", SchemaMismatch = "schema_mismatch",
         Truncated = "truncated", LeftInText = "left_in_text",

@@ -52,7 +52,7 @@ fn tools_are_listed_before_a_model_is_asked() {
     play.push(input("do it"));
     assert_eq!(play.run.next(), Want { list_tools: true, ..Want::default() });
     play.push(listed());
-    let ask = Ask { turn: 1, purpose: Purpose::Turn, force_output: false };
+    let ask = Ask { turn: 1, purpose: Purpose::Turn, force_output: false, again: 0 };
     assert_eq!(play.run.next(), Want { ask: Some(ask), ..Want::default() });
 }
 
@@ -122,6 +122,18 @@ fn an_answer_without_a_valid_call_is_asked_again_as_the_same_turn_and_then_fails
         assert!(matches!(reason(&play, call), Rejection::Invalid(_)));
     }
     assert_eq!((code(&play.run), play.run.tally().turns, play.run.tally().attempts), ("calls_rejected", 1, 3));
+}
+
+#[test]
+fn the_same_invalid_call_again_and_again_ends_the_asking() {
+    let mut play = Play::new(Started { ask_again: 10, ..started() });
+    play.calls("nonsense 1");
+    play.calls("nonsense 2");
+    for nth in 2..4 {
+        assert_eq!(play.run.next().ask.map(|ask| ask.again), Some(nth));
+        play.calls("nonsense 2");
+    }
+    assert_eq!((code(&play.run), play.run.tally().attempts), ("calls_rejected", 4));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::build::*;
 use crate::{
     chat::{AnswerPart, CallId, Media, MediaSource, Message, Opaque, Part, Reasoning},
-    repair::Repair,
+    repair::{Repair, Risk},
     run::*,
 };
 
@@ -27,6 +27,8 @@ fn mended(arguments: &str, mended: &str, opaque: Option<Opaque>) -> Play {
         path: String::new(),
         before: String::new(),
         after: String::new(),
+        span: None,
+        risk: Risk::Lossless,
     }];
     let mut events = judge(&play.rules, &play.run, 1, 1, 4, &Say::calls("read"));
     let Event::ModelAnswered(answered) = &mut events[0] else { panic!() };
