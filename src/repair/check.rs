@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 use crate::chat::{ToolDef, WrittenCall};
 
 use super::{
-    Class, Diagnosis, Outcome, Repair, ToolSet, Valid, json, schema,
-    text::{clip, clip_value},
+    Class, Diagnosis, Outcome, Repair, ToolSet, Valid,
+    clip::{clip, clip_value},
+    json, schema,
 };
 
 /// Allowed names told for an unknown one.

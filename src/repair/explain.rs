@@ -8,7 +8,7 @@ use jsonschema::{
 };
 use serde_json::Value;
 
-use super::text::{clip, clip_value};
+use super::clip::{clip, clip_value};
 
 /// Faults told at once. More would not be read; mending these often mends others.
 const FAULTS_MAX: usize = 8;

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::text::{boundary, clip, one_line};
+use super::clip::{boundary, clip, one_line};
 
 /// Deepest nesting of arrays and objects that is read; deeper ones cannot be journaled.
 pub const DEPTH_MAX: usize = 64;

@@ -9,10 +9,10 @@
 //! This is the seam for the repair ladder: rungs that mend a call slot in between "not exact" and [`Outcome::AskAgain`].
 
 mod check;
+mod clip;
 mod explain;
 mod json;
 mod schema;
-mod text;
 mod tools;
 mod weight;
 
@@ -24,9 +24,9 @@ use std::sync::Arc;
 use crate::chat::OfferedName;
 
 pub use check::check;
+pub use clip::clip;
 pub use json::{DEPTH_MAX, JSON_BYTES_MAX, canonical, complete_json, is_object};
 pub use schema::{BadSchema, Schema};
-pub use text::clip;
 pub use tools::ToolSet;
 
 /// What checking a call came to.

@@ -11,7 +11,7 @@ use std::{fmt, sync::Arc};
 use jsonschema::{Draft, PatternOptions, Validator, error::ValidationErrorKind};
 use serde_json::Value;
 
-use super::{Class, DIAGNOSIS_BYTES_MAX, Diagnosis, explain, json, text::clip, weight};
+use super::{Class, DIAGNOSIS_BYTES_MAX, Diagnosis, clip::clip, explain, json, weight};
 
 /// A compiled JSON Schema. Clones are cheap.
 #[derive(Clone)]

@@ -432,7 +432,7 @@ proptest! {
         let text = json!({"value": value});
         let text = if pretty { serde_json::to_string_pretty(&text).unwrap() } else { text.to_string() };
         prop_assert_eq!(check(&written("fs__any", &text), &tools()), exact("fs__any", &text));
-        let cut = &text[..text::boundary(&text, 1 + at.index(text.len() - 1))];
+        let cut = &text[..clip::boundary(&text, 1 + at.index(text.len() - 1))];
         prop_assert!(matches!(check(&written("fs__any", cut), &tools()), Outcome::AskAgain(_)), "{}", cut);
     }
 

@@ -8,8 +8,8 @@ use crate::chat::{PerTool, ToolDef};
 
 use super::{
     Schema,
+    clip::{clip, one_line},
     explain::nearest_first,
-    text::{clip, one_line},
 };
 
 /// The tools on offer in a run, ready to check calls. Clones are cheap.
