@@ -13,6 +13,7 @@ mod clip;
 mod explain;
 mod json;
 mod schema;
+pub mod text;
 mod tools;
 mod weight;
 
