@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     chat::{ToolDef, ToolName, WrittenCall},
     mcp,
-    repair::{self, Outcome, Policy, Repair, ToolSet, Valid},
+    repair::{self, Outcome, Policy, Repair, ToolSet, Valid, text::extract},
 };
 
 use super::{
@@ -208,7 +208,7 @@ fn run(case: &Case, whole: bool, tools: &ToolSet, policy: Option<Policy>) -> Don
         }
         Case::Text { text, family } => {
             let start = Instant::now();
-            let found = in_text(text, tools, family.as_deref(), whole);
+            let found = extract(text, tools, family.as_deref(), whole);
             let mut took = start.elapsed();
             let mut done = Done { outcome: "exact", text: Some(found.text), ..Done::default() };
             for call in found.calls {
@@ -259,26 +259,6 @@ impl Done {
         }
         true
     }
-}
-
-/// Calls found in a text.
-struct InText {
-    /// The text without them.
-    text: String,
-    calls: Vec<Found>,
-}
-
-/// A call found in a text.
-struct Found {
-    name: String,
-    arguments: String,
-    dialect: &'static str,
-    complete: bool,
-}
-
-/// The calls that a text holds. A text as a whole is no call of any dialect that is read yet, so it stays a text.
-fn in_text(text: &str, _tools: &ToolSet, _family: Option<&str>, _complete: bool) -> InText {
-    InText { text: text.to_owned(), calls: Vec::new() }
 }
 
 /// Tools as a list, or as an answer to `tools/list`; with what is wrong with their schemas.

@@ -14,7 +14,7 @@ use tokio::{
     time::{self, Sleep},
 };
 
-use super::{Error, Left, Options, Seen, Stop, World, inbox, judge};
+use super::{Error, Left, Options, Seen, Stop, World, inbox, judge, lift};
 use crate::{
     chaos,
     chat::{CallId, Choice, Effect, EffectSource, Message, OutputFormat, Part, Request, ToolDef, Usage, WrittenCall},
@@ -480,6 +480,7 @@ impl<'a> Drive<'a> {
         let (router, tell) = (self.world.router.clone(), self.tell.clone());
         let (answered, cached, draw) = (self.answered.clone(), self.cached, draw(self.journal.run()));
         let agent = self.world.agent.clone();
+        let mut preview = lift::Preview::new(self.tools.clone());
         // Room for all that one request can bring: each attempt sent and failed, and the end.
         let (send, news) = mpsc::channel(2 * router::ATTEMPTS_MAX + 1);
         let task = tokio::spawn(async move {
@@ -488,20 +489,27 @@ impl<'a> Drive<'a> {
             // What asking again could not mend at one endpoint, another one may get right.
             let elsewhere = ask.again > 1;
             let conversation = Conversation { answered, cached, draw, tokens, agent: &agent.name, elsewhere };
+            let show = |text| drop(tell.try_send(Happening::Text(text)));
             let asked = router
                 .ask(&model, &request, conversation, &mut |attempt| match attempt {
-                    Attempt::Asked { endpoint, presumed } => drop(send.try_send(News::Sent(endpoint.into(), presumed))),
+                    Attempt::Asked { endpoint, presumed } => {
+                        preview.begin(endpoint);
+                        drop(send.try_send(News::Sent(endpoint.into(), presumed)));
+                    }
                     Attempt::Failed { failure, cost, latency, .. } => {
                         let failed = Failed { failure: failure.clone(), cost, latency };
                         drop(send.try_send(News::Failed(Box::new(failed))));
                     }
-                    Attempt::Seen(Delta::Text(text)) => drop(tell.try_send(Happening::Text(text.to_owned()))),
+                    Attempt::Seen(Delta::Text(text)) => preview.feed(text, show),
                     Attempt::Seen(_) => {}
                 })
                 .await;
             chaos::point("model.answered");
             let end = match asked {
-                Ok(reply) => News::Answered(Box::new(reply)),
+                Ok(reply) => {
+                    preview.end(show);
+                    News::Answered(Box::new(reply))
+                }
                 Err(failure) => News::GaveUp(Box::new(failure)),
             };
             // The loop is gone only when nobody wants the answer any more.
@@ -607,6 +615,7 @@ impl<'a> Drive<'a> {
                     endpoint: endpoint.clone(),
                 };
                 self.asking = None;
+                let (answer, lifted) = lift::lift(answer, &self.tools, self.output.as_ref(), &endpoint);
                 let rules = judge::Rules {
                     agent: &self.world.agent,
                     tools: &self.tools,
@@ -617,7 +626,8 @@ impl<'a> Drive<'a> {
                 let name =
                     |call: &WrittenCall| if offered(&call.name) { &*call.name } else { router::NO_TOOL }.to_owned();
                 let written: Vec<String> = answer.calls().map(name).collect();
-                let events = judge::judge(&rules, self.run, answer, origin);
+                let mut events = judge::judge(&rules, self.run, answer, origin);
+                lift::record(lifted, &mut events);
                 self.world.router.judged(&endpoint, judge::verdicts(&written, &events));
                 for event in events {
                     self.push(event)?;

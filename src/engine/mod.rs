@@ -15,6 +15,7 @@
 mod drive;
 mod inbox;
 mod judge;
+mod lift;
 
 pub(crate) use drive::draw;
 

@@ -25,6 +25,7 @@ mod names;
 mod schema;
 mod shape;
 mod syntax;
+pub mod text;
 mod tools;
 mod tree;
 mod weight;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::chat::{PerTool, ToolDef};
 
 use super::{
-    Schema,
+    BadSchema, Schema,
     clip::{clip, one_line},
     explain::nearest_first,
     shape::Shapes,

@@ -1,0 +1,396 @@
+//! The table of dialects: what opens a call, what may follow, what stands around it, and whose dialect it is.
+
+use super::tags::{Form, Shape};
+
+/// A marker behind which a call may stand.
+#[derive(Debug)]
+pub(super) struct Opener {
+    pub(super) marker: &'static str,
+    /// What ends the call, where that is not the end of its body.
+    pub(super) ends: &'static [&'static str],
+    /// What may follow, and the name of the dialect that it makes.
+    pub(super) bodies: &'static [(Body, &'static str)],
+    /// Only at the beginning of a line.
+    pub(super) at_line: bool,
+    pub(super) of: Families,
+}
+
+/// The form of a call behind its marker.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Body {
+    /// One or more JSON objects with name and arguments.
+    Object,
+    /// A JSON list of them.
+    List,
+    /// Python: `[f(a=1), g()]`, or `f(a=1)` and more of them.
+    Python,
+    /// `name.call(a=1)`.
+    Builtin,
+    /// `name[ARGS]{…}`, an id in between.
+    Args,
+    /// `functions.name:0<|tool_call_argument_begin|>{…}`.
+    Kimi,
+    /// `name<｜tool▁sep｜>{…}`, or `function<｜tool▁sep｜>name` and the JSON in a code fence.
+    DeepSeek,
+    /// `call:name{…}`, its strings between these.
+    Gemma(&'static str),
+    /// Tags. The marker is what opens a call.
+    Tags(&'static Shape),
+    /// The header of a message.
+    Harmony,
+    /// `Action:` and `Action Input:`.
+    Action,
+}
+
+/// Families of models, as a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Families(u32);
+
+macro_rules! families {
+    ($($name:ident = $bit:literal [$($pattern:literal),*];)*) => {
+        $(pub(super) const $name: Families = Families(1 << $bit);)*
+
+        /// Parts of models' names, and the family that they tell.
+        const PATTERNS: &[(&str, Families)] = &[$($(($pattern, $name)),*),*];
+    };
+}
+
+families! {
+    QWEN = 0 ["qwen", "qwq", "hermes", "nemotron", "arcee", "intellect", "mimo"];
+    MISTRAL = 1 ["mistral", "mixtral", "ministral", "magistral", "codestral", "devstral", "pixtral", "voxtral"];
+    LLAMA = 2 ["llama", "lfm", "olmo", "xlam", "toolace"];
+    DEEPSEEK = 3 ["deepseek"];
+    KIMI = 4 ["kimi", "moonshot"];
+    GLM = 5 ["glm"];
+    MINIMAX = 6 ["minimax"];
+    GPT_OSS = 7 ["gpt-oss", "gpt_oss", "harmony"];
+    GEMMA = 8 ["gemma"];
+    GRANITE = 9 ["granite"];
+    PHI = 10 ["phi-", "phi3", "phi4"];
+    JAMBA = 11 ["jamba", "hunyuan", "nemotron"];
+    COHERE = 12 ["command", "cohere", "aya"];
+    STEP = 13 ["step-", "step3", "stepfun"];
+    SEED = 14 ["seed"];
+    CLAUDE = 15 ["claude"];
+}
+
+impl Families {
+    /// What any model may write: it was in everybody's training.
+    pub(super) const ANY: Families = Families(u32::MAX);
+
+    /// The families that a model's name tells; all of them where it tells none.
+    pub(super) fn of(model: Option<&str>) -> Self {
+        let model = model.unwrap_or_default().to_ascii_lowercase();
+        let told = PATTERNS.iter().filter(|(pattern, _)| model.contains(pattern)).map(|(_, families)| families.0);
+        match told.fold(0, |all, family| all | family) {
+            0 => Families::ANY,
+            told => Families(told),
+        }
+    }
+
+    pub(super) const fn and(self, other: Self) -> Self {
+        Families(self.0 | other.0)
+    }
+
+    pub(super) fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+const JSON: &[(Body, &str)] = &[(Body::Object, "json_tag"), (Body::List, "json_tag"), (Body::Python, "python_tag")];
+
+const fn row(marker: &'static str, ends: &'static [&'static str], bodies: &'static [(Body, &'static str)]) -> Opener {
+    Opener { marker, ends, bodies, at_line: false, of: Families::ANY }
+}
+
+impl Opener {
+    const fn only(self, of: Families) -> Self {
+        Opener { of, ..self }
+    }
+
+    const fn line(self) -> Self {
+        Opener { at_line: true, ..self }
+    }
+}
+
+/// All openers. Sources are model cards, chat templates and reference parsers as of 2026-11.
+pub(super) const OPENERS: &[Opener] = &[
+    // Hermes 2 and 3, Qwen 2.5 and 3 (chat templates); Granite 3.1 a list (vLLM `granite_20b_fc`, `granite`);
+    // GLM-4.5 and later a name and pairs of tags (zai-org/GLM-4.5 chat template, vLLM `glm4_moe`).
+    row(
+        "<tool_call>",
+        &["</tool_call>"],
+        &[(Body::Object, "hermes"), (Body::List, "granite"), (Body::Tags(&GLM_TAGS), "glm")],
+    ),
+    // Qwen3-Coder and after (its `qwen3coder_tool_parser.py`); Seed-OSS with its own wrapper (chat template); Llama 3.1's
+    // custom tools with JSON between the tags (model card).
+    row("<function=", &[], &[(Body::Tags(&QWEN_TAGS), "qwen3_coder")]),
+    // MiniMax-M2 (tool calling guide in its repository) and Anthropic's XML (prompting guide), prefixed by some proxies.
+    row("<invoke ", &[], &[(Body::Tags(&INVOKE_TAGS), "invoke")]),
+    row(concat!("<", "antml:invoke "), &[], &[(Body::Tags(&PREFIXED_TAGS), "invoke")]),
+    // DeepSeek V3.2 and V4 DSML (`encoding_dsv32.py` in its repository), V4.1 with a space.
+    row("<｜DSML｜invoke ", &[], &[(Body::Tags(&DSML_TAGS), "dsml")]).only(DEEPSEEK),
+    row("<｜DSML｜ invoke ", &[], &[(Body::Tags(&DSML_TAGS), "dsml")]).only(DEEPSEEK),
+    // Step-3 (vLLM `step3`).
+    row("<steptml:invoke ", &[], &[(Body::Tags(&STEP_TAGS), "step3")]).only(STEP),
+    // MiniMax-M3 (chat template; SGLang `minimax_m3`).
+    row("]<]minimax[>[<invoke ", &[], &[(Body::Tags(&M3_TAGS), "minimax_m3")]).only(MINIMAX),
+    // Kimi K3 XTML (`encoding_k3.py` in its repository).
+    row("<|open|>call ", &[], &[(Body::Tags(&XTML_TAGS), "kimi_k3")]).only(KIMI),
+    // Mistral before v11 a list, from v11 on name and arguments (mistral-common, tokenizers v3 to v13).
+    row("[TOOL_CALLS]", &[], &[(Body::List, "mistral"), (Body::Object, "mistral"), (Body::Args, "mistral_v11")])
+        .only(MISTRAL),
+    // Llama 3.1 to 3.3 (model cards): JSON, or `.call(…)` of its built-in tools.
+    row(
+        "<|python_tag|>",
+        &[],
+        &[(Body::Object, "llama3_json"), (Body::List, "llama3_json"), (Body::Builtin, "llama3_builtin")],
+    )
+    .only(LLAMA),
+    // LFM2 (model card).
+    row(
+        "<|tool_call_start|>",
+        &["<|tool_call_end|>"],
+        &[(Body::Python, "lfm2"), (Body::List, "lfm2"), (Body::Object, "lfm2")],
+    )
+    .only(LLAMA),
+    // DeepSeek V3, R1-0528 and V3.1 (chat templates).
+    row("<｜tool▁call▁begin｜>", &["<｜tool▁call▁end｜>"], &[(Body::DeepSeek, "deepseek_v3")]).only(DEEPSEEK),
+    // Kimi K2 (tool call guidance in its repository).
+    row("<|tool_call_begin|>", &["<|tool_call_end|>"], &[(Body::Kimi, "kimi_k2")]).only(KIMI),
+    // gpt-oss (OpenAI's description of the harmony format); the prompt may have taken the first tokens.
+    row("<|start|>assistant", &["<|call|>", "<|end|>", "<|return|>"], &[(Body::Harmony, "harmony")]).only(GPT_OSS),
+    row("<|channel|>", &["<|call|>", "<|end|>", "<|return|>"], &[(Body::Harmony, "harmony")]).only(GPT_OSS),
+    row("to=functions.", &["<|call|>", "<|end|>", "<|return|>"], &[(Body::Harmony, "harmony")]).only(GPT_OSS).line(),
+    // Gemma 4 and FunctionGemma (function calling guides at ai.google.dev).
+    row("<|tool_call>", &["<tool_call|>"], &[(Body::Gemma("<|\"|>"), "gemma4")]).only(GEMMA),
+    row("<start_function_call>", &["<end_function_call>"], &[(Body::Gemma("<escape>"), "functiongemma")]).only(GEMMA),
+    // Gemma 3 as its guide prompts it, and others: the fence itself says that it is a call.
+    row("```tool_code\n", &["```"], JSON).line(),
+    row("```tool_call\n", &["```"], JSON).line(),
+    row("```tool_calls\n", &["```"], JSON).line(),
+    row("```function_call\n", &["```"], JSON).line(),
+    // Granite 3.0 (chat template), Phi-4-mini beside `functools` (chat template).
+    row("<|tool_call|>", &["<|/tool_call|>"], &[(Body::List, "granite"), (Body::Object, "granite")])
+        .only(GRANITE.and(PHI)),
+    // Phi-4-mini (chat template).
+    row("functools[", &[], &[(Body::List, "phi4")]).only(PHI),
+    // Jamba and Hunyuan (chat templates); Nemotron of the Deci line (model card).
+    row("<tool_calls>", &["</tool_calls>"], &[(Body::List, "jamba"), (Body::Object, "jamba")]).only(JAMBA),
+    row("<TOOLCALL>", &["</TOOLCALL>"], &[(Body::List, "nemotron"), (Body::Object, "nemotron")]).only(JAMBA.and(QWEN)),
+    // Cohere Command R7B and A (tool use guide).
+    row("<|START_ACTION|>", &["<|END_ACTION|>"], &[(Body::List, "cohere"), (Body::Object, "cohere")]).only(COHERE),
+    // Olmo 3 (chat template): Python, a line each. JSON in the tags of Anthropic's XML.
+    row("<function_calls>", &["</function_calls>"], JSON),
+    row("<function_call>", &["</function_call>"], JSON),
+    // LM Studio's default for models without a format of their own (its documentation).
+    row("[TOOL_REQUEST]", &["[END_TOOL_REQUEST]"], JSON),
+    // ReAct (Yao and others, 2022), as LangChain prompts it.
+    row("Action:", &[], &[(Body::Action, "react")]).line(),
+];
+
+/// The names of dialects that one form of tags makes, by what stands around.
+pub(super) const BY_WRAPPER: &[(&str, &str, &str)] = &[
+    ("invoke", "<minimax:tool_call>", "minimax_m2"),
+    ("invoke", "function_calls>", "anthropic_xml"),
+    ("qwen3_coder", "<seed:tool_call>", "seed_oss"),
+];
+
+/// What stands around calls and is no text beside one; else it stays.
+pub(super) const FRAMES: &[&str] = &[
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_calls>",
+    "</tool_calls>",
+    "<function_calls>",
+    "</function_calls>",
+    "</function_call>",
+    "</function>",
+    "</invoke>",
+    "<TOOLCALL>",
+    "</TOOLCALL>",
+    concat!("<", "antml:function_calls>"),
+    concat!("</", "antml:function_calls>"),
+    concat!("</", "antml:invoke>"),
+    "<minimax:tool_call>",
+    "</minimax:tool_call>",
+    "]<]minimax[>[<tool_call>",
+    "]<]minimax[>[</tool_call>",
+    "]<]minimax[>[",
+    "<seed:tool_call>",
+    "</seed:tool_call>",
+    "</steptml:invoke>",
+    "<｜tool_calls_begin｜>",
+    "<｜tool_calls_end｜>",
+    "<｜tool_call_begin｜>function<｜tool_sep｜>",
+    "<｜tool_call_begin｜>",
+    "<｜tool_call_end｜>",
+    "<｜tool▁calls▁begin｜>",
+    "<｜tool▁calls▁end｜>",
+    "<｜tool▁call▁end｜>",
+    "<｜DSML｜function_calls>",
+    "</｜DSML｜function_calls>",
+    "<｜DSML｜tool_calls>",
+    "</｜DSML｜tool_calls>",
+    "<｜DSML｜ function_calls>",
+    "</｜DSML｜ function_calls>",
+    "<｜DSML｜ tool_calls>",
+    "</｜DSML｜ tool_calls>",
+    "<|tool_calls_section_begin|>",
+    "<|tool_calls_section_end|>",
+    "<|tool_call_section_begin|>",
+    "<|tool_call_section_end|>",
+    "<|tool_call_end|>",
+    "<|/tool_call|>",
+    "<tool_call|>",
+    "<end_function_call>",
+    "<|END_ACTION|>",
+    "[END_TOOL_REQUEST]",
+    "<|open|>tools<|sep|>",
+    "<|close|>tools<|sep|>",
+    "<|close|>call<|sep|>",
+    "<|close|>json<|sep|>",
+    // Tokens that end a turn or a text.
+    "<|im_end|>",
+    "<|im_start|>assistant",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+    "<|end|>",
+    "<|call|>",
+    "<|return|>",
+    "<|eot|>",
+    "<|end_of_turn|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<|observation|>",
+    "<|user|>",
+    "<|end_of_msg|>",
+    "<end_of_turn>",
+    "<turn|>",
+    "<eos>",
+    "</s>",
+    "<｜end▁of▁sentence｜>",
+    "[e~[",
+];
+
+/// What marks channels, and is never text.
+pub(super) const CHANNELS: &[&str] = &[
+    "<|open|>response<|sep|>",
+    "<|close|>response<|sep|>",
+    "<|open|>message role=\"assistant\"<|sep|>",
+    "<|close|>message<|sep|>",
+    "<|START_RESPONSE|>",
+    "<|END_RESPONSE|>",
+];
+
+/// What opens and what closes thinking.
+pub(super) const THINKING: &[(&str, &str)] = &[
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<seed:think>", "</seed:think>"),
+    ("<mm:think>", "</mm:think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
+    ("<|channel>thought", "<channel|>"),
+    ("◁think▷", "◁/think▷"),
+];
+
+const QWEN_TAGS: Shape = Shape {
+    form: Form::Equals,
+    call: &["<function="],
+    call_end: &["</function>"],
+    param: &["<parameter="],
+    param_end: &["</parameter>"],
+    close: ">",
+    around: &["<tool_call>", "</tool_call>", "<seed:tool_call>", "</seed:tool_call>"],
+    framed: true,
+};
+
+const INVOKE_TAGS: Shape = Shape {
+    form: Form::Attributes,
+    call: &["<invoke "],
+    call_end: &["</invoke>"],
+    param: &["<parameter "],
+    param_end: &["</parameter>"],
+    close: ">",
+    around: &["<minimax:tool_call>", "</minimax:tool_call>", "<function_calls>", "</function_calls>"],
+    framed: false,
+};
+
+const PREFIXED_TAGS: Shape = Shape {
+    form: Form::Attributes,
+    call: &[concat!("<", "antml:invoke ")],
+    call_end: &[concat!("</", "antml:invoke>")],
+    param: &[concat!("<", "antml:parameter ")],
+    param_end: &[concat!("</", "antml:parameter>")],
+    close: ">",
+    around: &[concat!("<", "antml:function_calls>"), concat!("</", "antml:function_calls>")],
+    framed: false,
+};
+
+const DSML_TAGS: Shape = Shape {
+    form: Form::Attributes,
+    call: &["<｜DSML｜invoke ", "<｜DSML｜ invoke "],
+    call_end: &["</｜DSML｜invoke>", "</｜DSML｜ invoke>"],
+    param: &["<｜DSML｜parameter ", "<｜DSML｜ parameter "],
+    param_end: &["</｜DSML｜parameter>", "</｜DSML｜ parameter>"],
+    close: ">",
+    around: &[
+        "<｜DSML｜function_calls>",
+        "</｜DSML｜function_calls>",
+        "<｜DSML｜tool_calls>",
+        "</｜DSML｜tool_calls>",
+        "<｜DSML｜ function_calls>",
+        "</｜DSML｜ function_calls>",
+        "<｜DSML｜ tool_calls>",
+        "</｜DSML｜ tool_calls>",
+    ],
+    framed: false,
+};
+
+const STEP_TAGS: Shape = Shape {
+    form: Form::Attributes,
+    call: &["<steptml:invoke "],
+    call_end: &["</steptml:invoke>"],
+    param: &["<steptml:parameter "],
+    param_end: &["</steptml:parameter>"],
+    close: ">",
+    around: &["<｜tool_call_begin｜>", "<｜tool_call_end｜>", "<｜tool_calls_begin｜>", "<｜tool_calls_end｜>"],
+    framed: false,
+};
+
+const GLM_TAGS: Shape = Shape {
+    form: Form::Pairs,
+    call: &["<tool_call>"],
+    call_end: &["</tool_call>"],
+    param: &["<arg_key>"],
+    param_end: &["</arg_value>"],
+    close: ">",
+    around: &[],
+    framed: false,
+};
+
+const M3_TAGS: Shape = Shape {
+    form: Form::Named,
+    call: &["]<]minimax[>[<invoke "],
+    call_end: &["]<]minimax[>[</invoke>"],
+    param: &["]<]minimax[>[<"],
+    param_end: &[],
+    close: ">",
+    around: &["]<]minimax[>[<tool_call>", "]<]minimax[>[</tool_call>"],
+    framed: false,
+};
+
+const XTML_TAGS: Shape = Shape {
+    form: Form::Attributes,
+    call: &["<|open|>call "],
+    call_end: &["<|close|>call<|sep|>"],
+    param: &["<|open|>argument "],
+    param_end: &["<|close|>argument<|sep|>"],
+    close: "<|sep|>",
+    around: &["<|open|>tools<|sep|>", "<|close|>tools<|sep|>"],
+    framed: false,
+};

@@ -1,0 +1,608 @@
+//! Each dialect written by a small renderer of its own, and read back: clean, in parallel, in prose, without its end,
+//! with its markers in values, spoken of, cut, behind thinking, and in every split.
+
+mod render;
+
+use std::sync::{Arc, OnceLock};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Extracted, Extractor, Found, Item, extract};
+use crate::{
+    chat::{Effect, EffectSource, ToolDef, ToolName},
+    repair::ToolSet,
+};
+use render::{ALL, Dialect};
+
+type Call = (&'static str, Value);
+
+fn tools() -> ToolSet {
+    static TOOLS: OnceLock<ToolSet> = OnceLock::new();
+    TOOLS.get_or_init(made_tools).clone()
+}
+
+fn made_tools() -> ToolSet {
+    let tool = |name: &str, properties: Value, required: Value| ToolDef {
+        name: name.into(),
+        origin: ToolName { server: "s".to_owned(), tool: name.to_owned() },
+        description: "".into(),
+        input_schema: Arc::new(json!({"type": "object", "properties": properties, "required": required})),
+        effect: Effect::Read,
+        effect_source: EffectSource::Default,
+        repeatable: true,
+        additive: true,
+        hash: name.into(),
+    };
+    let tools = [
+        tool("read_file", json!({"path": {"type": "string"}, "limit": {"type": "integer"}}), json!(["path"])),
+        tool(
+            "write_file",
+            json!({"path": {"type": "string"}, "content": {"type": "string"}}),
+            json!(["path", "content"]),
+        ),
+        tool(
+            "search",
+            json!({
+                "query": {"type": "string"},
+                "exact": {"type": "boolean"},
+                "score": {"type": ["number", "null"]},
+                "tags": {"type": "array", "items": {"type": "string"}},
+                "options": {"type": "object"},
+            }),
+            json!(["query"]),
+        ),
+        tool("now", json!({}), json!([])),
+    ];
+    ToolSet::new(Arc::from(tools)).0
+}
+
+/// Compares case by case and tells of all that differ.
+#[derive(Default)]
+struct Report(Vec<String>);
+
+impl Report {
+    fn same<T: PartialEq + std::fmt::Debug>(&mut self, found: &T, expected: &T, dialect: &Dialect, text: &str) {
+        if found != expected {
+            self.0.push(format!("{}: {text}\n  gives    {found:?}\n  and not  {expected:?}", dialect.name));
+        }
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        let shown = self.0.iter().take(20).map(String::as_str).collect::<Vec<_>>().join("\n\n");
+        assert!(self.0.is_empty() || std::thread::panicking(), "{} differ:\n{shown}", self.0.len());
+    }
+}
+
+/// The calls of a text whose arguments are whole, as name and value.
+fn whole(extracted: &Extracted) -> Vec<(String, Value)> {
+    let value = |call: &Found| serde_json::from_str(&call.arguments).unwrap_or_else(|_| json!(call.arguments));
+    extracted.calls.iter().filter(|call| call.complete).map(|call| (call.name.clone(), value(call))).collect()
+}
+
+fn owned(calls: &[Call]) -> Vec<(String, Value)> {
+    calls.iter().map(|(name, arguments)| ((*name).to_owned(), arguments.clone())).collect()
+}
+
+/// Takes the text in as pieces of so many characters.
+fn in_pieces(text: &str, size: usize) -> Extracted {
+    let mut extractor = Extractor::new(tools(), None);
+    let characters: Vec<char> = text.chars().collect();
+    let mut items: Vec<Item> =
+        characters.chunks(size).flat_map(|piece| extractor.feed(&piece.iter().collect::<String>())).collect();
+    items.extend(extractor.finish(true));
+    let mut extracted = Extracted::default();
+    for item in items {
+        match item {
+            Item::Text(text) => extracted.text.push_str(&text),
+            Item::Call(call) => extracted.calls.push(call),
+            Item::Thought => extracted.calls.clear(),
+        }
+    }
+    extracted
+}
+
+/// What the whole gives, checked against every piecemeal reading.
+fn read(text: &str) -> Extracted {
+    let extracted = extract(text, &tools(), None, true);
+    for size in [1, 2, 7] {
+        assert_eq!(in_pieces(text, size), extracted, "in pieces of {size}: {text}");
+    }
+    extracted
+}
+
+fn examples() -> Vec<Call> {
+    vec![
+        ("read_file", json!({"path": "src/main.rs", "limit": 20})),
+        ("write_file", json!({"path": "a.txt", "content": "fn main() {\n    println!(\"<b>'hi' & bye</b>\");\n}\n"})),
+        (
+            "search",
+            json!({
+                "query": "naïve 日本 \\d+ \u{1F600}",
+                "exact": true,
+                "score": -0.5,
+                "tags": ["a b", "c,d", "]}"],
+                "options": {"deep": {"n": 1, "list": [true, null]}},
+            }),
+        ),
+        ("search", json!({"query": "", "exact": false, "score": null, "tags": []})),
+    ]
+}
+
+#[test]
+fn clean() {
+    let mut report = Report::default();
+    for dialect in ALL {
+        let none: Call = ("now", json!({}));
+        for call in examples().into_iter().chain(dialect.without_arguments.then_some(none)) {
+            let text = dialect.render(std::slice::from_ref(&call));
+            let found = read(&text);
+            let names: Vec<_> = found.calls.iter().map(|call| call.dialect).collect();
+            report.same(
+                &(whole(&found), &*found.text, names),
+                &(owned(&[call]), "", vec![dialect.name]),
+                dialect,
+                &text,
+            );
+        }
+    }
+}
+
+#[test]
+fn parallel() {
+    let mut report = Report::default();
+    for dialect in ALL.iter().filter(|dialect| dialect.parallel) {
+        let calls = examples();
+        let text = dialect.render(&calls);
+        let found = read(&text);
+        report.same(&(whole(&found), &*found.text), &(owned(&calls), ""), dialect, &text);
+    }
+}
+
+#[test]
+fn in_prose() {
+    let mut report = Report::default();
+    for dialect in ALL.iter().filter(|dialect| dialect.in_prose) {
+        for call in &examples()[..2] {
+            let rendered = dialect.render(std::slice::from_ref(call));
+            let (before, behind) = ("Let me look, it's `here`: 1 < 2 [see].", "I will tell you what {it} says [1].");
+            for (text, expected) in [
+                (format!("{before}\n{rendered}"), before.to_owned()),
+                (format!("{before}\n\n{rendered}\n"), before.to_owned()),
+                (format!("{rendered}\n{behind}"), behind.to_owned()),
+                (format!("{before}\n{rendered}\n\n{behind}"), format!("{before}\n{behind}")),
+                (format!("{rendered}<|im_end|>"), String::new()),
+                (format!("{before}\n{rendered}\n<|eot_id|>\n"), before.to_owned()),
+            ] {
+                let found = read(&text);
+                report.same(
+                    &(whole(&found), found.text),
+                    &(owned(std::slice::from_ref(call)), expected),
+                    dialect,
+                    &text,
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_end_is_missing() {
+    let mut report = Report::default();
+    for dialect in ALL.iter().filter(|dialect| !dialect.end.is_empty()) {
+        for call in examples() {
+            let text = dialect.render(std::slice::from_ref(&call));
+            let text = text.strip_suffix(dialect.end).expect("it ends so").trim_end();
+            let found = read(text);
+            // Where only the end tells that no argument is missing, all must be there.
+            let may_be_cut = dialect.end_tells_all && call.1.as_object().map_or(0, |it| it.len()) < declared(call.0);
+            let expected = if may_be_cut { Vec::new() } else { owned(&[call]) };
+            report.same(&(whole(&found), &*found.text), &(expected, ""), dialect, text);
+        }
+    }
+}
+
+fn declared(name: &str) -> usize {
+    let tools = tools();
+    tools.get(name).and_then(|tool| tool.input_schema["properties"].as_object()).map_or(0, serde_json::Map::len)
+}
+
+#[test]
+fn markers_in_values() {
+    let mut report = Report::default();
+    for dialect in ALL {
+        for marker in dialect.markers {
+            for content in [
+                format!("use {marker} here"),
+                (*marker).to_owned(),
+                format!("it's {marker}\nand \"{marker}\" again"),
+                format!("{marker}\n{marker}"),
+            ] {
+                let calls: [Call; 2] = [
+                    ("write_file", json!({"content": content, "path": "notes.md"})),
+                    ("write_file", json!({"path": "notes.md", "content": content})),
+                ];
+                for call in calls {
+                    let text = dialect.render(std::slice::from_ref(&call));
+                    report.same(&whole(&read(&text)), &owned(&[call]), dialect, &text);
+                }
+            }
+        }
+    }
+}
+
+/// A text about calls, with a whole one in it, is a value like any other.
+#[test]
+fn examples_in_values() {
+    let mut report = Report::default();
+    for dialect in ALL.iter().filter(|dialect| dialect.nests) {
+        let example = dialect.render(&[("read_file", json!({"path": "x", "limit": 3}))]);
+        for content in [example.clone(), format!("# How to\n\n{example}\n\nAnd so on.")] {
+            let call: Call = ("write_file", json!({"path": "notes.md", "content": content}));
+            let text = dialect.render(std::slice::from_ref(&call));
+            report.same(&whole(&read(&text)), &owned(&[call]), dialect, &text);
+        }
+    }
+}
+
+#[test]
+fn spoken_of() {
+    let mut report = Report::default();
+    for dialect in ALL {
+        let rendered = dialect.render(&examples()[..1]);
+        let one_line = rendered.replace('\n', " ");
+        let with_markers = dialect.markers.iter().flat_map(|marker| {
+            [
+                format!("The model writes {marker} before a call."),
+                format!("Calls begin with `{marker}` and end at some point."),
+                format!("{marker} is what it is called."),
+                format!("It ends with {marker}"),
+                format!("```\n{marker}\n```\nThat was it."),
+            ]
+        });
+        for text in with_markers.chain([
+            format!("An example:\n\n```\n{rendered}\n```\n\nThat is all."),
+            format!("An example:\n\n~~~xml\n{rendered}\n~~~"),
+            format!("Like `{one_line}` for instance."),
+            format!("> {one_line}\n\nsaid the manual."),
+            format!("He wrote \"{one_line}\" there."),
+        ]) {
+            // A fence in a fence ends it, and what comes then is not quoted.
+            if !(dialect.fenced && text.starts_with("An")) {
+                report.same(&read(&text), &Extracted { text: text.clone(), calls: Vec::new() }, dialect, &text);
+            }
+        }
+    }
+}
+
+/// Wherever a text is cut, nothing is found whole but what is whole.
+#[test]
+fn cut_anywhere() {
+    let mut report = Report::default();
+    for dialect in ALL {
+        let call = &examples()[..1];
+        let text = dialect.render(call);
+        for (at, _) in text.char_indices() {
+            for complete in [true, false] {
+                let found = whole(&extract(&text[..at], &tools(), None, complete));
+                let expected = if found.is_empty() { Vec::new() } else { owned(call) };
+                report.same(&found, &expected, dialect, &text[..at]);
+            }
+        }
+    }
+}
+
+#[test]
+fn behind_thinking() {
+    let mut report = Report::default();
+    let call = &examples()[..1];
+    for dialect in ALL {
+        let rendered = dialect.render(call);
+        for thoughts in [
+            "<think>\nI should look.\n</think>\n\n".to_owned(),
+            format!("<think>\nPerhaps {rendered} will do.\n</think>\n"),
+            "[THINK]hm[/THINK]".to_owned(),
+            format!("So I do:\n{rendered}\nand see.\n</think>\n\n"),
+        ] {
+            let text = format!("{thoughts}{rendered}");
+            report.same(&whole(&read(&text)), &owned(call), dialect, &text);
+        }
+        let text = format!("<think>\nPerhaps {rendered}");
+        report.same(&read(&text), &Extracted { text: text.clone(), calls: Vec::new() }, dialect, &text);
+    }
+}
+
+#[test]
+fn unknown_tools() {
+    let mut report = Report::default();
+    for dialect in ALL {
+        let text = dialect.render(&[("rm_all", json!({"path": "/"}))]);
+        let Extracted { text: shown, calls } = read(&text);
+        let names: Vec<_> = calls.iter().map(|call| &*call.name).collect();
+        let expected = if dialect.is_marked { ("", vec!["rm_all"]) } else { (&*text, Vec::new()) };
+        report.same(&(&*shown, names), &expected, dialect, &text);
+    }
+}
+
+/// What models do beyond their dialects, as text and as calls.
+#[test]
+fn oddities() {
+    let read_main = || ("read_file".to_owned(), json!({"path": "a"}));
+    let args = r#"{"path": "a"}"#;
+    let object = format!(r#"{{"name": "read_file", "arguments": {args}}}"#);
+    type Row<'a> = (&'a str, String, &'a str, Vec<(String, Value)>);
+    let rows: Vec<Row<'_>> = vec![
+        (
+            "several in one tag",
+            format!("<tool_call>\n{object}\n{object}\n</tool_call>"),
+            "",
+            vec![read_main(), read_main()],
+        ),
+        (
+            "OpenAI's form",
+            format!(r#"<tool_call>{{"type": "function", "function": {object}}}</tool_call>"#),
+            "",
+            vec![read_main()],
+        ),
+        (
+            "arguments as a text",
+            r#"<tool_call>{"name": "read_file", "arguments": "{\"path\": \"a\"}"}</tool_call>"#.to_owned(),
+            "",
+            vec![read_main()],
+        ),
+        ("brackets too many", format!("<tool_call>{object}}}\n</tool_call>Done."), "Done.", vec![read_main()]),
+        ("a fence within the tag", format!("<tool_call>\n```json\n{object}\n```\n</tool_call>"), "", vec![read_main()]),
+        (
+            "a comma too many",
+            format!("<tool_call>{{'name': 'read_file', 'arguments': {args},}}</tool_call>"),
+            "",
+            vec![read_main()],
+        ),
+        (
+            "no wrapper",
+            "<function=read_file>\n<parameter=path>\na\n</parameter>\n</function>".to_owned(),
+            "",
+            vec![read_main()],
+        ),
+        ("JSON between tags", format!("<function=read_file>{args}</function>"), "", vec![read_main()]),
+        (
+            "the call's end is lost",
+            "<tool_call>\n<function=read_file>\n<parameter=path>\na\n</parameter>\n</tool_call>".to_owned(),
+            "",
+            vec![read_main()],
+        ),
+        (
+            "no wrapper for invoke",
+            "<invoke name=\"read_file\"><parameter name=\"path\">a</parameter></invoke>".to_owned(),
+            "",
+            vec![read_main()],
+        ),
+        ("Mistral without its separator", format!("[TOOL_CALLS]read_file{args}"), "", vec![read_main()]),
+        (
+            "harmony, thinking first",
+            format!(
+                "<|channel|>analysis<|message|>Look at `a` <tool_call>.<|end|><|start|>assistant<|channel|>commentary to=functions.read_file <|constrain|>json<|message|>{args}<|call|>"
+            ),
+            "",
+            vec![read_main()],
+        ),
+        (
+            "harmony, a preamble",
+            format!(
+                "<|channel|>commentary<|message|>I look.<|end|><|start|>assistant<|channel|>commentary to=functions.read_file<|message|>{args}<|call|>"
+            ),
+            "I look.",
+            vec![read_main()],
+        ),
+        (
+            "harmony, its first tokens gone",
+            format!("to=functions.read_file<|channel|>commentary json<|message|>{args}"),
+            "",
+            vec![read_main()],
+        ),
+        (
+            "harmony, an answer",
+            "<|channel|>analysis<|message|>Easy.<|end|><|start|>assistant<|channel|>final<|message|>It is 4.<|return|>"
+                .to_owned(),
+            "It is 4.",
+            vec![],
+        ),
+        (
+            "Llama's turn end",
+            format!(r#"{{"name": "read_file", "parameters": {args}}}<|eom_id|>"#),
+            "",
+            vec![read_main()],
+        ),
+        ("a list of calls", format!("[{object}, {object}]"), "", vec![read_main(), read_main()]),
+        (
+            "Kimi K3 with one block",
+            format!(
+                "<|open|>response<|sep|>I look.<|close|>response<|sep|><|open|>tools<|sep|><|open|>call tool=\"read_file\" index=\"1\"<|sep|><|open|>json type=\"object\"<|sep|>{args}<|close|>json<|sep|><|close|>call<|sep|><|close|>tools<|sep|>"
+            ),
+            "I look.",
+            vec![read_main()],
+        ),
+        (
+            "ReAct with an invented observation",
+            format!(
+                "Thought: I look.\nAction: read_file\nAction Input: {args}\nObservation: it is empty\nThought: so\nAction: now\nAction Input: {{}}"
+            ),
+            "Thought: I look.",
+            vec![read_main()],
+        ),
+        (
+            "Python with prose around",
+            "I look.\n[read_file(path=\"a\")]\nNow wait.".to_owned(),
+            "I look.\nNow wait.",
+            vec![read_main()],
+        ),
+        ("a marked fence", format!("I look.\n```tool_call\n{object}\n```"), "I look.", vec![read_main()]),
+        ("a fence in prose is an example", format!("Call it so:\n```json\n{object}\n```"), "=", vec![]),
+        ("JSON in prose is an example", format!("Call it so: {object}"), "=", vec![]),
+        ("JSON with prose behind it", format!("{object} is how."), "=", vec![]),
+        (
+            "a tool's definition",
+            r#"{"name": "read_file", "description": "reads", "parameters": {"path": "string"}}"#.to_owned(),
+            "=",
+            vec![],
+        ),
+        ("an answer in JSON", r#"{"severity": "low"}"#.to_owned(), "=", vec![]),
+        ("a link", "[read_file](https://example.org) and [1] {x}".to_owned(), "=", vec![]),
+        ("an action that is none", "Action: read_file the whole thing\nthen stop".to_owned(), "=", vec![]),
+    ];
+    for (name, text, shown, calls) in rows {
+        let found = read(&text);
+        let expected = if shown == "=" { text.clone() } else { shown.to_owned() };
+        assert_eq!((whole(&found), found.text), (calls, expected), "{name}: {text}");
+    }
+}
+
+/// A family leaves out the dialects of others, and none of what anybody writes.
+#[test]
+fn families() {
+    let call = &examples()[..1];
+    let found = |name: &str, family: &str| {
+        let dialect = ALL.iter().find(|dialect| dialect.name == name).expect("a dialect");
+        !extract(&dialect.render(call), &tools(), Some(family), true).calls.is_empty()
+    };
+    for (dialect, family, expected) in [
+        ("hermes", "nous/hermes-3", true),
+        ("hermes", "mistral-large", true),
+        ("mistral", "mistralai/Mistral-Small", true),
+        ("mistral", "qwen3-coder-30b", false),
+        ("kimi_k2", "openrouter/moonshotai/kimi-k2", true),
+        ("kimi_k2", "gpt-oss-120b", false),
+        ("harmony", "openai/gpt-oss-20b", true),
+        ("dsml", "some-new-model", true),
+    ] {
+        assert_eq!(found(dialect, family), expected, "{dialect} by {family}");
+    }
+}
+
+/// The answer was cut behind its first call: the second one says so, whatever the server says.
+#[test]
+fn cut_behind_a_call() {
+    for rest in
+        ["<tool_call>", "<tool_call>\n{\"na", "<tool_call>\n{\"name\": \"read_file\", \"arguments\": {\"path\": \"b"]
+    {
+        let first = r#"<tool_call>{"name": "read_file", "arguments": {"path": "a"}}</tool_call>"#;
+        let found = read(&format!("{first}\n{rest}"));
+        let complete: Vec<_> = found.calls.iter().map(|call| call.complete).collect();
+        assert_eq!(complete, [true, false], "{rest}");
+    }
+}
+
+/// The work grows with the text and not with its square: these would take hours.
+#[test]
+fn hostile_texts() {
+    let tools = tools();
+    for piece in [
+        "<tool_call>{\"name\":\"f\",\"arguments\":{\"a\":\"",
+        "<function=f><parameter=a></parameter>",
+        "<function=f><parameter=a>x</parameter></function>",
+        "[read_file(\n",
+        "<tool_call>",
+        "```\n",
+        "Action: read_file\nAction Input: {",
+        "<think>",
+        "</think>",
+        " ",
+        "{\"name\":",
+        "[TOOL_CALLS][{",
+        "<|tool_call>call:f{a:<|\"|>",
+    ] {
+        let text = piece.repeat(100_000 / piece.len());
+        let whole = extract(&text, &tools, None, true);
+        let mut extractor = Extractor::new(tools.clone(), None);
+        let mut calls = 0;
+        let mut count = |items: Vec<Item>| {
+            items.iter().for_each(|item| match item {
+                Item::Call(_) => calls += 1,
+                Item::Thought => calls = 0,
+                Item::Text(_) => {}
+            });
+        };
+        text.as_bytes().chunks(64).for_each(|bytes| count(extractor.feed(&String::from_utf8_lossy(bytes))));
+        count(extractor.finish(true));
+        assert_eq!(calls, whole.calls.len(), "{piece}");
+    }
+}
+
+/// Any text that a value can be: words, and what could be taken for structure.
+fn texts() -> impl Strategy<Value = String> {
+    let markers: Vec<&str> = ALL.iter().flat_map(|dialect| dialect.markers.iter().copied()).collect();
+    let piece = prop_oneof![
+        3 => "[ -~]{0,12}",
+        1 => "\\PC{0,6}",
+        1 => Just("\n".to_owned()),
+        1 => prop::sample::select(vec!["\"", "'", "\\", "</", "```\n", "{\"a\": 1}", "null", "5", "\\n", "\"\"\"", "]", ")"])
+            .prop_map(str::to_owned),
+        1 => prop::sample::select(markers).prop_map(str::to_owned),
+    ];
+    prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        texts().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-1e9..1e9).prop_map(|number: f64| json!(number)),
+        any::<bool>().prop_map(Value::from),
+        Just(Value::Null),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec(("[a-z_]{1,8}", inner), 0..4)
+                .prop_map(|members| members.into_iter().collect::<Value>()),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What a dialect that escapes its values writes is read back, whatever the values are.
+    #[test]
+    fn written_is_read(query in texts(), options in values(), tags in prop::collection::vec(texts(), 0..3)) {
+        let options = json!({"it": options});
+        let call: Call = ("search", json!({"query": query, "options": options, "tags": tags}));
+        for dialect in ALL.iter().filter(|dialect| dialect.escapes) {
+            let text = dialect.render(std::slice::from_ref(&call));
+            let found = extract(&text, &tools(), None, true);
+            prop_assert_eq!(whole(&found), owned(std::slice::from_ref(&call)), "{}: {}", dialect.name, text);
+            prop_assert_eq!(in_pieces(&text, 1), found, "{}: {}", dialect.name, text);
+        }
+    }
+
+    /// Values that stand raw between tags are read back unless their text is itself a piece of such tags.
+    #[test]
+    fn raw_values_are_read(words in "[^<\\]]{0,40}", list in prop::collection::vec("[ -;=-~]{0,5}", 0..3)) {
+        let call: Call = ("search", json!({"query": words, "tags": list, "exact": false}));
+        for dialect in ALL.iter().filter(|dialect| !dialect.escapes) {
+            let text = dialect.render(std::slice::from_ref(&call));
+            let found = extract(&text, &tools(), None, true);
+            prop_assert_eq!(whole(&found), owned(std::slice::from_ref(&call)), "{}: {}", dialect.name, text);
+            prop_assert_eq!(in_pieces(&text, 1), found, "{}: {}", dialect.name, text);
+        }
+    }
+
+    /// Any text, in any pieces: the same, and no text is lost where no call is found.
+    #[test]
+    fn anything(text in prop::collection::vec(texts(), 0..8), size in 1usize..9) {
+        let text = text.concat();
+        let found = extract(&text, &tools(), None, true);
+        prop_assert_eq!(&in_pieces(&text, size), &found);
+    }
+
+    /// Damaged calls, in any pieces.
+    #[test]
+    fn damaged(dialect in prop::sample::select(ALL.to_vec()), at in 0usize..400, junk in texts(), size in 1usize..5) {
+        let mut text = dialect.render(&examples());
+        let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.insert_str(at, &junk);
+        prop_assert_eq!(in_pieces(&text, size), extract(&text, &tools(), None, true));
+    }
+}
