@@ -93,18 +93,19 @@ impl Shape {
             Look::More => return Look::More,
         };
         let inside = &text[start..];
+        // Only attributes may stand on several lines.
+        let has_attributes = self.form == Form::Attributes || self.form == Form::Named && markers == self.call;
+        let is_broken = |inside: &str| !has_attributes && inside.contains('\n');
         let length = match find_near(inside, self.close, TAG_BYTES_MAX, ended) {
-            Look::Yes(length) => length,
-            Look::No => return Look::No,
-            Look::More if inside.contains('\n') => return Look::No,
-            Look::More => return Look::More,
+            Look::Yes(length) if !is_broken(&inside[..length]) => length,
+            Look::More if !is_broken(inside) => return Look::More,
+            _ => return Look::No,
         };
         let whole = start + length + self.close.len();
         let inside = &inside[..length];
-        let read = match self.form {
-            Form::Attributes => attributes(inside),
-            Form::Named if markers == self.call => attributes(inside),
-            _ => Some((inside.trim().trim_matches(['"', '\'']).to_owned(), Typed::BySchema)),
+        let read = match has_attributes {
+            true => attributes(inside),
+            false => Some((inside.trim().trim_matches(['"', '\'']).to_owned(), Typed::BySchema)),
         };
         match read {
             Some((name, typed))

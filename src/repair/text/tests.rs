@@ -341,6 +341,12 @@ fn oddities() {
             vec![read_main(), read_main()],
         ),
         (
+            "attributes on several lines",
+            "<function_calls>\n<invoke name=\"read_file\">\n<parameter name=\"path\"\n string=\"true\">a</parameter>\n</invoke>\n</function_calls>".to_owned(),
+            "",
+            vec![read_main()],
+        ),
+        (
             "OpenAI's form",
             format!(r#"<tool_call>{{"type": "function", "function": {object}}}</tool_call>"#),
             "",
