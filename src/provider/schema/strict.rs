@@ -29,8 +29,9 @@ pub(in crate::provider) struct Budget {
 }
 
 impl Budget {
-    /// Anthropic's: beyond it, the whole request is refused (platform.claude.com/docs, structured outputs, schema
-    /// complexity limits, 2026-11).
+    /// Anthropic's: beyond it, the whole request is refused. The figures are remembered from its page on structured outputs
+    /// and confirmed by no source; below them a request may still be refused, as its grammar is too large (users' reports:
+    /// alphaXiv/agents pull request 49, TanStack/ai issue 682, 2026-11).
     pub(in crate::provider) const ANTHROPIC: Budget = Budget { tools: 20, optional: 24, unions: 16 };
 
     /// Takes what this schema costs; `false`, and nothing taken, if there is not enough left.
