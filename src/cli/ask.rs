@@ -166,6 +166,14 @@ impl Desk {
     }
 }
 
+/// Somebody else's text, with a word on what is left out.
+fn shown(text: &str) -> String {
+    let shown: String = text.chars().take(SHOWN_MAX).collect();
+    let rest = text.len() - shown.len();
+    let rest = if rest > 0 { format!("\n  … and {rest} more bytes") } else { String::new() };
+    format!("{}{rest}", escape(&shown, Form::Text))
+}
+
 enum Answer {
     Post(What),
     Later,
@@ -186,10 +194,15 @@ impl Question {
             Kind::Doubt => format!("? {tool} ({effect}, {}) was sent, and its outcome is unknown", call.id),
         };
         let arguments = indent(call.arguments(), "  ");
-        let shown: String = arguments.chars().take(SHOWN_MAX).collect();
-        let rest = arguments.len() - shown.len();
-        let rest = if rest > 0 { format!("\n  … and {rest} more bytes") } else { String::new() };
-        format!("{question}\n{}{rest}", escape(&shown, Form::Text))
+        match call.resolved.as_ref().filter(|resolved| !resolved.repairs.is_empty()) {
+            None => format!("{question}\n{}", shown(&arguments)),
+            Some(resolved) => {
+                let written = format!("  {} {}", call.written.name, call.written.arguments);
+                let mended: String = story::mended(resolved).map(|what| format!("  ~ {what}\n")).collect();
+                let (written, arguments) = (shown(&written), shown(&arguments));
+                format!("{question}\n  as the model wrote it:\n{written}\n{mended}  as it would run:\n{arguments}")
+            }
+        }
     }
 
     fn choices(&self) -> &'static str {

@@ -140,10 +140,14 @@ fn waits_for(run: &Run, id: RunId, wait: &Wait) -> String {
     let shown = |call| run.call(call).map_or_else(|| call.to_string(), story::call);
     match wait {
         Wait::Approval(call) => {
-            let asked = run.call(*call).and_then(|call| call.asked.as_ref());
+            let record = run.call(*call);
+            let asked = record.and_then(|call| call.asked.as_ref());
             let reason = asked.map(|asked| story::reason(asked.reason)).unwrap_or_default();
+            let resolved = record.and_then(|call| call.resolved.as_ref());
+            let mended: String =
+                resolved.into_iter().flat_map(story::mended).map(|what| format!("\n  ~ {what}")).collect();
             format!(
-                "waits for approval of {call}: {}: {reason}\n  agentd approve {id} {call}\n  agentd deny {id} {call}",
+                "waits for approval of {call}: {}: {reason}{mended}\n  agentd approve {id} {call}\n  agentd deny {id} {call}",
                 shown(*call)
             )
         }

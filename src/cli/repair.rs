@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 
 use crate::{
     chat::{ToolDef, ToolName, WrittenCall},
+    daemon::Mended,
     mcp,
-    repair::{self, Outcome, Policy, Repair, ToolSet, Valid, text::extract},
+    repair::{self, Outcome, Policy, ToolSet, Valid, text::extract},
 };
 
 use super::{
@@ -50,7 +51,7 @@ struct Done {
     calls: Vec<Call>,
     /// What is left of a text without its calls; `null` for a call.
     text: Option<String>,
-    repairs: Vec<Told>,
+    repairs: Vec<Mended>,
     /// Why there is no call; `null` when nothing is wrong.
     diagnosis: Option<Value>,
     /// Time in the ladder alone.
@@ -62,27 +63,6 @@ struct Call {
     name: String,
     /// The text of a JSON object.
     arguments: String,
-}
-
-/// A repair as it is told.
-#[derive(Debug, Serialize)]
-struct Told {
-    rung: String,
-    kind: String,
-    path: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    span: Option<[usize; 2]>,
-    before: String,
-    after: String,
-    risk: &'static str,
-}
-
-impl From<Repair> for Told {
-    fn from(it: Repair) -> Self {
-        let span = it.span.map(|span| [span.start, span.end]);
-        let Repair { rung, kind, path, before, after, risk, .. } = it;
-        Told { rung, kind, path, span, before, after, risk: risk.as_str() }
-    }
 }
 
 fn one(it: &args::Repair, file: &Path, tools: &Path, out: Out) -> Result<Code, Trouble> {
@@ -116,7 +96,7 @@ fn explained(done: &Done, warnings: &[String]) -> String {
     }
     text.push_str(&format!("{}\n", done.outcome.replace('_', " ")));
     for repair in &done.repairs {
-        let Told { rung, kind, path, before, after, risk, .. } = repair;
+        let Mended { rung, kind, path, before, after, risk, .. } = repair;
         let place = if path.is_empty() { String::new() } else { format!(" at {}", shown(path)) };
         text.push_str(&format!("~ {rung}: {kind}{place} ({risk}): {} -> {}\n", shown(before), shown(after)));
     }
@@ -213,7 +193,7 @@ fn run(case: &Case, whole: bool, tools: &ToolSet, policy: Option<Policy>) -> Don
             let mut done = Done { outcome: "exact", text: Some(found.text), ..Done::default() };
             for call in found.calls {
                 done.outcome = "repaired";
-                done.repairs.push(Told {
+                done.repairs.push(Mended {
                     rung: "text".to_owned(),
                     kind: call.dialect.to_owned(),
                     path: String::new(),
@@ -242,7 +222,7 @@ impl Done {
             Outcome::Exact(valid) => self.calls.push(call(valid)),
             Outcome::Repaired(valid, repairs) => {
                 self.calls.push(call(valid));
-                self.repairs.extend(repairs.into_iter().map(Told::from));
+                self.repairs.extend(repairs.into_iter().map(Mended::from));
                 if self.outcome == "exact" {
                     self.outcome = "repaired";
                 }

@@ -9,7 +9,7 @@ use crate::{
     chat::{AnswerPart, CallId, Part},
     run::{
         ApprovalReason, AttemptFailed, CallRecord, Decision, End, Entry, Event, Limit, ModelAnswered, NanoDollars,
-        Purpose, Rejection, Resolution, Run, Time,
+        Purpose, Rejection, Resolution, Resolved, Run, Time,
     },
 };
 
@@ -246,7 +246,7 @@ pub(super) fn reason(reason: ApprovalReason) -> &'static str {
     match reason {
         ApprovalReason::Policy => "the policy asks",
         ApprovalReason::HeldRepeat => "an identical call has an unknown outcome",
-        ApprovalReason::Repaired => "its arguments were mended beyond what the policy lets pass",
+        ApprovalReason::Repaired => "it was mended beyond the policy of its tool, and asking again did not help",
     }
 }
 
@@ -341,17 +341,19 @@ pub(super) fn tally(run: &Run) -> String {
 
 /// What was mended in a call, a line each.
 fn repairs(call: &crate::run::Call) -> impl Iterator<Item = Line> + '_ {
-    let resolved = call.resolved.iter();
-    resolved.flat_map(|resolved| resolved.repairs.iter().map(move |repair| (resolved, repair))).map(
-        |(resolved, repair)| {
-            let place = if repair.path.is_empty() { String::new() } else { format!(" at {}", said(&repair.path)) };
-            let what = |text: &str| brief(text, ARGUMENTS_MAX);
-            let (before, after) = (what(&repair.before), what(&repair.after));
-            let text =
-                format!("{} {}{place}: {before} -> {after}", said(&resolved.origin.to_string()), said(&repair.kind));
-            Line { mark: Mark::Mended, text, step: false }
-        },
-    )
+    call.resolved.iter().flat_map(|resolved| {
+        let tool = said(&resolved.origin.to_string());
+        mended(resolved).map(move |what| Line { mark: Mark::Mended, text: format!("{tool} {what}"), step: false })
+    })
+}
+
+/// What was mended, and what stood there before.
+pub(super) fn mended(resolved: &Resolved) -> impl Iterator<Item = String> + '_ {
+    resolved.repairs.iter().map(|repair| {
+        let place = if repair.path.is_empty() { String::new() } else { format!(" at {}", said(&repair.path)) };
+        let what = |text: &str| brief(text, ARGUMENTS_MAX);
+        format!("{}{place}: {} -> {}", said(&repair.kind), what(&repair.before), what(&repair.after))
+    })
 }
 
 fn rejection(reason: &Rejection) -> String {

@@ -45,7 +45,7 @@ use crate::{
     store::{self, Head, InboxId, Memory, Store},
 };
 
-pub use report::Report;
+pub use report::{Mended, Report};
 use routing::Keeper;
 use settings::Settings;
 pub use spread::Spread;

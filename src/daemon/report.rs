@@ -3,7 +3,10 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::run::{End, Limit, Run, RunId, Wait};
+use crate::{
+    repair::Repair,
+    run::{End, Limit, Run, RunId, Wait},
+};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Serialize)]
@@ -65,6 +68,12 @@ pub struct Waiting {
     /// That call's arguments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Value>,
+    /// Those arguments as the model wrote them, where they were mended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written: Option<String>,
+    /// What was mended in that call.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repairs: Vec<Mended>,
     /// A stable code, where the kind has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -74,6 +83,34 @@ pub struct Waiting {
     /// Until when at the latest, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<i64>,
+}
+
+/// A repair as it is told.
+#[derive(Debug, Clone, Serialize)]
+pub struct Mended {
+    /// See [`Repair::rung`].
+    pub rung: String,
+    /// See [`Repair::kind`].
+    pub kind: String,
+    /// See [`Repair::path`].
+    pub path: String,
+    /// See [`Repair::span`]: the first byte, and the one behind the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub span: Option<[usize; 2]>,
+    /// What stood there.
+    pub before: String,
+    /// What stands there now.
+    pub after: String,
+    /// How sure it is: `A` (another spelling of the same meaning) or `B` (the only reading that makes sense).
+    pub risk: &'static str,
+}
+
+impl From<Repair> for Mended {
+    fn from(it: Repair) -> Self {
+        let span = it.span.map(|span| [span.start, span.end]);
+        let Repair { rung, kind, path, before, after, risk, .. } = it;
+        Mended { rung, kind, path, span, before, after, risk: risk.as_str() }
+    }
 }
 
 /// Why a run has no output.
@@ -137,6 +174,8 @@ fn waiting(run: &Run, wait: Wait) -> Waiting {
                 call: None,
                 tool: None,
                 arguments: None,
+                written: None,
+                repairs: Vec::new(),
                 code: Some(wait.code),
                 message: Some(wait.message),
                 until_ms: wait.until.map(|until| until.0),
@@ -144,11 +183,15 @@ fn waiting(run: &Run, wait: Wait) -> Waiting {
         }
     };
     let record = run.call(call);
+    let resolved = record.and_then(|record| record.resolved.as_ref());
+    let mended = record.filter(|_| resolved.is_some_and(|resolved| resolved.arguments.is_some()));
     Waiting {
         kind,
         call: Some(call.to_string()),
-        tool: record.and_then(|record| record.resolved.as_ref()).map(|resolved| resolved.origin.to_string()),
+        tool: resolved.map(|resolved| resolved.origin.to_string()),
         arguments: record.and_then(|record| serde_json::from_str(record.arguments()).ok()),
+        written: mended.map(|record| record.written.arguments.to_string()),
+        repairs: resolved.map(|it| it.repairs.iter().cloned().map(Mended::from).collect()).unwrap_or_default(),
         code: None,
         message: None,
         until_ms: record.and_then(|record| record.asked.as_ref()?.expires).map(|expires| expires.0),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     agent::{self, Agent, Approval},
     chat::{Answer, AnswerPart, Effect, EffectSource, Finish, OfferedName, ToolDef, ToolName, WrittenCall},
-    repair::{self, Class, Diagnosis, Outcome, Schema, ToolSet},
+    repair::{self, Class, Diagnosis, Outcome, Repair, Schema, ToolSet, Valid},
     run::{
         ApprovalReason, Approve, Ask, Call, CallRejected, Event, FINAL_ANSWER, ModelAnswered, NanoDollars, OnDoubt,
         OutputRejected, Rejection, Resolved, Run,
@@ -53,11 +53,9 @@ pub(super) fn judge(rules: &Rules<'_>, run: &Run, answer: Answer, origin: Origin
     let cut = !written.is_empty() && (answer.finish == Finish::Length || written.iter().any(|call| !call.complete));
     let mut output = None;
     let mut refused = None;
-    let mut calls = Vec::with_capacity(written.len());
-    let mut rejections = Vec::new();
-    for (nth, call) in (0..).zip(&written) {
-        let id = run.call_id(origin.ask.turn, nth);
-        let verdict = match rules.output {
+    let mut verdicts: Vec<Result<Option<Resolved>, Rejection>> = Vec::with_capacity(written.len());
+    for call in &written {
+        verdicts.push(match rules.output {
             _ if cut => Err(cut_call(call)),
             Some(_) if call.name == FINAL_ANSWER && written.len() > 1 => Err(Rejection::NotAlone),
             Some(schema) if call.name == FINAL_ANSWER => {
@@ -78,7 +76,16 @@ pub(super) fn judge(rules: &Rules<'_>, run: &Run, answer: Answer, origin: Origin
                 }
             }
             _ => resolve(rules, run, call).map(Some),
-        };
+        });
+    }
+    let missed = verdicts.iter().all(|verdict| matches!(verdict, Err(Rejection::Invalid(_)))) && refused.is_none();
+    if missed && run.is_last_asking(&origin.ask, origin.seen, &written) {
+        propose(rules, run, &written, &mut verdicts);
+    }
+    let mut calls = Vec::with_capacity(written.len());
+    let mut rejections = Vec::new();
+    for (nth, verdict) in (0..).zip(verdicts) {
+        let id = run.call_id(origin.ask.turn, nth);
         let (resolved, rejection) = match verdict {
             Ok(resolved) => (resolved, None),
             Err(rejection) => (None, Some(rejection)),
@@ -172,24 +179,58 @@ fn text_output(schema: Option<&Schema>, answer: &Answer) -> Result<Arc<str>, (&'
 
 /// The call as it may be executed, with the rules that hold for it.
 fn resolve(rules: &Rules<'_>, run: &Run, call: &WrittenCall) -> Result<Resolved, Rejection> {
-    let (valid, repairs) = match repair::repair(call, rules.tools, |tool| rules.agent.repairs_for(tool)) {
-        Outcome::Exact(valid) => (valid, Vec::new()),
-        Outcome::Repaired(valid, repairs) => (valid, repairs),
-        Outcome::AskAgain(diagnosis) => return Err(Rejection::Invalid(diagnosis)),
+    match repair::repair(call, rules.tools, |tool| rules.agent.repairs_for(tool)) {
+        Outcome::Exact(valid) => admit(rules, run, call, valid, Vec::new(), false),
+        Outcome::Repaired(valid, repairs) => admit(rules, run, call, valid, repairs, false),
+        Outcome::AskAgain(diagnosis) => Err(Rejection::Invalid(diagnosis)),
+    }
+}
+
+/// Puts the calls of an answer that nobody will be asked for again to a person, where they have one reading that only the
+/// policy stands against. What stands behind a call that has none would not be run, so there it ends. Where repairs are
+/// off, none is made in anybody's name.
+fn propose(
+    rules: &Rules<'_>,
+    run: &Run,
+    written: &[&WrittenCall],
+    verdicts: &mut [Result<Option<Resolved>, Rejection>],
+) {
+    let policy = |tool: &ToolDef| match rules.agent.repairs_for(tool) {
+        repair::Policy::Off => repair::Policy::Off,
+        repair::Policy::Lossless | repair::Policy::Unique => repair::Policy::Unique,
     };
+    for (call, verdict) in written.iter().zip(verdicts) {
+        let Outcome::Repaired(valid, repairs) = repair::repair(call, rules.tools, policy) else { return };
+        *verdict = admit(rules, run, call, valid, repairs, true).map(Some);
+    }
+}
+
+/// A valid call under the rules for its tool. One that was mended `beyond` its policy waits for a person whatever else
+/// holds: that calls may run without asking (`--yes`, a rule for the run, silence) is said of calls that models make, and
+/// this one is what we take the model to have meant.
+fn admit(
+    rules: &Rules<'_>,
+    run: &Run,
+    call: &WrittenCall,
+    valid: Valid,
+    repairs: Vec<Repair>,
+    beyond: bool,
+) -> Result<Resolved, Rejection> {
     let Some(tool) = rules.tools.get(valid.name.as_str()) else {
         let text = format!("there is no tool {:?}", valid.name.as_str());
         return Err(Rejection::Invalid(Diagnosis { class: Class::UnknownName, text }));
     };
     let policy = rules.agent.policy_for(&tool.origin);
+    let expire = rules.agent.approvals.expire;
     let approve = match approval(rules, run, tool, policy.approve) {
-        Approval::Allow => None,
         Approval::Deny => {
             return Err(Rejection::Denied(format!("the policy of this agent refuses {}", tool.origin)));
         }
+        _ if beyond => Some(Approve { reason: ApprovalReason::Repaired, expire, on_expire_allow: false }),
+        Approval::Allow => None,
         Approval::Ask | Approval::AskOnWrite => Some(Approve {
             reason: ApprovalReason::Policy,
-            expire: rules.agent.approvals.expire,
+            expire,
             on_expire_allow: rules.agent.approvals.on_expire_allow,
         }),
     };

@@ -325,8 +325,14 @@ impl Run {
             Event::ApprovalGiven(given) => {
                 let call = self.open(given.call)?;
                 expect(call.undecided(), "nobody asked about the call")?;
+                let mut made = 0;
                 match &given.decision {
-                    Decision::Allow => call.allowed = true,
+                    Decision::Allow => {
+                        // Held again after an identical call fell into doubt, it was counted when it was first allowed.
+                        let anew = call.asked.as_ref().is_some_and(|asked| asked.reason == ApprovalReason::Repaired);
+                        made = if anew { call.repairs() } else { 0 };
+                        call.allowed = true;
+                    }
                     Decision::Edit(arguments) => {
                         call.allowed = true;
                         call.edited = Some(arguments.clone());
@@ -336,6 +342,7 @@ impl Run {
                         call.state = CallState::Rejected(Rejection::Denied(text));
                     }
                 }
+                self.tally.repairs += made;
                 self.note_inbox(given.inbox.as_deref());
             }
             Event::PolicyGiven(policy) => self.policies.push(policy.clone()),
@@ -494,8 +501,7 @@ impl Run {
             self.tally.turns += 1;
         }
         self.turn_calls += calls.len() as u32;
-        let repairs = calls.iter().filter_map(|call| call.resolved.as_ref()).map(|call| call.repairs.len() as u64);
-        self.tally.repairs += repairs.sum::<u64>();
+        self.tally.repairs += calls.iter().filter(|call| !call.beyond_policy()).map(CallRecord::repairs).sum::<u64>();
         let answer = Item::Answer(Answer {
             turn: answered.turn,
             parts: answered.parts.clone(),

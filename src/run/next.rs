@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::chat::{CallId, Effect, OfferedName, Usage};
+use crate::chat::{CallId, Effect, OfferedName, Usage, WrittenCall};
 
 use super::{
     ApprovalAsked, ApprovalGiven, ApprovalReason, Asking, AttemptFailed, CALL_ATTEMPTS_MAX, CallLost, CallRecord,
@@ -299,7 +299,7 @@ impl Run {
             return self.stop(failed(code, &message), want);
         }
         let again = answer.is_some_and(Answer::missed);
-        if again && self.misses() > self.started.as_ref().map_or(0, |started| started.ask_again) {
+        if again && self.misses() > self.ask_again() {
             let message = "the model made no valid call, however often it was asked";
             return self.stop(failed("calls_rejected", message), want);
         }
@@ -329,13 +329,33 @@ impl Run {
 
     /// How many of the newest answers in a row made exactly the same calls, none of them valid.
     fn repeats(&self) -> usize {
-        fn written(answer: &Answer) -> impl Iterator<Item = (&str, &str)> {
-            answer.calls.iter().map(|call| (call.written.name.as_str(), &*call.written.arguments))
-        }
         let Some(newest) = self.answers().next_back() else { return 0 };
-        let same =
-            |answer: &&Answer| answer.turn == newest.turn && answer.missed() && written(answer).eq(written(newest));
+        self.repeats_of(newest.turn, &newest.calls.iter().map(|call| &call.written).collect::<Vec<_>>())
+    }
+
+    /// How many of the newest answers in a row made exactly these calls in this turn, none of them valid.
+    fn repeats_of(&self, turn: u32, calls: &[&WrittenCall]) -> usize {
+        let same = |call: &CallRecord, other: &&WrittenCall| {
+            call.written.name == other.name && call.written.arguments == other.arguments
+        };
+        let same = |answer: &&Answer| {
+            let alike = answer.calls.len() == calls.len() && answer.calls.iter().zip(calls).all(|(a, b)| same(a, b));
+            answer.turn == turn && answer.missed() && alike
+        };
         self.answers().rev().take_while(same).count()
+    }
+
+    /// Whether an answer with these calls, to a request made from the first `seen` entries, ends the asking if none of them is
+    /// valid.
+    pub fn is_last_asking(&self, ask: &Ask, seen: u64, calls: &[&WrittenCall]) -> bool {
+        // What was said meanwhile is answered next, and with it the asking begins anew.
+        let is_unseen = matches!(self.items.last(), Some(Item::Input { index, .. }) if *index >= seen);
+        let used_up = ask.again >= self.ask_again() || self.repeats_of(ask.turn, calls) + 1 >= REPEATS_MAX;
+        used_up && !is_unseen
+    }
+
+    fn ask_again(&self) -> u32 {
+        self.started.as_ref().map_or(0, |started| started.ask_again)
     }
 
     /// The tool that the newest answer called in vain, if it was a single one and is on offer: asked again, the model

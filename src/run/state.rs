@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::chat::{AnswerPart, CallId, Effect, Part, Usage, WrittenCall};
 
-use super::{ApprovalAsked, End, NanoDollars, OnDoubt, Rejection, Resolved, Time, Waiting};
+use super::{ApprovalAsked, ApprovalReason, End, NanoDollars, OnDoubt, Rejection, Resolved, Time, Waiting};
 
 /// One thing that was said, in the order in which models get to see it.
 #[derive(Debug, Clone)]
@@ -69,6 +69,17 @@ impl CallRecord {
     pub fn arguments(&self) -> &Arc<str> {
         let mended = self.resolved.as_ref().and_then(|resolved| resolved.arguments.as_ref());
         self.edited.as_ref().or(mended).unwrap_or(&self.written.arguments)
+    }
+
+    /// Whether it was mended beyond its policy, so that it only runs when a person says so.
+    pub(super) fn beyond_policy(&self) -> bool {
+        let approve = self.resolved.as_ref().and_then(|resolved| resolved.approve.as_ref());
+        approve.is_some_and(|approve| approve.reason == ApprovalReason::Repaired)
+    }
+
+    /// How much of it was mended.
+    pub(super) fn repairs(&self) -> u64 {
+        self.resolved.as_ref().map_or(0, |resolved| resolved.repairs.len() as u64)
     }
 
     /// What is to be done about it when its outcome is unknown.

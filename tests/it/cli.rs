@@ -349,6 +349,61 @@ answers:
     assert_eq!((refused.code, &refused.json()["repairs"]), (0, &json!(0)), "{refused:#?}");
 }
 
+/// Never writes its call properly, whatever it is told, and then says how it went.
+const MUMBLES: &str = r#"
+answers:
+  - {calls: [{name: files__write, raw: '{"path": b.txt, "content": "new"}'}]}
+  - {calls: [{name: files__write, raw: '{"path": b.txt, "content": "new" }'}]}
+  - {calls: [{name: files__write, raw: '{"path": b.txt, "content": "new"}'}]}
+  - either:
+      - {when: {error: true}, text: I was not allowed to.}
+      - {text: Written.}
+"#;
+
+#[test]
+fn what_is_mended_beyond_its_policy_waits_for_a_person_when_asking_again_did_not_help() {
+    // The policies that let calls run without asking are about calls as models make them.
+    let allowing = format!("{AGENT}policy: {{files.write: {{approve: allow}}}}\n");
+    for (agent, flags) in [(AGENT, &[][..]), (AGENT, &["--yes"]), (&allowing, &[])] {
+        let world = World::new(agent, MUMBLES);
+        let said = world.agentd(&[&["run", "agent.yaml", "go", "--json"], flags].concat());
+        assert_eq!((said.code, &said.json()["turns"], &said.json()["repairs"]), (3, &json!(1), &json!(0)), "{said:#?}");
+        let waiting = &said.json()["waiting"][0];
+        assert_eq!(waiting["arguments"], json!({"path": "b.txt", "content": "new"}));
+        assert_eq!(waiting["written"], r#"{"path": b.txt, "content": "new"}"#);
+        assert_eq!((&waiting["repairs"][0]["path"], &waiting["repairs"][0]["risk"]), (&json!("/path"), &json!("B")));
+        assert!(said.stderr.contains("\n  ~ bare_text at /path:  -> \"\n"), "{said:#?}");
+        assert!(!world.path("notes/b.txt").exists());
+        assert_eq!(world.agentd(&[&["resume", "@last"], flags].concat()).code, 3, "nobody has answered yet");
+
+        let resumed = match flags {
+            [] => {
+                assert_eq!(world.agentd(&["approve", "@last"]).code, 0);
+                world.agentd(&["resume", "@last", "--json"])
+            }
+            _ => {
+                assert_eq!(world.agentd(&["deny", "@last"]).code, 0);
+                world.agentd(&["resume", "@last", "--json"])
+            }
+        };
+        let (output, repairs, text) = match flags {
+            [] => ("Written.", 2, Some("new".to_owned())),
+            _ => ("I was not allowed to.", 0, None),
+        };
+        let report = resumed.json();
+        assert_eq!((&report["output"], &report["repairs"]), (&json!(output), &json!(repairs)), "{resumed:#?}");
+        assert_eq!(fs::read_to_string(world.path("notes/b.txt")).ok(), text);
+        let shown = world.agentd(&["runs", "show", "@last"]).stdout;
+        assert!(shown.contains("needs approval: it was mended beyond the policy of its tool"), "{shown}");
+    }
+    // Where the tool is refused, or repairs are off, nobody is asked.
+    let denied = World::new(&format!("{AGENT}policy: {{files.write: {{approve: deny}}}}\n"), MUMBLES);
+    assert_eq!(denied.agentd(&["run", "agent.yaml", "go"]).code, 0, "the model was told, and went on");
+    assert!(denied.agentd(&["runs", "show", "@last"]).stdout.contains("refuses files.write"));
+    let off = World::new(&format!("{AGENT}repair: {{policy: {{write: off, destructive: off}}}}\n"), MUMBLES);
+    assert_eq!(off.agentd(&["run", "agent.yaml", "go", "--json"]).json()["error"]["code"], "calls_rejected");
+}
+
 #[test]
 fn calls_are_repaired_by_hand_and_in_batches() {
     let world = World::new(AGENT, READS);

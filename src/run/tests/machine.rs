@@ -137,6 +137,29 @@ fn the_same_invalid_call_again_and_again_ends_the_asking() {
 }
 
 #[test]
+fn the_last_asking_is_known_before_its_answer_is_judged() {
+    let is_last = |play: &Play, again: u32, seen: u64, argument: u32| {
+        let ask = Ask { turn: 1, purpose: Purpose::Turn, force_output: false, again };
+        play.run.is_last_asking(&ask, seen, &[&written("nonsense", &format!(r#"{{"n":{argument}}}"#))])
+    };
+    let mut play = Play::new(Started { ask_again: 1, ..started() });
+    assert!(!is_last(&play, 0, play.run.length(), 1));
+    play.calls("nonsense 1");
+    assert!(is_last(&play, 1, play.run.length(), 2));
+    // What is said meanwhile begins another turn.
+    let seen = play.run.length();
+    play.push(input("wait"));
+    assert!(!is_last(&play, 1, seen, 2));
+
+    // The same again and again ends it sooner.
+    let mut play = Play::new(Started { ask_again: 10, ..started() });
+    play.calls("nonsense 1");
+    play.calls("nonsense 1");
+    let seen = play.run.length();
+    assert_eq!((is_last(&play, 2, seen, 1), is_last(&play, 2, seen, 2)), (true, false));
+}
+
+#[test]
 fn a_valid_call_ends_the_turn_that_was_asked_again() {
     let mut play = Play::new(started());
     play.calls("nonsense");
