@@ -5,6 +5,7 @@
 //!
 //! - [`run`]: what can happen to a run, and what should be in flight; the heart, and pure.
 //! - [`chat`], [`repair`], [`agent`], [`yaml`]: the conversation, the check of tool calls, the definition, and its text.
+//!   [`show`]: what others said, made fit to be seen.
 //! - [`journal`] over a [`store`]: how what happened becomes durable.
 //! - [`provider`] and [`router`]: how models are asked. [`mcp`]: how tools are called.
 //! - [`engine`]: drives one run. [`daemon`]: wires everything to runs.
@@ -25,6 +26,7 @@ pub mod provider;
 pub mod repair;
 pub mod router;
 pub mod run;
+pub mod show;
 pub mod store;
 pub mod yaml;
 

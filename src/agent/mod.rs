@@ -11,6 +11,7 @@
 
 mod glob;
 mod instructions;
+mod origin;
 mod parse;
 mod servers;
 
@@ -29,6 +30,7 @@ use crate::{
 };
 
 pub use glob::glob;
+pub use origin::Said;
 pub use servers::{Launch, Ready, Server, Servers, Start, ToolFilter, Trust};
 
 use instructions::Instructions;
@@ -69,6 +71,8 @@ pub struct Agent {
     input_schema: Option<Schema>,
     /// Where `input` stands.
     input_place: Place,
+    /// Where `approvals.default` stands; `None` when the file does not say.
+    approvals_place: Option<Place>,
     source: Source,
 }
 
@@ -114,6 +118,8 @@ impl Steps {
 pub struct Rule {
     /// A glob over `server.tool`.
     pub pattern: String,
+    /// Where it stands.
+    pub place: Place,
     /// What calling them may do.
     pub effect: Option<Effect>,
     /// Whether they run.
@@ -218,10 +224,8 @@ impl Agent {
     /// from its server. The more characters of a pattern are not wildcards, the more specific it is; of two alike, the
     /// later one wins. A `deny` beats all.
     pub fn policy_for(&self, tool: &ToolName) -> Policy {
-        let name = tool.to_string();
-        let mut rules: Vec<&Rule> = self.rules.iter().filter(|rule| glob(&rule.pattern, &name)).collect();
-        rules.sort_by_key(|rule| std::cmp::Reverse(glob::specificity(&rule.pattern)));
-        let server = self.servers.iter().find(|server| server.name == tool.server);
+        let rules = self.rules_for(tool);
+        let server = self.server_of(tool);
         let denied = rules.iter().any(|rule| rule.approve == Some(Approval::Deny));
         let timeout = rules.iter().find_map(|rule| rule.timeout);
         let total_timeout = rules.iter().find_map(|rule| rule.total_timeout);
@@ -237,6 +241,19 @@ impl Agent {
             parallel: rules.iter().find_map(|rule| rule.parallel).unwrap_or(false),
             repair: rules.iter().find_map(|rule| rule.repair),
         }
+    }
+
+    /// The rules that match a tool, the most specific first.
+    fn rules_for(&self, tool: &ToolName) -> Vec<&Rule> {
+        let name = tool.to_string();
+        // Of two that say as much, the later one comes first.
+        let mut rules: Vec<&Rule> = self.rules.iter().rev().filter(|rule| glob(&rule.pattern, &name)).collect();
+        rules.sort_by_key(|rule| std::cmp::Reverse(glob::specificity(&rule.pattern)));
+        rules
+    }
+
+    fn server_of(&self, tool: &ToolName) -> Option<&Server> {
+        self.servers.iter().find(|server| server.name == tool.server)
     }
 
     /// How far broken calls of a tool are mended: as its rule says, else as the file says of its effect, else as

@@ -130,6 +130,7 @@ impl Reader<'_> {
                 .unwrap_or(64 << 10),
             instructions,
             input: input.as_ref().map(|input| input.schema.value().clone()),
+            approvals_place: default_approval(&fields),
             input_place: fields.entry("input").map_or(top, |(key, _)| key.place),
             input_schema: input.map(|input| input.schema),
             servers,
@@ -253,6 +254,7 @@ impl Reader<'_> {
         let start = start?;
         Some(Server {
             name: name.clone(),
+            place: key.place,
             start,
             required: fields.get("required").and_then(|node| self.faults.flag(node)).unwrap_or(true),
             trust: fields
@@ -379,6 +381,7 @@ impl Reader<'_> {
         let approve = [("allow", Approval::Allow), ("ask", Approval::Ask), ("deny", Approval::Deny)];
         Rule {
             pattern: pattern.clone(),
+            place: key.place,
             effect: fields.get("effect").and_then(|node| self.faults.choice(node, EFFECTS)),
             approve: fields.get("approve").and_then(|node| self.faults.choice(node, &approve)),
             timeout,
@@ -451,6 +454,14 @@ impl Reader<'_> {
         doubts.write = choice("write").unwrap_or(doubts.write);
         doubts.destructive = choice("destructive").unwrap_or(doubts.destructive);
         doubts
+    }
+}
+
+/// Where `approvals.default` stands.
+fn default_approval(fields: &Fields<'_>) -> Option<Place> {
+    match &fields.get("approvals")?.content {
+        Content::Map(members) => members.iter().find(|(key, _)| key.text == "default").map(|(key, _)| key.place),
+        _ => None,
     }
 }
 

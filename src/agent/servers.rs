@@ -1,6 +1,7 @@
 //! The tool servers of an agent, as the file has them and ready to start.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     path::{Component, Path, PathBuf},
     time::Duration,
@@ -9,7 +10,7 @@ use std::{
 use super::Agent;
 use crate::{
     chat::Effect,
-    yaml::{Expanded, Problem, Problems, Written},
+    yaml::{Expanded, Place, Problem, Problems, Written},
 };
 
 /// A tool server.
@@ -17,6 +18,8 @@ use crate::{
 pub struct Server {
     /// Its name, `[a-z][a-z0-9-]{0,31}`, unique in the agent.
     pub name: String,
+    /// Where it stands in the file.
+    pub place: Place,
     /// How it is started.
     pub start: Start,
     /// Whether a run needs it. Default `true`.
@@ -122,14 +125,37 @@ impl ToolFilter {
 }
 
 impl Agent {
-    /// Looks up the variables in the servers' definitions, and makes paths start from `dir`, the directory of the file.
+    /// The variables that its servers want, each once.
+    pub fn variables(&self) -> BTreeSet<&str> {
+        let written = self.servers.iter().flat_map(|server| match &server.start {
+            Start::Files { root } => vec![root],
+            Start::Command { command, args, env, cwd } => {
+                std::iter::once(command).chain(args).chain(env.iter().map(|(_, value)| value)).chain(cwd).collect()
+            }
+        });
+        written.flat_map(Written::variables).collect()
+    }
+
+    /// A problem at the first server that starts a program; `None` when none does.
+    pub fn distrusted(&self, why: &str) -> Option<Problem> {
+        let server = self.servers.iter().find(|server| matches!(server.start, Start::Command { .. }))?;
+        Some(self.source.problem(server.place, why))
+    }
+
+    /// Looks up the variables in the definitions of the servers that are `wanted`, and makes paths start from `dir`, the
+    /// directory of the file.
     ///
     /// # Errors
     /// All variables of required servers that are not set, and values that are empty where something is needed.
-    pub fn expand(&self, dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Servers, Problems> {
+    pub fn expand(
+        &self,
+        dir: &Path,
+        env: &dyn Fn(&str) -> Option<String>,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Servers, Problems> {
         let mut servers = Servers { ready: Vec::new(), left_out: Vec::new() };
         let mut problems = Vec::new();
-        for server in &self.servers {
+        for server in self.servers.iter().filter(|server| wanted(&server.name)) {
             let mut expansion = Expansion { agent: self, server: &server.name, dir, env, problems: Vec::new() };
             let launch = expansion.launch(&server.start);
             let found = expansion.problems;

@@ -301,7 +301,7 @@ fn env(name: &str) -> Option<String> {
 
 #[test]
 fn servers_are_made_ready() {
-    let servers = good(&format!("{HEAD}{SERVERS}")).expand(Path::new("/home/a"), &env).unwrap();
+    let servers = good(&format!("{HEAD}{SERVERS}")).expand(Path::new("/home/a"), &env, &|_| true).unwrap();
     let show = |ready: &Ready| match &ready.launch {
         Launch::Files { root } => format!("{}: files in {}", ready.server.name, root.display()),
         Launch::Command { command, args, env, cwd } => {
@@ -318,7 +318,7 @@ fn servers_are_made_ready() {
 
 #[test]
 fn secrets_are_not_shown() {
-    let servers = good(&format!("{HEAD}{SERVERS}")).expand(Path::new("/home/a"), &env).unwrap();
+    let servers = good(&format!("{HEAD}{SERVERS}")).expand(Path::new("/home/a"), &env, &|_| true).unwrap();
     let shown = format!("{servers:?} {servers:#?}");
     assert!(shown.contains("${TOKEN}") && !shown.contains("hunter2"), "{shown}");
 }
@@ -338,7 +338,7 @@ fn unset_variables_are_told_with_their_place() {
   b: {builtin: files, root: "${E}"}
 "#
     );
-    let problems = good(&text).expand(Path::new("/"), &env).unwrap_err();
+    let problems = good(&text).expand(Path::new("/"), &env, &|_| true).unwrap_err();
     insta::assert_snapshot!(problems.to_string());
 }
 

@@ -97,6 +97,12 @@ Example:
 FILE holds {\"name\": …, \"arguments\": …} or, with --tool, the arguments alone; tools are listed as by tools/list.
 A case is a line {\"id\", \"tools\", \"call\": {\"name\", \"arguments\"}} or {\"id\", \"tools\", \"text\"}.")]
     Repair(Repair),
+    /// Show the tools of an agent and what holds for them, or call one by hand
+    #[command(after_help = "\
+Example:
+  agentd tools ls agents/tidy.yaml
+  agentd tools call tidy files.read '{\"path\": \"a.txt\"}'")]
+    Tools(Tools),
     /// List runs and look into them
     #[command(
         args_conflicts_with_subcommands = true,
@@ -372,6 +378,95 @@ impl Section {
     }
 }
 
+/// See [`Command::Tools`].
+#[derive(Debug, Args)]
+pub(super) struct Tools {
+    #[command(subcommand)]
+    pub what: ToolsWhat,
+}
+
+/// What to do with tools.
+#[derive(Debug, Subcommand)]
+pub(super) enum ToolsWhat {
+    /// Start an agent's servers and list their tools: effect, approval, where each comes from, and tokens
+    #[command(after_help = "\
+Example:
+  agentd tools ls tidy --json
+
+A tool's tokens are what its definition costs in every request, estimated.")]
+    Ls(ToolsLs),
+    /// Call one tool by hand; its server is started and ended, and no run is journaled
+    #[command(after_help = "\
+Example:
+  agentd tools call tidy files.read '{\"path\": \"a.txt\"}'
+
+The arguments are checked, and approval is asked as the agent file says. Nothing is kept: a call that is lost is not
+repeated.")]
+    Call(ToolsCall),
+    /// Be a bundled tool server on stdin and stdout, for other MCP hosts
+    #[command(after_help = "\
+Example:
+  agentd tools serve files ./notes")]
+    Serve(ToolsServe),
+}
+
+impl ToolsWhat {
+    fn shared(&self) -> Shared {
+        match self {
+            ToolsWhat::Ls(ls) => ls.shared.clone(),
+            ToolsWhat::Call(call) => call.shared.clone(),
+            ToolsWhat::Serve(serve) => Shared { verbose: serve.verbose, ..Shared::default() },
+        }
+    }
+}
+
+/// See [`ToolsWhat::Ls`].
+#[derive(Debug, Args)]
+pub(super) struct ToolsLs {
+    /// An agent file, or the NAME of agents/NAME.yaml
+    pub agent: String,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`ToolsWhat::Call`].
+#[derive(Debug, Args)]
+pub(super) struct ToolsCall {
+    /// An agent file, or the NAME of agents/NAME.yaml
+    pub agent: String,
+    /// The tool, with its server
+    #[arg(value_name = "SERVER.TOOL")]
+    pub tool: String,
+    /// The arguments, a JSON object; `-` reads them from stdin
+    #[arg(value_name = "JSON", default_value = "{}")]
+    pub arguments: String,
+    /// Allow the call if it would ask; never what is denied
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`ToolsWhat::Serve`].
+#[derive(Debug, Args)]
+pub(super) struct ToolsServe {
+    /// Which server
+    #[arg(value_name = "SERVER")]
+    pub server: Bundled,
+    /// The folder that it is confined to
+    pub root: PathBuf,
+    /// Log what happens inside on stderr; twice for more
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The bundled tool servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Bundled {
+    /// Files below a folder: list, read, write, edit, search
+    Files,
+}
+
 /// See [`Command::Runs`].
 #[derive(Debug, Args)]
 pub(super) struct Runs {
@@ -430,6 +525,9 @@ pub(super) struct Shared {
     /// The settings; looked for as agentd.yaml here, above, and in the user's config directory when left out
     #[arg(long, value_name = "FILE", env = "AGENTD_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
+    /// Look variables up in this file too, behind those of the environment: lines NAME=value
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
     /// Log what happens inside on stderr; twice for more
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
@@ -449,6 +547,7 @@ impl Command {
             Command::Models(models) => models.shared.clone(),
             Command::Probe(probe) => probe.shared.clone(),
             Command::Stats(stats) => stats.shared.clone(),
+            Command::Tools(tools) => tools.what.shared(),
             Command::Repair(repair) => repair.shared.clone(),
             Command::Runs(Runs { look: None, shared }) => shared.clone(),
             Command::Runs(Runs { look: Some(Look::Ls(ls)), .. }) => ls.shared.clone(),

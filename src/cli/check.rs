@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     agent::Agent,
     chat::Effect,
-    daemon,
+    daemon::{self, owned::Source},
     router::Router,
     yaml::{Content, Document, Problem, Problems, decode},
 };
@@ -77,12 +77,12 @@ pub(super) fn check(it: &args::Check, screen: &Screen, out: Out) -> Result<Code,
 /// Checks one agent file. Whether its provider exists is only known with sound settings.
 fn check_file(path: &Path, router: Option<&Router>) -> Checked {
     let file = path.display().to_string();
-    let checked = match start::bytes(path) {
+    let checked = match start::source(path) {
         Err(why) => {
             let text = format!("{file}: {why}");
             Checked { problems: vec![Fault { line: None, col: None, message: why }], text, ..Checked::default() }
         }
-        Ok(bytes) => match check_text(&file, &bytes, router) {
+        Ok(source) => match check_text(&file, &source, router) {
             Ok(repairs) => Checked { ok: true, repairs, ..Checked::default() },
             Err(problems) => Checked {
                 problems: problems.iter().map(Fault::from).collect(),
@@ -94,9 +94,12 @@ fn check_file(path: &Path, router: Option<&Router>) -> Checked {
     Checked { file, ..checked }
 }
 
-fn check_text(file: &str, bytes: &[u8], router: Option<&Router>) -> Result<Vec<String>, Problems> {
-    let text = decode(file, bytes)?;
+fn check_text(file: &str, source: &Source, router: Option<&Router>) -> Result<Vec<String>, Problems> {
+    let text = decode(file, &source.bytes)?;
     let agent = Agent::parse(file, text)?;
+    if let Some(problem) = source.doubt.as_ref().and_then(|why| agent.distrusted(why)) {
+        return Err(problem.into());
+    }
     let mut models = std::iter::once(agent.model.name.as_str()).chain(agent.model.steps.named());
     match models.find_map(|model| router?.resolve(model).err()) {
         Some(error) => Err(at_model(file, text, &error.to_string())?.into()),

@@ -15,6 +15,7 @@ use crate::{
     daemon::{Daemon, Driven, Report, Resume},
     engine::Options,
     run::{Decision, End, Resolution, RunId},
+    show::redact,
 };
 
 use super::{
@@ -30,6 +31,7 @@ use super::{
     start, stats,
     stopper::Stopper,
     text::{Form, escape},
+    tools,
 };
 
 /// Runs that `resume --all` drives at once: each may start tool servers of its own.
@@ -70,6 +72,7 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
         Command::Models(it) => models::models(&it, out).await,
         Command::Probe(it) => probe::probe(&it, screen, out).await,
         Command::Stats(it) => stats::stats(&it, out).await,
+        Command::Tools(it) => tools::tools(&it.what, screen, out).await,
         Command::Repair(it) => repair::repair(&it, out),
         Command::Runs(args::Runs { look: None, shared }) => ls(&shared, out).await,
         Command::Runs(args::Runs { look: Some(args::Look::Ls(it)), .. }) => ls(&it.shared, out).await,
@@ -195,7 +198,8 @@ fn writable(wishes: &args::Drive) -> Result<(), Trouble> {
 
 /// Writes an output to a file, whole or not at all. A file that is no plain one (a pipe, `/dev/stderr`) is written to.
 fn save(file: &Path, output: &str) -> anyhow::Result<()> {
-    let text = if output.ends_with('\n') { output.to_owned() } else { format!("{output}\n") };
+    let output = redact(output);
+    let text = if output.ends_with('\n') { output.into_owned() } else { format!("{output}\n") };
     let plain = fs::symlink_metadata(file).map_or(true, |found| found.is_file());
     let written = if plain {
         let mut name = file.file_name().unwrap_or_default().to_owned();

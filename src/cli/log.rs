@@ -1,5 +1,5 @@
 //! What happens inside, on stderr, for who looks for a fault: `-v`, `-vv`, or `AGENTD_LOG` with the directives of
-//! tracing-subscriber (such as `agentd=debug`). Texts of others are escaped here too.
+//! tracing-subscriber (such as `agentd=debug`). Texts of others are escaped here, and secrets left out.
 
 use std::io::{self, Write};
 

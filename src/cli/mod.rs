@@ -28,6 +28,7 @@ mod stats;
 mod stopper;
 mod story;
 mod text;
+mod tools;
 
 use std::{env, process::ExitCode};
 

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use super::{args, exit::Trouble};
 use crate::{
-    daemon::{self, Daemon, settings::Settings},
+    daemon::{self, Daemon, settings::Settings, variables::Variables},
     mcp::guard,
 };
 
@@ -28,15 +28,26 @@ pub(super) fn open_with(settings: &Settings) -> Result<Daemon, Trouble> {
 /// The settings in force.
 pub(super) fn settings(shared: &args::Shared) -> Result<Settings, Trouble> {
     let here = env::current_dir().context("cannot tell the working directory")?;
-    let env = |name: &str| env::var(name).ok();
-    Settings::load(shared.config.as_deref(), &here, &env).map_err(|error| match error {
+    let variables = variables(shared)?;
+    Settings::load(shared.config.as_deref(), &here, &variables).map_err(|error| match error {
         daemon::Error::Io { what, source } => daemon::Error::File(format!("{what}: {source}")).into(),
         other => other.into(),
     })
 }
 
+/// What variables are looked up in.
+pub(super) fn variables(shared: &args::Shared) -> Result<Variables, Trouble> {
+    match &shared.env_file {
+        None => Ok(Variables::default()),
+        Some(file) => Variables::with(file).map_err(|error| match error {
+            daemon::Error::Io { what, source } => Trouble::usage(format!("--env-file: {what}: {source}")),
+            other => other.into(),
+        }),
+    }
+}
+
 /// The data directory: `$AGENTD_HOME`, else where the platform keeps the data of programs.
-fn home() -> Result<PathBuf, Trouble> {
+pub(super) fn home() -> Result<PathBuf, Trouble> {
     let set = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());
     choose(set("AGENTD_HOME"), set("XDG_DATA_HOME"), env::home_dir())
         .and_then(|path| std::path::absolute(path).ok())

@@ -6,11 +6,12 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::text::{Form, escape};
+use crate::show::redact;
 
 /// Where answers go.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Out {
-    /// A terminal gets nothing raw; a file or a pipe gets exactly what there is.
+    /// A terminal gets nothing raw; a file or a pipe gets exactly what there is, but for secrets.
     terminal: bool,
 }
 
@@ -35,14 +36,14 @@ impl Out {
     /// Also when nobody reads any more.
     pub fn line(&self, json: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        let shown = if self.terminal { escape(json, Form::Json) } else { json.into() };
+        let shown = if self.terminal { escape(json, Form::Json) } else { redact(json) };
         writeln!(stdout, "{shown}")?;
         stdout.flush()
     }
 
     fn write(&self, text: &str, form: Form) -> anyhow::Result<()> {
         let mut stdout = io::stdout().lock();
-        let shown = if self.terminal { escape(text, form) } else { text.into() };
+        let shown = if self.terminal { escape(text, form) } else { redact(text) };
         let end = if shown.ends_with('\n') { "" } else { "\n" };
         let written = write!(stdout, "{shown}{end}").and_then(|()| stdout.flush());
         match written {

@@ -14,7 +14,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::story::{Line, Mark};
-use crate::run::RunId;
+use crate::{run::RunId, show::redact};
 
 /// How often the moving part moves.
 const TICK: Duration = Duration::from_millis(100);
@@ -100,7 +100,9 @@ impl Screen {
     }
 
     fn write(&self, text: impl Display) {
-        // Nobody is left to tell when stderr is closed.
+        // Nobody is left to tell when stderr is closed. What goes by here should hold no secret; nobody has to rely on that.
+        let text = text.to_string();
+        let text = redact(&text);
         let write = || drop(write!(anstream::stderr(), "{text}"));
         match &self.lock().bar {
             Some(bar) => bar.suspend(write),

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     agent::Agent,
-    daemon::{self, New},
+    daemon::{self, New, owned},
     yaml,
 };
 
@@ -72,29 +72,31 @@ fn read(path: &Path) -> Result<(String, String, PathBuf), Trouble> {
     let dir = std::path::absolute(if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
     let dir = dir.context("cannot tell the working directory")?;
     let file = path.display().to_string();
-    let bytes = bytes(path).map_err(|why| match path.exists() {
+    let source = source(path).map_err(|why| match path.exists() {
         true => Trouble::usage(format!("{file}: {why}")),
         false => Trouble::not_found(format!("{file}: {why}")),
     })?;
-    match yaml::decode(&file, &bytes) {
-        Ok(text) => {
-            let text = text.to_owned();
-            Ok((file, text, dir))
+    let wrong = |problems: yaml::Problems| Trouble::from(daemon::Error::File(problems.to_string()));
+    let text = yaml::decode(&file, &source.bytes).map_err(wrong)?.to_owned();
+    if let Some(why) = source.doubt {
+        // What else is wrong with it is told as well.
+        let agent = Agent::parse(&file, &text).map_err(wrong)?;
+        if let Some(problem) = agent.distrusted(&why) {
+            return Err(wrong(problem.into()));
         }
-        Err(problems) => Err(daemon::Error::File(problems.to_string()).into()),
     }
+    Ok((file, text, dir))
 }
 
-/// What a file holds, or why that cannot be known.
-pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    // One byte more than allowed is enough to be refused by its place.
-    let read = fs::File::open(path).and_then(|open| open.take(yaml::TEXT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(_) => Ok(bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err("there is no such file".to_owned()),
-        Err(error) => Err(format!("cannot be read: {error}")),
-    }
+/// What a file holds and who else could have written it, or why that cannot be known.
+pub(super) fn source(path: &Path) -> Result<owned::Source, String> {
+    owned::read(path).map_err(|error| match error {
+        daemon::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            "there is no such file".to_owned()
+        }
+        daemon::Error::Io { source, .. } => format!("cannot be read: {source}"),
+        other => other.to_string(),
+    })
 }
 
 /// Which file is meant, below `here`, and what is left as prompt. A lone word that can be no agent is a prompt for

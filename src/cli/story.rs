@@ -14,6 +14,7 @@ use crate::{
 };
 
 use super::text::{brief, count, duration, grouped, tokens};
+use crate::show::redact;
 
 /// Longest piece of somebody else's text in a line, in characters.
 const TEXT_MAX: usize = 200;
@@ -379,6 +380,7 @@ fn parts(parts: &[Part]) -> String {
 
 /// Somebody else's text in a line: its own lines one behind the other.
 fn said(text: &str) -> String {
+    let text = &*redact(text);
     // More than is shown, since what stands around line breaks goes.
     let start = text.char_indices().nth(2 * TEXT_MAX).map_or(text, |(end, _)| &text[..end]);
     brief(&start.lines().map(str::trim).collect::<Vec<_>>().join(" "), TEXT_MAX)

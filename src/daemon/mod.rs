@@ -10,6 +10,7 @@
 //! Left out so far: several slots, the control socket, supervision of many runs.
 
 pub mod models;
+pub mod owned;
 pub mod probe;
 mod report;
 mod routing;
@@ -17,6 +18,8 @@ pub mod settings;
 mod spend;
 mod spread;
 pub mod stats;
+pub mod tools;
+pub mod variables;
 
 pub use routing::router;
 
@@ -31,11 +34,11 @@ use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use crate::{
-    agent::{self, Agent, Steps},
+    agent::{Agent, Steps},
     chat::{CallId, Part},
     engine::{self, Clock, Left, Options, Seen, Stop, SystemClock, World},
     journal::{self, Journal, Posted, What},
-    mcp::{self, Host, ToolHost, guard},
+    mcp::{self, ToolHost, guard},
     provider::{Client, Timeouts},
     router::{self, Conversation, Day, Need, Router},
     run::{
@@ -49,6 +52,7 @@ pub use report::{Mended, Report};
 use routing::Keeper;
 use settings::Settings;
 pub use spread::Spread;
+use variables::Variables;
 
 /// What all runs of a process share.
 pub struct Daemon {
@@ -58,6 +62,7 @@ pub struct Daemon {
     keeper: Arc<Keeper>,
     clock: Arc<dyn Clock>,
     guard: Option<guard::Program>,
+    variables: Variables,
     /// Who we are in journals: host and process.
     node: String,
 }
@@ -196,6 +201,7 @@ impl Daemon {
             keeper: Arc::new(Keeper::new(home)),
             clock: Arc::new(SystemClock),
             guard,
+            variables: settings.variables.clone(),
             node: format!("{}-{}", hostname(), std::process::id()),
         })
     }
@@ -310,7 +316,9 @@ impl Daemon {
     /// A run as it stands and all its entries.
     pub async fn show(&self, id: RunId) -> Result<(Run, Vec<Entry>), Error> {
         let entries = Journal::read(&*self.store, id).await?;
-        Ok((Run::replay(&entries)?, entries))
+        let run = Run::replay(&entries)?;
+        variables::hide_those_of(&run, &self.variables);
+        Ok((run, entries))
     }
 
     /// The heads of all runs that have started, newest first.
@@ -352,14 +360,8 @@ impl Daemon {
         let steps = if model == agent.model.name { agent.model.steps.clone() } else { Steps::default() };
         let model = self.router.resolve(model)?;
         steps.named().try_for_each(|step| self.router.resolve(step).map(drop))?;
-        let env = |name: &str| std::env::var(name).ok();
-        let servers = agent.expand(dir, &env).map_err(|problems| Error::File(problems.to_string()))?;
-        let host: Arc<dyn ToolHost> = Arc::new(Host::new(mcp::host::Config {
-            servers: servers.ready.iter().map(tool_server).collect(),
-            home: Some(self.home.clone()),
-            guard: self.guard.clone(),
-        }));
-        let left_out = servers.left_out.into_iter().map(|(name, problem)| (name, problem.to_string())).collect();
+        let (host, left_out) = tools::host(&agent, dir, &self.variables, &self.home, self.guard.clone(), None)?;
+        let host: Arc<dyn ToolHost> = Arc::new(host);
         let (router, clock) = (self.router.clone(), self.clock.clone());
         Ok(World { agent: Arc::new(agent), host, left_out, router, model, steps, clock })
     }
@@ -477,33 +479,6 @@ fn client(name: &str, server: &settings::Server, timeouts: Timeouts) -> Result<C
 
 fn parse(file: &str, definition: &str) -> Result<Agent, Error> {
     Agent::parse(file, definition).map_err(|problems| Error::File(problems.to_string()))
-}
-
-/// A server of an agent file as the host takes it.
-fn tool_server(ready: &agent::Ready) -> mcp::Server {
-    let agent::Server { name, required, trust, effect, start_timeout, tools, .. } = &ready.server;
-    let mut server = match &ready.launch {
-        agent::Launch::Files { root } => mcp::Server::files(name, root),
-        agent::Launch::Command { command, args, env, cwd } => env.iter().fold(
-            mcp::Server::stdio(name, command.to_string_lossy()).args(args.iter().map(|arg| arg.expose())).cwd(cwd),
-            |server, (name, value)| server.env(name, value.expose()),
-        ),
-    };
-    server = server.trust(match trust {
-        agent::Trust::Hints => mcp::Trust::Hints,
-        agent::Trust::None => mcp::Trust::None,
-    });
-    if !required {
-        server = server.optional();
-    }
-    if let Some(effect) = effect {
-        server = server.effect(*effect);
-    }
-    if let Some(timeout) = start_timeout {
-        server = server.start_timeout(*timeout);
-    }
-    server = tools.allow.iter().fold(server, mcp::Server::allow);
-    tools.deny.iter().fold(server, mcp::Server::deny)
 }
 
 /// What the agent is told first: the prompt, the typed input, or both.

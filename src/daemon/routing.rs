@@ -22,6 +22,7 @@ use super::{
     Error, client,
     settings::{self, Server, Settings},
     spend,
+    variables::Variables,
 };
 use crate::{
     clock::SystemClock,
@@ -46,7 +47,10 @@ pub(super) fn remembering(settings: &Settings, home: &Path) -> Result<Router, Er
 fn with(settings: &Settings, home: Option<&Path>, memory: Memory) -> Result<Router, Error> {
     let mut made = Made::default();
     let table = paid(made.table(settings)?, settings, home);
-    let watched = |file| Arc::new(Watched::new(file, home.map(Path::to_owned), made)) as Arc<dyn Source>;
+    let watched = |file| {
+        let home = home.map(Path::to_owned);
+        Arc::new(Watched::new(file, home, settings.variables.clone(), made)) as Arc<dyn Source>
+    };
     let source = settings.file.clone().map(watched);
     Ok(Router::with(table, source, memory, Arc::new(SystemClock)))
 }
@@ -120,6 +124,7 @@ struct Watched {
     file: PathBuf,
     /// The data directory.
     home: Option<PathBuf>,
+    variables: Variables,
     /// The state that was read last.
     seen: Mutex<Option<State>>,
     made: Mutex<Made>,
@@ -129,8 +134,8 @@ struct Watched {
 type State = (SystemTime, u64);
 
 impl Watched {
-    fn new(file: PathBuf, home: Option<PathBuf>, made: Made) -> Self {
-        Watched { seen: Mutex::new(state(&file)), file, home, made: Mutex::new(made) }
+    fn new(file: PathBuf, home: Option<PathBuf>, variables: Variables, made: Made) -> Self {
+        Watched { seen: Mutex::new(state(&file)), file, home, variables, made: Mutex::new(made) }
     }
 }
 
@@ -145,9 +150,8 @@ impl Source for Watched {
         if *lock(&self.seen) == newest {
             return None;
         }
-        let env = |name: &str| std::env::var(name).ok();
         let dir = self.file.parent().unwrap_or(Path::new("/"));
-        let read = Settings::load(Some(&self.file), dir, &env)
+        let read = Settings::load(Some(&self.file), dir, &self.variables)
             .and_then(|settings| Ok(paid(lock(&self.made).table(&settings)?, &settings, self.home.as_deref())));
         *lock(&self.seen) = newest;
         let wrong = |error: &Error| {
@@ -264,7 +268,7 @@ mod tests {
         let file = dir.path().join("agentd.yaml");
         let write = |route: &str| fs::write(&file, format!("version: 1\nroutes: {{{route}}}\n")).unwrap();
         write("one: {targets: [ollama/m]}");
-        let watched = Watched::new(file.clone(), None, Made::default());
+        let watched = Watched::new(file.clone(), None, Variables::default(), Made::default());
         assert!(!watched.changed() && watched.read().is_none());
         write("other: {targets: [ollama/m]}");
         assert!(watched.changed());

@@ -6,13 +6,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Error;
+use super::{Error, owned, variables::Variables};
 use crate::{
     agent::is_name,
     provider::{
@@ -20,6 +20,7 @@ use crate::{
         catalogue::{self, Catalogue, Entry, Prices},
     },
     router::{Budgets, Policy, Rate, Route, Target},
+    show::hide,
     yaml::{Content, Document, Faults, Key, Node, Problems, decode, nearest},
 };
 
@@ -45,6 +46,8 @@ pub struct Settings {
     pub budgets: Budgets,
     /// Where runs are kept.
     pub store: Store,
+    /// What variables are looked up in.
+    pub variables: Variables,
 }
 
 /// A provider and how to reach it.
@@ -121,8 +124,10 @@ impl Settings {
     /// Finds and reads the settings. `file` is what the caller names; `dir` is the working directory.
     ///
     /// # Errors
-    /// A file that was named and is not there, one that cannot be read, and everything that is wrong with its text.
-    pub fn load(file: Option<&Path>, dir: &Path, env: Env<'_>) -> Result<Settings, Error> {
+    /// A file that was named and is not there, one that cannot be read or that others can write, and everything that is
+    /// wrong with its text.
+    pub fn load(file: Option<&Path>, dir: &Path, variables: &Variables) -> Result<Settings, Error> {
+        let env: Env<'_> = &|name| variables.get(name);
         let named = file.map(Path::to_owned).or_else(|| env("AGENTD_CONFIG").map(PathBuf::from));
         let found = match named {
             Some(named) => Some(named),
@@ -137,8 +142,11 @@ impl Settings {
             Some(file) => {
                 let unreadable =
                     |source: io::Error| Error::Io { what: format!("cannot read {}", file.display()), source };
-                let bytes = fs::read(&file).map_err(unreadable)?;
+                let owned::Source { bytes, doubt } = owned::read(&file)?;
                 let name = file.display().to_string();
+                if let Some(doubt) = doubt {
+                    return Err(Error::File(format!("{name}: {doubt}")));
+                }
                 let dir = std::path::absolute(&file).map_err(unreadable)?;
                 let dir = dir.parent().unwrap_or(Path::new("/"));
                 let read = decode(&name, &bytes).and_then(|text| Settings::parse(&name, text, dir, env));
@@ -147,6 +155,7 @@ impl Settings {
         };
         let catalogue = catalogue::built_in().map_err(|problems| Error::File(problems.to_string()))?;
         settings.add_known(catalogue, env);
+        settings.variables = variables.clone();
         Ok(settings)
     }
 
@@ -276,6 +285,9 @@ impl Reader<'_> {
         let timeouts = fields.get("timeouts").map(|node| self.timeouts(node)).unwrap_or_default();
         let choices = [("auto", true), ("off", false)];
         let strict = fields.get("strict").and_then(|node| self.faults.choice(node, &choices)).unwrap_or(false);
+        if let Some(key) = &key {
+            hide(&format!("providers.{}.key", name.text), key);
+        }
         let from_env = || known.and_then(|entry| entry.key(self.env));
         let key = key.or_else(from_env).map(SecretString::from);
         let base_url = match (fields.get("base_url"), known) {

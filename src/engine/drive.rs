@@ -17,7 +17,7 @@ use tokio::{
 use super::{Error, Left, Options, Seen, Stop, World, inbox, judge, lift};
 use crate::{
     chaos,
-    chat::{CallId, Choice, Effect, EffectSource, Message, OutputFormat, Part, Request, ToolDef, Usage, WrittenCall},
+    chat::{CallId, Choice, Effect, Message, OutputFormat, Part, Request, ToolDef, Usage, WrittenCall},
     journal::Journal,
     mcp::{self, GuardId, Outcome, Prepared},
     provider::{Class, Delta, Failure, estimate_tokens},
@@ -346,10 +346,7 @@ impl<'a> Drive<'a> {
         let mut hash = blake3::Hasher::new();
         for tool in &mut tools {
             hash.update(tool.hash.as_bytes());
-            if let Some(effect) = self.world.agent.policy_for(&tool.origin).effect {
-                (tool.effect, tool.effect_source) = (effect, EffectSource::Agent);
-                tool.repeatable = matches!(effect, Effect::Read | Effect::Idempotent);
-            }
+            self.world.agent.judge(tool);
         }
         self.push(Event::ToolsListed(ToolsListed {
             hash: hash.finalize().to_hex().to_string(),

@@ -16,6 +16,7 @@ use rmcp::{
 use serde_json::{Map, Value};
 
 use super::{hints::Hints, result};
+use crate::show::hidden;
 
 /// Longest wait for a page, if the server may take that long to start.
 const PAGE: Duration = Duration::from_secs(30);
@@ -157,14 +158,9 @@ fn tool(server: &str, mut item: Value, warnings: &mut Vec<String>) -> Result<Lis
     Ok(Listed { name, description: clean.into(), hints: Hints::read(annotations), schema: Arc::new(schema), hash })
 }
 
-/// A text without the characters that hide instructions from people: control characters, zero-width and direction marks, and
-/// tags (Unicode, general category Cf and Cc); cut where it is too long.
+/// A text without the characters that hide instructions from people; cut where it is too long.
 fn visible(text: &str) -> String {
-    let hidden = |char: char| {
-        char.is_control() && !matches!(char, '\n' | '\t' | '\r')
-            || matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-    };
+    let hidden = |char: char| hidden(char) && !matches!(char, '\n' | '\t' | '\r');
     let mut clean = String::new();
     for char in text.chars().filter(|&char| !hidden(char)) {
         if clean.len() + char.len_utf8() > DESCRIPTION_BYTES_MAX {

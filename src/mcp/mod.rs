@@ -11,6 +11,7 @@
 //!
 //! Left out on purpose: policy, approval, journaling (`engine`), and any retry of a call.
 
+mod bundled;
 mod call;
 mod connection;
 mod era;
@@ -32,6 +33,7 @@ use serde_json::Value;
 
 use crate::chat::{Part, ToolDef, ToolName};
 
+pub use bundled::files;
 pub use hints::{Judged, believed};
 pub use host::Host;
 pub use server::{Server, Trust};

@@ -29,6 +29,7 @@ use super::{
     guard::{self, Program},
     locks::Locks,
 };
+use crate::show::{hidden, redact};
 
 /// What a server sees of our environment; everything else it gets only if the agent file names it. As the TypeScript and
 /// Python SDKs of MCP (`DEFAULT_INHERITED_ENV_VARS`), and what decides language, time zone and temporary files.
@@ -267,13 +268,14 @@ impl Tail {
         bytes.extend(&chunk[surplus - old..]);
     }
 
-    /// The last lines, without what could upset a terminal.
+    /// The last lines, without secrets and what could upset a terminal.
     fn text(&self) -> String {
         let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(bytes.make_contiguous());
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         let last = lines[lines.len().saturating_sub(STDERR_LINES_MAX)..].join("\n");
-        last.chars().filter(|&char| char == '\n' || char == '\t' || !char.is_control()).collect()
+        let last = redact(&last);
+        last.chars().filter(|&char| char == '\n' || char == '\t' || !hidden(char)).collect()
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     listing::{Listed, Listing},
     server::{Filter, Server},
 };
-use crate::chat::ToolDef;
+use crate::{chat::ToolDef, show::redact};
 
 /// Attempts to bring a server back for one call.
 const ATTEMPTS: usize = 3;
@@ -138,7 +138,12 @@ impl Session {
                 Err(detail) => detail,
             };
             let Some(pause) = pauses.next() else { return Err(self.not_started(detail)) };
-            tracing::debug!(server = self.server.name, detail, ?pause, "the server does not start; it is tried again");
+            tracing::debug!(
+                server = self.server.name,
+                detail = &*redact(&detail),
+                ?pause,
+                "the server does not start; it is tried again"
+            );
             tokio::time::sleep(pause).await;
         }
     }
@@ -148,7 +153,8 @@ impl Session {
     }
 
     fn not_started(&self, detail: String) -> Error {
-        Error::NotStarted { server: self.server.name.clone(), detail }
+        // It may quote the command, the server or the system, and with them what a variable stood for.
+        Error::NotStarted { server: self.server.name.clone(), detail: redact(&detail).into_owned() }
     }
 }
 

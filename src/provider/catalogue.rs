@@ -16,7 +16,10 @@ use std::{
 };
 
 use super::{Dialect, EffortForm, ForceForm, Price, Quirks};
-use crate::yaml::{Document, Faults, Key, Node, Problems};
+use crate::{
+    show::hide,
+    yaml::{Document, Faults, Key, Node, Problems},
+};
 
 const PROVIDERS: (&str, &str) = ("catalogue.yaml", include_str!("catalogue.yaml"));
 const MODELS: (&str, &str) = ("models.yaml", include_str!("models.yaml"));
@@ -188,9 +191,10 @@ impl Entry {
         missing
     }
 
-    /// Its key in the environment.
+    /// Its key in the environment; from then on it is a secret.
     pub fn key(&self, env: Env<'_>) -> Option<String> {
-        self.keys.iter().find_map(|name| env(name).filter(|key| !key.is_empty()))
+        let key = |name: &String| env(name).filter(|key| !key.is_empty()).inspect(|key| hide(name, key));
+        self.keys.iter().find_map(key)
     }
 }
 

@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 
 use super::{Class, Failure, failure::failure};
-use crate::chat::{Message, Part, PerTool, Request, Usage};
+use crate::chat::{Message, Part, PerTool, Request, ToolDef, Usage};
 
 /// About how many bytes of text one token is, where the text itself is not at hand.
 pub(super) const TOKEN_BYTES: u64 = 4;
@@ -37,6 +37,11 @@ static SCHEMAS: PerTool<u64> = PerTool::new();
 /// with long runs of the same character.
 pub fn estimate_tokens(request: &Request) -> u64 {
     count(request, IMAGE, AUDIO)
+}
+
+/// About how many tokens the definition of a tool takes in every request that offers it.
+pub fn tool_tokens(tool: &ToolDef) -> u64 {
+    FRAME + of_tool(tool).div_ceil(4)
 }
 
 /// The failure that a server's own usage shows: it has read less than half of the text that was sent. `None` when it has
@@ -75,8 +80,7 @@ fn count(request: &Request, image: u64, audio: u64) -> u64 {
     }
     for tool in request.tools.iter() {
         tokens += FRAME;
-        let Ok(schema) = SCHEMAS.get(tool, |schema| Ok::<_, Infallible>(of_text(&schema.to_string())));
-        quarters += of_text(tool.name.as_str()) + of_text(&tool.description) + schema;
+        quarters += of_tool(tool);
     }
     if let Some(output) = &request.output {
         quarters += of_text(&output.schema.to_string());
@@ -87,6 +91,12 @@ fn count(request: &Request, image: u64, audio: u64) -> u64 {
 /// About how many tokens a text is.
 pub(super) fn text_tokens(text: &str) -> u64 {
     of_text(text).div_ceil(4)
+}
+
+/// Quarters of a token in the definition of a tool.
+fn of_tool(tool: &ToolDef) -> u64 {
+    let Ok(schema) = SCHEMAS.get(tool, |schema| Ok::<_, Infallible>(of_text(&schema.to_string())));
+    of_text(tool.name.as_str()) + of_text(&tool.description) + schema
 }
 
 /// Quarters of a token. Byte by byte, which the compiler turns into many at a time: the first byte of a character tells

@@ -9,7 +9,10 @@ use std::{borrow::Cow, time::Duration};
 use serde_json::Value;
 
 use super::{Class, Failure, Used, json, limits};
-use crate::chat::Usage;
+use crate::{
+    chat::Usage,
+    show::{hidden, redact},
+};
 
 /// Longest message, in bytes: an error with its reason fits, a page of HTML does not.
 const MESSAGE_BYTES_MAX: usize = 600;
@@ -492,8 +495,9 @@ fn page_title(text: &str) -> Option<String> {
 
 /// One line of at most `bytes`, without control characters and without what looks like a key.
 fn clean(text: &str, bytes: usize) -> String {
+    let text = &*redact(text);
     let mut line = String::with_capacity(text.len().min(bytes));
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+    for word in text.split(|c: char| c.is_whitespace() || hidden(c)).filter(|word| !word.is_empty()) {
         if line.len() > bytes {
             break;
         }

@@ -33,7 +33,7 @@ mod table;
 
 pub use client::{Builder, Client, Error};
 pub use dialect::{Dialect, EffortForm, ForceForm, Quirks};
-pub use estimate::estimate_tokens;
+pub use estimate::{estimate_tokens, tool_tokens};
 pub use limits::Limits;
 pub use price::{Above, Price, Rates};
 pub use served::Served;

@@ -8,6 +8,7 @@ use std::{fmt, sync::Arc};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Content, Document, Faults, Node, Place, Style};
+use crate::show::hide;
 
 /// A text with its variables not yet looked up.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,19 +41,30 @@ impl Written {
         &self.text
     }
 
+    /// The variables in it.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        pieces(&self.text).filter_map(|piece| match piece {
+            Ok(Piece::Variable(name)) => Some(name),
+            _ => None,
+        })
+    }
+
     /// Where it stands.
     pub fn place(&self) -> Place {
         self.place
     }
 
-    /// Looks the variables up. The error names those that are not set.
+    /// Looks the variables up; from then on their values are secrets. The error names those that are not set.
     pub fn expand(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Expanded, String> {
         let (mut value, mut unset) = (String::new(), Vec::new());
         for piece in pieces(&self.text) {
             match piece? {
                 Piece::Text(text) => value.push_str(text),
                 Piece::Variable(name) => match env(name) {
-                    Some(found) => value.push_str(&found),
+                    Some(found) => {
+                        hide(name, &found);
+                        value.push_str(&found);
+                    }
                     None => unset.push(name),
                 },
             }

@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("yaml", 0),
     ("repair", 0),
     ("run", 0),
+    ("show", 0),
     ("store", 1),
     ("provider", 1),
     ("mcp", 1),

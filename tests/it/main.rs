@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "nobody outside uses this")]
 
 mod budgets;
+mod canary;
 mod cli;
 mod commits;
 mod crash;
@@ -17,6 +18,7 @@ mod probe;
 mod provider;
 mod talk;
 mod terminal;
+mod tools;
 mod vendor;
 mod vendor_anthropic;
 mod vendor_gemini;

@@ -15,7 +15,7 @@ use rustix::{
 use tempfile::TempDir;
 
 /// The program with stdin and stderr at a terminal of ours, and stdout in a pipe.
-struct Terminal {
+pub struct Terminal {
     child: Child,
     ours: File,
     /// All that it showed so far.
@@ -23,7 +23,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(mut command: Command) -> Self {
+    pub fn start(mut command: Command) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
@@ -37,7 +37,7 @@ impl Terminal {
     }
 
     /// Reads on until this is shown.
-    fn until(&mut self, text: &str) {
+    pub fn until(&mut self, text: &str) {
         let mut bytes = [0; 4096];
         let from = self.seen.len();
         while !self.seen[from..].contains(text) {
@@ -47,13 +47,13 @@ impl Terminal {
         }
     }
 
-    fn types(&mut self, line: &str) {
+    pub fn types(&mut self, line: &str) {
         self.ours.write_all(line.as_bytes()).unwrap();
         self.ours.write_all(b"\n").unwrap();
     }
 
     /// Exit code, stdout, and all that the terminal showed.
-    fn end(mut self) -> (i32, String, String) {
+    pub fn end(mut self) -> (i32, String, String) {
         let mut bytes = [0; 4096];
         // The read fails when nobody has the other end any more.
         while let Ok(read) = self.ours.read(&mut bytes)

@@ -1,0 +1,207 @@
+//! Tools from outside: what an agent's tools are taken for and why, and calling one by hand.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::terminal::Terminal;
+
+const COUNTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/counter.py");
+
+fn world(policy: &str) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    let log = dir.path().join("effects.log");
+    let agent = format!(
+        "version: 1\nname: counts\nmodel: demo/any\nservers:\n  \
+         counter: {{command: python3, args: [-S, \"{COUNTER}\"], env: {{LOG: \"{}\"}}}}\n{policy}",
+        log.display()
+    );
+    fs::write(dir.path().join("agent.yaml"), agent).unwrap();
+    dir
+}
+
+fn agentd(dir: &TempDir, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agentd"));
+    command.args(args).current_dir(dir.path()).env("AGENTD_HOME", dir.path().join("home")).stdin(Stdio::null());
+    command.env_remove("AGENTD_CONFIG").env_remove("AGENTD_LOG");
+    command
+}
+
+fn said(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+fn ran(dir: &TempDir, args: &[&str]) -> (i32, String, String) {
+    said(&agentd(dir, args).output().unwrap())
+}
+
+const POLICY: &str = "\
+policy:
+  counter.put: {effect: idempotent, approve: allow}
+  \"*.wipe\": {approve: deny}
+  \"counter.?ook\": {approve: ask}
+approvals:
+  default: ask_on_write
+";
+
+#[test]
+fn a_list_tells_what_holds_and_where_that_comes_from() {
+    let dir = world(POLICY);
+    let (code, stdout, stderr) = ran(&dir, &["tools", "ls", "agent.yaml"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    insta::assert_snapshot!(stdout);
+
+    let (_, stdout, _) = ran(&dir, &["tools", "ls", "agent.yaml", "--json"]);
+    let listed: Value = serde_json::from_str(&stdout).unwrap();
+    let put = &listed["tools"][1];
+    assert_eq!(
+        (&put["tool"], &put["effect"], &put["calls"]),
+        (&"counter.put".into(), &"idempotent".into(), &"allow".into())
+    );
+    assert_eq!(
+        put["effect_from"],
+        serde_json::json!({"source": "policy", "pattern": "counter.put", "file": "agent.yaml", "line": 7, "col": 3})
+    );
+    assert_eq!(listed["tools"][0]["effect_from"]["source"], "annotations");
+    let tokens = listed["tools"].as_array().unwrap().iter().map(|tool| tool["tokens"].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(listed["tokens"], tokens);
+}
+
+#[test]
+fn a_server_that_is_not_trusted_has_only_writes() {
+    let dir = world("");
+    let agent = fs::read_to_string(dir.path().join("agent.yaml")).unwrap();
+    fs::write(dir.path().join("agent.yaml"), agent.replace("command: python3", "trust: none, command: python3"))
+        .unwrap();
+    let (_, stdout, _) = ran(&dir, &["tools", "ls", "agent.yaml"]);
+    assert_eq!(stdout.matches("write").count(), 4, "{stdout}");
+    assert_eq!(stdout.matches("default: trust is none").count(), 4, "{stdout}");
+}
+
+#[test]
+fn a_call_by_hand_is_checked_and_asks_as_the_file_says() {
+    let dir = world(POLICY);
+    let call = |args: &[&str]| ran(&dir, &[&["tools", "call", "agent.yaml"], args].concat());
+    let happened = || {
+        fs::read_to_string(dir.path().join("effects.log"))
+            .unwrap_or_default()
+            .lines()
+            .filter(|line| !line.starts_with("start"))
+            .count()
+    };
+
+    assert_eq!(call(&["counter.put", r#"{"text": "a"}"#]), (0, "put a: done\n".to_owned(), String::new()));
+    assert_eq!(happened(), 1);
+    let refusals = [
+        (vec!["counter.put", "{}"], 2, "text"),
+        (vec!["counter.put", "[]"], 2, "must be a JSON object"),
+        (vec!["counter.put", "{"], 2, "no JSON"),
+        (vec!["counter.pit", "{}"], 8, "did you mean \"put\"?"),
+        (vec!["countr.put", "{}"], 8, "did you mean \"counter\"?"),
+        (vec!["counter", "{}"], 2, "write SERVER.TOOL"),
+        (vec!["counter.look", r#"{"text": "a"}"#], 2, "needs approval (agent.yaml:9 counter.?ook)"),
+        (vec!["counter.set", r#"{"text": "a"}"#], 2, "allow it with --yes"),
+        (vec!["counter.wipe", r#"{"text": "a"}"#, "--yes"], 2, "is refused (agent.yaml:8 *.wipe)"),
+    ];
+    for (args, code, text) in refusals {
+        let (found, stdout, stderr) = call(&args);
+        assert_eq!((found, stdout.as_str()), (code, ""), "{args:?}: {stderr}");
+        assert!(stderr.contains(text), "{args:?}: {stderr}");
+    }
+    assert_eq!(happened(), 1, "nothing that was refused has happened");
+
+    let (code, stdout, _) = call(&["counter.set", r#"{"text": "b"}"#, "--yes", "--json"]);
+    let document: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (code, &document["content"][0]["text"], &document["is_error"]),
+        (0, &"set b: done".into(), &false.into())
+    );
+    assert_eq!(happened(), 2);
+}
+
+#[test]
+fn at_a_terminal_a_call_by_hand_is_asked_about() {
+    let dir = world(POLICY);
+    let mut terminal =
+        Terminal::start(agentd(&dir, &["tools", "call", "agent.yaml", "counter.set", r#"{"text": "\u001b[2J"}"#]));
+    terminal.until("[d]eny:");
+    terminal.types("what");
+    terminal.until("[d]eny:");
+    terminal.types("o");
+    let (code, _, seen) = terminal.end();
+    assert_eq!(code, 0, "{seen}");
+    assert!(seen.contains("needs approval: agent.yaml:11 approvals"), "{seen}");
+}
+
+#[test]
+fn files_that_others_can_write_start_nothing() {
+    let dir = world("");
+    let path = dir.path().join("agent.yaml");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
+    for args in [&["tools", "ls", "agent.yaml"][..], &["check", "agent.yaml"], &["run", "agent.yaml", "go"]] {
+        let (code, _, stderr) = ran(&dir, args);
+        assert_eq!(code, 2, "{args:?}: {stderr}");
+        assert!(stderr.contains("agent.yaml:5:3: ") && stderr.contains("chmod g-w agent.yaml"), "{args:?}: {stderr}");
+    }
+    assert!(!dir.path().join("effects.log").exists());
+    // What names no command starts nothing of anybody's.
+    let harmless = "version: 1\nname: notes\nmodel: demo/any\nservers: {files: {builtin: files, root: .}}\n";
+    fs::write(&path, harmless).unwrap();
+    assert_eq!(ran(&dir, &["tools", "ls", "agent.yaml"]).0, 0);
+
+    fs::write(dir.path().join("agentd.yaml"), "version: 1\n").unwrap();
+    fs::set_permissions(dir.path().join("agentd.yaml"), fs::Permissions::from_mode(0o646)).unwrap();
+    let (code, _, stderr) = ran(&dir, &["models"]);
+    assert_eq!((code, stderr.contains("chmod o-w")), (2, true), "{stderr}");
+}
+
+#[test]
+fn variables_come_from_the_environment_and_then_from_the_file() {
+    let dir = TempDir::new().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write(
+        "agent.yaml",
+        "version: 1\nname: notes\nmodel: demo/any\nservers: {files: {builtin: files, root: \"${NOTES}\"}}\n",
+    );
+    write("vars", "# where\nexport NOTES='notes'\n");
+    for name in ["notes", "other"] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+        write(&format!("{name}/{name}.txt"), "");
+    }
+    let list = ["tools", "call", "agent.yaml", "files.list"];
+    let (code, _, stderr) = ran(&dir, &list);
+    assert_eq!((code, stderr.contains("the variable NOTES is not set")), (2, true), "{stderr}");
+    let with = [&list[..], &["--env-file", "vars"]].concat();
+    let (code, stdout, stderr) = ran(&dir, &with);
+    assert_eq!((code, stdout.contains("notes.txt")), (0, true), "{stdout}{stderr}");
+    let (_, stdout, _) = said(&agentd(&dir, &with).env("NOTES", "other").output().unwrap());
+    assert!(stdout.contains("other.txt"), "{stdout}");
+    let (code, _, stderr) = ran(&dir, &[&list[..], &["--env-file", "gone"]].concat());
+    assert_eq!((code, stderr.contains("--env-file: cannot read gone")), (2, true), "{stderr}");
+}
+
+#[test]
+fn the_bundled_server_serves_other_hosts() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("a.txt"), "hello").unwrap();
+    let mut child =
+        agentd(&dir, &["tools", "serve", "files", "."]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    for line in [
+        r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+        r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"read","arguments":{"path":"a.txt"}}}"#,
+    ] {
+        writeln!(stdin, "{line}").unwrap();
+    }
+    drop(stdin);
+    let (code, stdout, stderr) = said(&child.wait_with_output().unwrap());
+    assert_eq!((code, stdout.contains("hello")), (0, true), "{stdout}{stderr}");
+}
