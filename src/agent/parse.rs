@@ -15,7 +15,7 @@ use crate::{
     chat::Effect,
     repair::{Policy, Schema},
     run::{Limits, OnDoubt},
-    yaml::{Content, Document, Faults, Fields, Key, Node, Place, Problems, Written, nearest},
+    yaml::{self, Content, Document, Faults, Fields, Key, Node, Place, Problems, Written, nearest},
 };
 
 const KEYS: &[&str] = &[
@@ -75,10 +75,42 @@ impl Agent {
     /// Reads and checks an agent file. `file` is what to call it in problems.
     pub fn parse(file: &str, text: &str) -> Result<Agent, Problems> {
         let (document, faults) = Document::parse(file, text)?;
-        let mut reader = Reader { faults, file: text, servers: Vec::new() };
-        let agent = reader.agent(document.root(), Source { file: file.into(), text: text.into() });
-        document.finish(Some(agent), reader.faults)
+        let (agent, faults) = read(file, &document, faults);
+        document.finish(Some(agent), faults)
     }
+
+    /// The JSON Schema of agent files, for editors. Drawn from what [`Agent::parse`] asks for in examples.
+    ///
+    /// # Errors
+    /// When the examples are not whole, which a test sees to.
+    pub fn schema() -> Result<Value, String> {
+        let read = |document: &mut Document, faults| read("reference.yaml", document, faults).1;
+        yaml::describe("An agent of agentd", &[REFERENCE, SMALLEST], false, read)
+    }
+}
+
+/// Every key of an agent file, with what it is for.
+const REFERENCE: &str = include_str!("reference.yaml");
+
+/// What else may stand where the [`REFERENCE`] has one of several forms.
+const SMALLEST: &str = "version: 1\nname: smallest\nmodel: openai/gpt-5\n";
+
+fn read(file: &str, document: &Document, faults: Faults) -> (Agent, Faults) {
+    let text = document.text();
+    let mut reader = Reader { faults, file: text, servers: Vec::new() };
+    let agent = reader.agent(document.root(), Source { file: file.into(), text: text.into() });
+    (agent, reader.faults)
+}
+
+/// Patterns of texts, for editors; what holds is what is checked beside each use.
+mod shape {
+    pub const NAME: &str = "^[a-z0-9][a-z0-9_-]{0,63}$";
+    pub const MODEL: &str = r"^([a-z0-9][a-z0-9_-]{0,63}|[^/\s{]+/[^\s{]+)$";
+    pub const SERVER: &str = "^[a-z][a-z0-9-]{0,31}$";
+    pub const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
+    pub const PATH: &str = "^([^~]|~[^/])";
+    pub const GLOB: &str = r"^[^\[\]{}! ]+$";
+    pub const RULE: &str = r"^[^\[\]{}! ]*[.*?][^\[\]{}! ]*$";
 }
 
 struct Reader<'t> {
@@ -92,7 +124,7 @@ struct Reader<'t> {
 impl Reader<'_> {
     fn agent(&mut self, root: &Node, source: Source) -> Agent {
         let fields = self.faults.fields(root, KEYS);
-        self.version(&fields);
+        self.faults.version(&fields);
         let input_node = fields.get("input");
         let input = input_node.and_then(|node| self.schema(node)).map(|schema| Input { schema });
         let servers = fields.get("servers").map(|node| self.servers(node)).unwrap_or_default();
@@ -138,25 +170,22 @@ impl Reader<'_> {
         }
     }
 
-    fn version(&mut self, fields: &Fields<'_>) {
-        let Some(node) = self.faults.required(fields, "version") else { return };
-        if !matches!(&node.content, Content::Scalar(text, _) if text == "1") {
-            self.faults.of(node, "this agentd reads version 1");
-        }
-    }
-
     fn agent_name(&mut self, fields: &Fields<'_>) -> String {
-        let Some(node) = self.faults.required(fields, "name") else { return String::new() };
+        let Some(node) = self.faults.required_such(fields, "name", "name: tidy") else { return String::new() };
         let Some(name) = self.faults.text(node) else { return String::new() };
+        self.faults.shaped(node, shape::NAME);
         if !is_name(name) {
-            self.faults.of(node, "a name has up to 64 of a-z, 0-9, _ and -, and begins with a letter or digit");
+            let hint = near_name(name).map_or(String::new(), |near| format!("; for example {near}"));
+            let rule = "a name has up to 64 of a-z, 0-9, _ and -, and begins with a letter or digit";
+            self.faults.of(node, format!("{rule}{hint}"));
         }
         name.to_owned()
     }
 
     fn model(&mut self, fields: &Fields<'_>) -> Model {
         let mut model = Model { name: String::new(), steps: Steps::default(), temperature: None, output_tokens: None };
-        let Some(node) = self.faults.required(fields, "model") else { return model };
+        let such = "model: openai/gpt-5; see: agentd models";
+        let Some(node) = self.faults.required_such(fields, "model", such) else { return model };
         let name = match &node.content {
             Content::Map(_) => {
                 let fields = self.faults.fields(node, &["name", "steps", "temperature", "output_tokens"]);
@@ -182,6 +211,7 @@ impl Reader<'_> {
     /// A model, `provider/model`, or the name of a route.
     fn reference(&mut self, node: &Node) -> Option<String> {
         let name = self.faults.text(node)?;
+        self.faults.shaped(node, shape::MODEL);
         let fault = match name.split_once('/') {
             _ if name.contains("${") => Some("variables are looked up for servers only"),
             _ if name.contains(char::is_whitespace) => Some("a model has no spaces in its name"),
@@ -197,8 +227,7 @@ impl Reader<'_> {
 
     /// A JSON Schema of an object.
     fn schema(&mut self, node: &Node) -> Option<Schema> {
-        self.faults.members(node)?;
-        let value = Arc::new(self.faults.json(node)?);
+        let value = Arc::new(self.faults.schema(node)?);
         let schema = match Schema::compile(&value) {
             Ok(schema) => schema,
             Err(error) => {
@@ -208,7 +237,8 @@ impl Reader<'_> {
             }
         };
         if value.get("type") != Some(&Value::from("object")) {
-            self.faults.of(node, "this must describe an object; add type: object");
+            self.faults
+                .of(node, "this must describe an object: write type: object, and what it holds under properties");
             return None;
         }
         Some(schema)
@@ -216,6 +246,7 @@ impl Reader<'_> {
 
     fn servers(&mut self, node: &Node) -> Vec<Server> {
         let members = self.faults.members(node).unwrap_or_default();
+        self.faults.keyed(node, shape::SERVER);
         self.servers = members.iter().map(|(key, _)| key.text.clone()).collect();
         members.iter().filter_map(|(key, node)| self.server(key, node)).collect()
     }
@@ -244,7 +275,11 @@ impl Reader<'_> {
                 // What else stands there may be the key that was meant.
                 let known = [&["builtin", "root", "command", "args", "env", "cwd"], ALL].concat();
                 self.faults.fields(node, &known);
-                self.faults.of(node, "a server needs a command, or builtin: files");
+                let fault = match has("url") {
+                    true => "this agentd starts its servers itself: a server needs a command, or builtin: files",
+                    false => "a server needs a command, such as command: npx, or builtin: files",
+                };
+                self.faults.of(node, fault);
                 return None;
             }
         };
@@ -270,25 +305,28 @@ impl Reader<'_> {
     }
 
     fn files(&mut self, fields: &Fields<'_>) -> Option<Start> {
-        fields.get("builtin").and_then(|node| self.faults.choice(node, &[("files", ())]));
+        self.faults.required(fields, "builtin").and_then(|node| self.faults.choice(node, &[("files", ())]));
         let root = self.faults.required(fields, "root")?;
         Some(Start::Files { root: self.path(root)? })
     }
 
     fn command(&mut self, fields: &Fields<'_>) -> Option<Start> {
-        let command = fields.get("command").and_then(|node| self.path(node));
+        let command = self.faults.required(fields, "command").and_then(|node| self.path(node));
         if let Some(command) = &command
             && command.as_str().contains(' ')
             && fields.get("args").is_none()
         {
-            self.faults.add(
-                command.place(),
-                "a command is one program and nothing goes through a shell; put its arguments into args",
-            );
+            let mut words = command.as_str().split_whitespace();
+            let (program, args) = (words.next().unwrap_or_default(), words.collect::<Vec<_>>().join(", "));
+            let rule = "a command is one program and nothing goes through a shell";
+            self.faults.add(command.place(), format!("{rule}; write command: {program}, args: [{args}]"));
         }
         let args = fields.get("args").and_then(|node| self.faults.list(node)).unwrap_or_default();
         let args = args.iter().filter_map(|node| self.written(node)).collect();
         let env = fields.get("env").and_then(|node| self.faults.members(node)).unwrap_or_default();
+        if let Some(node) = fields.get("env") {
+            self.faults.keyed(node, shape::VARIABLE);
+        }
         let env = env.iter().filter_map(|(key, node)| {
             let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if !key.text.chars().all(word) || key.text.starts_with(|c: char| c.is_ascii_digit()) {
@@ -303,6 +341,7 @@ impl Reader<'_> {
 
     fn path(&mut self, node: &Node) -> Option<Written> {
         let written = self.written(node)?;
+        self.faults.shaped(node, shape::PATH);
         match written.as_str() {
             "" => self.faults.of(node, "this must not be empty"),
             path if path == "~" || path.starts_with("~/") => {
@@ -342,6 +381,7 @@ impl Reader<'_> {
         let mut globs = Vec::new();
         for node in list {
             let Some(glob) = self.faults.text(node) else { continue };
+            self.faults.shaped(node, shape::GLOB);
             self.glob(glob, node.place);
             globs.push(glob.to_owned());
         }
@@ -357,6 +397,7 @@ impl Reader<'_> {
 
     fn rules(&mut self, node: &Node) -> Vec<Rule> {
         let members = self.faults.members(node).unwrap_or_default();
+        self.faults.keyed(node, shape::RULE);
         members.iter().map(|(key, node)| self.rule(key, node)).collect()
     }
 
@@ -455,6 +496,20 @@ impl Reader<'_> {
         doubts.destructive = choice("destructive").unwrap_or(doubts.destructive);
         doubts
     }
+}
+
+/// A name that is near to a text; `None` when none is.
+fn near_name(text: &str) -> Option<String> {
+    let mut name = String::new();
+    for c in text.chars() {
+        match c.to_ascii_lowercase() {
+            c if c.is_ascii_lowercase() || c.is_ascii_digit() => name.push(c),
+            _ if name.is_empty() || name.ends_with('-') => {}
+            _ => name.push('-'),
+        }
+    }
+    let name = name.trim_end_matches('-');
+    is_name(name).then(|| name.to_owned())
 }
 
 /// Where `approvals.default` stands.

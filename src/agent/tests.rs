@@ -3,7 +3,10 @@ use std::path::Path;
 use serde_json::json;
 
 use super::*;
-use crate::chat::EffectSource;
+use crate::{
+    chat::EffectSource,
+    yaml::{Content, Document, Node, Style},
+};
 
 const HEAD: &str = "version: 1\nname: a\nmodel: demo/any\n";
 
@@ -155,6 +158,92 @@ fn bad_files_are_told_all_that_is_wrong_with_them() {
         })
         .collect();
     insta::assert_snapshot!(shown.join("\n"));
+}
+
+/// Bad files of which only the reader knows what is wrong, and what that is.
+const READER_ONLY: &[(&str, &str)] = &[
+    ("a schema with a wrong type", "what a schema is, its own meta-schema says"),
+    ("a schema that refers elsewhere", "the same"),
+    ("a required list that is none", "the same"),
+    ("a template that does not parse", "templates"),
+    ("a template with unknown names", "templates"),
+    ("a template on one line", "templates"),
+    ("a cap below the patience", "one value against another"),
+    ("variables", "how variables are written"),
+    ("a schema with odd numbers", "numbers that readers read differently"),
+];
+
+/// A file as an editor sees it, which has a schema and YAML's core schema and nothing else; `None` when it is no YAML that
+/// we take.
+fn as_editors_see(text: &str) -> Option<Value> {
+    fn value(node: &Node) -> Value {
+        match &node.content {
+            Content::List(list) => list.iter().map(value).collect(),
+            Content::Map(members) => members.iter().map(|(key, node)| (key.text.clone(), value(node))).collect(),
+            Content::Scalar(..) if node.is_nothing() => Value::Null,
+            Content::Scalar(text, Style::Plain) => match text.as_str() {
+                "true" | "True" | "TRUE" => true.into(),
+                "false" | "False" | "FALSE" => false.into(),
+                text if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) => text.into(),
+                text => match (text.parse::<u64>(), text.parse::<i64>(), text.parse::<f64>()) {
+                    (Ok(number), ..) => number.into(),
+                    (_, Ok(number), _) => number.into(),
+                    (.., Ok(number)) => number.into(),
+                    _ => text.into(),
+                },
+            },
+            Content::Scalar(text, _) => text.as_str().into(),
+        }
+    }
+    let (document, faults) = Document::parse("a.yaml", text).ok()?;
+    faults.is_empty().then(|| value(document.root()))
+}
+
+/// Good files beside those that come with us.
+const GOOD: &[&str] = &[
+    HEAD,
+    "version: '1'\nname: a-b_c9\nmodel: smart\n",
+    "version: 1\nname: 5\nmodel: {name: local/meta/llama-3}\n",
+    "version: 1\nname: a\nmodel: {name: a/b, temperature: 0, output_tokens: 1}\ndescription: 1.10\n",
+    "version: 1\nname: a\nmodel: {name: a/b, temperature: 2.0, steps: {final: a/b}}\n",
+    "version: 1\nname: a\nmodel: a/b\ninstructions: no\n",
+    "version: 1\nname: a\nmodel: a/b\nlimits: {turns: 1_000, cost: $0.05, active: 1h 30m}\n",
+    "version: 1\nname: a\nmodel: a/b\nlimits: {tokens: 10, active: 90 minutes}\nrepair: {ask_again: 0}\n",
+    "version: 1\nname: a\nmodel: a/b\ncontext: {compact_at: 1, tool_result: 4096}\n",
+    "version: 1\nname: a\nmodel: a/b\ncontext: {tool_result: 1.5 MB}\napprovals: {default: deny}\n",
+    "version: 1\nname: a\nmodel: a/b\nservers: {}\npolicy: {\"*\": {approve: deny}}\n",
+    "version: 1\nname: a\nmodel: a/b\nservers: {f: {builtin: files, root: \"${HOME}/x\"}}\npolicy: {f.read: {parallel: true}}\n",
+    "version: 1\nname: a\nmodel: a/b\nservers: {f: {command: ./x, args: [], env: {}}}\non_doubt: {write: ask}\n",
+    "version: 1\nname: a\nmodel: a/b\nservers: {f: {command: x, args: [1, true, \"\"], env: {A: 1}, timeout: 1.5h}}\n",
+    "version: 1\nname: a\nmodel: a/b\nrepair: {policy: {read: off}}\napprovals: {expire: 7d, on_expire: deny}\n",
+    "{version: 1, name: a, model: a/b, input: {type: object}, instructions: \"{{ input }}\"}\n",
+];
+
+#[test]
+fn schema_and_parser_agree() {
+    let schema = Schema::compile(&Arc::new(Agent::schema().unwrap())).unwrap();
+    let own = [
+        include_str!("../../agents/tidy.yaml"),
+        include_str!("../../agents/changelog.yaml"),
+        include_str!("reference.yaml"),
+    ];
+    for text in GOOD.iter().chain(&own) {
+        good(text);
+        let seen = as_editors_see(text).unwrap();
+        assert_eq!(schema.check_value(&seen), Ok(()), "{text}");
+    }
+    for (what, text) in BAD {
+        let text = text.strip_prefix('=').map_or_else(|| format!("{HEAD}{text}"), str::to_owned);
+        let Some(seen) = as_editors_see(&text) else { continue };
+        let marked = READER_ONLY.iter().any(|(marked, _)| marked == what);
+        assert_eq!(schema.check_value(&seen).is_ok(), marked, "{what}: {text}");
+    }
+    assert!(READER_ONLY.iter().all(|(marked, _)| BAD.iter().any(|(what, _)| what == marked)));
+}
+
+#[test]
+fn the_schema_holds_every_key_with_what_it_is_for() {
+    insta::assert_json_snapshot!(Agent::schema().unwrap());
 }
 
 #[test]

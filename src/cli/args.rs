@@ -65,6 +65,19 @@ Example:
 Example:
   agentd check agents/*.yaml")]
     Check(Check),
+    /// Show the settings in force
+    #[command(after_help = "\
+Example:
+  agentd config show --origin")]
+    Config(Config),
+    /// Print the JSON Schema of agent files or settings, for editors
+    #[command(after_help = "\
+Example:
+  agentd schema agent > agent.schema.json
+
+Editors with yaml-language-server take it from the first line of a file:
+  # yaml-language-server: $schema=agent.schema.json")]
+    Schema(Schema),
     /// List models: which can be asked now, why others cannot, and what they cost
     #[command(after_help = "\
 Example:
@@ -280,6 +293,50 @@ pub(super) struct Check {
     pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub shared: Shared,
+}
+
+/// See [`Command::Config`].
+#[derive(Debug, Args)]
+pub(super) struct Config {
+    #[command(subcommand)]
+    pub what: ConfigWhat,
+}
+
+/// What to do with the settings.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigWhat {
+    /// Show each value that holds; keys and what variables stand for are never shown
+    #[command(after_help = "\
+Example:
+  agentd config show --origin --json")]
+    Show(ConfigShow),
+}
+
+/// See [`ConfigWhat::Show`].
+#[derive(Debug, Args)]
+pub(super) struct ConfigShow {
+    /// Say where each value came from: default, catalogue, a line of the file, the environment, a flag
+    #[arg(long)]
+    pub origin: bool,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`Command::Schema`].
+#[derive(Debug, Args)]
+pub(super) struct Schema {
+    /// Of which files
+    #[arg(value_name = "WHAT")]
+    pub of: SchemaOf,
+}
+
+/// What there are schemas of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// Agent files
+    Agent,
+    /// The settings, agentd.yaml
+    Config,
 }
 
 /// See [`Command::Models`].
@@ -544,6 +601,8 @@ impl Command {
             Command::Resolve(resolve) => resolve.shared.clone(),
             Command::Cancel(cancel) => cancel.shared.clone(),
             Command::Check(check) => check.shared.clone(),
+            Command::Config(Config { what: ConfigWhat::Show(show) }) => show.shared.clone(),
+            Command::Schema(_) => Shared::default(),
             Command::Models(models) => models.shared.clone(),
             Command::Probe(probe) => probe.shared.clone(),
             Command::Stats(stats) => stats.shared.clone(),

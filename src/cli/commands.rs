@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     args::{self, Command},
-    check,
+    check, config,
     drive::{How, drive},
     exit::{Code, Trouble},
     models,
@@ -69,6 +69,10 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
             answered(&daemon, id, None, "cancelled", it.shared.json, screen, out).await
         }
         Command::Check(it) => check::check(&it, screen, out),
+        Command::Config(it) => match it.what {
+            args::ConfigWhat::Show(it) => config::show(&it, out),
+        },
+        Command::Schema(it) => config::schema(&it, out),
         Command::Models(it) => models::models(&it, out).await,
         Command::Probe(it) => probe::probe(&it, screen, out).await,
         Command::Stats(it) => stats::stats(&it, out).await,

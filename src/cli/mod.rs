@@ -11,6 +11,7 @@ mod args;
 mod ask;
 mod check;
 mod commands;
+mod config;
 mod drive;
 mod exit;
 mod figures;

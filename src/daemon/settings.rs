@@ -4,6 +4,10 @@
 //! user's configuration directory; the first found is the one. Without any, the defaults hold: the store is sled below the
 //! data directory, and every provider of the catalogue whose key is in the environment is there, as are local servers.
 
+mod origin;
+
+pub use origin::{Origin, Shown};
+
 use std::{
     collections::BTreeMap,
     io,
@@ -21,7 +25,7 @@ use crate::{
     },
     router::{Budgets, Policy, Rate, Route, Target},
     show::hide,
-    yaml::{Content, Document, Faults, Key, Node, Problems, decode, nearest},
+    yaml::{Content, Document, Faults, Key, Node, Problems, decode, describe, nearest},
 };
 
 /// What to call the file.
@@ -117,6 +121,12 @@ impl Default for Store {
     }
 }
 
+/// Every key of the settings, with what it is for.
+const REFERENCE: &str = include_str!("settings/reference.yaml");
+
+/// How names of routes and agents look, for editors; [`is_name`] checks.
+const NAME: &str = "^[a-z0-9][a-z0-9_-]{0,63}$";
+
 /// Looks up an environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -169,6 +179,23 @@ impl Settings {
         document.finish(Some(reader.settings), reader.faults)
     }
 
+    /// The JSON Schema of settings, for editors. Drawn from what [`Settings::parse`] asks for in an example.
+    ///
+    /// # Errors
+    /// When the example is not whole, which a test sees to.
+    pub fn schema() -> Result<serde_json::Value, String> {
+        let catalogue = catalogue::built_in().map_err(|problems| problems.to_string())?;
+        let read = |document: &mut Document, mut faults| {
+            let env: Env<'_> = &|_| Some("key".to_owned());
+            document.expand(env, &mut faults);
+            let settings = Settings::default();
+            let mut reader = Reader { faults, dir: Path::new("/"), env, catalogue, settings };
+            reader.settings(document.root());
+            reader.faults
+        };
+        describe("Settings of agentd", &[REFERENCE], true, read)
+    }
+
     /// Adds the providers of the catalogue that nothing was said about.
     fn add_known(&mut self, catalogue: &Catalogue, env: Env<'_>) {
         for entry in catalogue.providers() {
@@ -205,12 +232,14 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn settings(&mut self, root: &Node) {
         let fields = self.faults.fields(root, &["version", "providers", "routes", "prices", "budgets", "store"]);
-        if let Some(node) = self.faults.required(&fields, "version")
-            && self.faults.whole(node, 0..=u64::MAX).is_some_and(|version| version != 1)
-        {
-            self.faults.of(node, "this agentd reads version 1");
-        }
+        self.faults.version(&fields);
         let providers = fields.get("providers").and_then(|node| self.faults.members(node)).unwrap_or_default();
+        let shapes = [("providers", "^[a-z0-9._-]{1,64}$"), ("routes", NAME), ("prices", "^[^/]+/.")];
+        for (key, shape) in shapes {
+            if let Some(node) = fields.get(key) {
+                self.faults.keyed(node, shape);
+            }
+        }
         for (key, node) in providers {
             self.provider(key, node);
         }
@@ -302,6 +331,7 @@ impl Reader<'_> {
             _ => {
                 let url = self.faults.required(&fields, "base_url")?;
                 let base_url = self.faults.text(url)?.to_owned();
+                self.faults.shaped(url, "^https?://.");
                 self.check(url, &base_url, key.is_some());
                 base_url
             }
@@ -351,6 +381,7 @@ impl Reader<'_> {
             _ => (node, 1),
         };
         let model = self.faults.text(node)?;
+        self.faults.shaped(node, "^[^/]+/.");
         match model.split_once('/').filter(|(provider, name)| !provider.is_empty() && !name.is_empty()) {
             None => self.faults.of(node, "a target is a model, written provider/model"),
             Some((provider, _)) => {
@@ -405,6 +436,9 @@ impl Reader<'_> {
             }
             routes.extend(self.faults.dollars(node).map(|most| (key.text.clone(), most)));
         }
+        if let Some(node) = fields.get("agents") {
+            self.faults.keyed(node, NAME);
+        }
         for (key, node) in fields.get("agents").and_then(|node| self.faults.members(node)).unwrap_or_default() {
             if !is_name(&key.text) {
                 self.faults.add(
@@ -437,7 +471,9 @@ impl Reader<'_> {
     }
 
     fn store(&mut self, node: &Node) -> Option<Store> {
-        match self.faults.text(node)? {
+        let text = self.faults.text(node)?;
+        self.faults.shaped(node, "^(memory|sled|sled:.+)$");
+        match text {
             "memory" => Some(Store::Memory),
             "sled" => Some(Store::Sled { path: None }),
             text => match text.strip_prefix("sled:").filter(|path| !path.is_empty()) {
@@ -460,7 +496,15 @@ fn loopback(host: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::repair::Schema;
+
+    #[test]
+    fn the_schema_holds_every_key_with_what_it_is_for() {
+        insta::assert_json_snapshot!(Settings::schema().unwrap());
+    }
 
     fn parse(text: &str) -> Result<Settings, String> {
         let env = |name: &str| (name == "KEY").then(|| "sk-canary".to_owned());
@@ -523,7 +567,21 @@ mod tests {
             ),
             ("version: 1\nbudgets: {agents: {Triage: $2}}\n", "an agent's name"),
         ];
+        // What only the reader knows: the catalogue, other keys, and which variables are set.
+        let reader_only = [
+            "https",
+            "NOPE",
+            "script",
+            "did you mean the provider \"openai\"",
+            "did you mean \"openai\"",
+            "there is no route \"smart\"",
+            "did you mean \"smart\"",
+        ];
+        let schema = Schema::compile(&Arc::new(Settings::schema().unwrap())).unwrap();
         for (text, expected) in bad {
+            let (document, mut faults) = Document::parse("agentd.yaml", text).unwrap();
+            let seen = faults.json(document.root()).unwrap();
+            assert_eq!(schema.check_value(&seen).is_ok(), reader_only.contains(&expected), "{text}");
             let problems = parse(text).unwrap_err();
             assert!(problems.contains(expected), "{text}: {problems}");
             assert!(problems.starts_with("agentd.yaml:"), "{problems}");

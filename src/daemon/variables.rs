@@ -22,6 +22,25 @@ pub struct Variables {
     file: Arc<BTreeMap<String, String>>,
 }
 
+/// Where a variable is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// In the environment of the process.
+    Environment,
+    /// In the file.
+    File,
+}
+
+impl Source {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Environment => "environment",
+            Source::File => "env-file",
+        }
+    }
+}
+
 impl Variables {
     /// Those of the process, and behind them those of a file.
     ///
@@ -40,6 +59,14 @@ impl Variables {
     /// The value of a variable; `None` when it is not set, or is not Unicode.
     pub fn get(&self, name: &str) -> Option<String> {
         std::env::var(name).ok().or_else(|| self.file.get(name).cloned())
+    }
+
+    /// Where a variable is set to something; `None` when it is not.
+    pub fn source(&self, name: &str) -> Option<Source> {
+        match std::env::var(name) {
+            Ok(value) => (!value.is_empty()).then_some(Source::Environment),
+            Err(_) => self.file.get(name).filter(|value| !value.is_empty()).map(|_| Source::File),
+        }
     }
 }
 

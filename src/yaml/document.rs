@@ -93,6 +93,11 @@ impl Document {
         }
     }
 
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// What the text holds.
     pub fn root(&self) -> &Node {
         &self.root

@@ -2,7 +2,8 @@
 //!
 //! [`Document::parse`] turns text into a tree whose nodes know where they stand; [`Faults`] reads typed values out of
 //! that tree and collects what is wrong, all of it and not the first; [`Document::finish`] turns faults into
-//! [`Problems`] with place, path and excerpt. Always true:
+//! [`Problems`] with place, path and excerpt. [`describe`] watches a reader and says what it accepts, as a JSON Schema.
+//! Always true:
 //! - What a reader would have to guess is refused: duplicate keys, anchors and aliases, merge keys, tags, a second
 //!   document, `010`, `yes` for `true`.
 //! - Input is bounded: 1 MiB, 64 levels deep. Nothing here reads files, clocks or the environment.
@@ -12,6 +13,7 @@
 //! the first error and forgets places.
 
 mod document;
+mod form;
 mod problem;
 mod read;
 mod units;
@@ -21,10 +23,11 @@ mod variables;
 mod tests;
 
 pub use document::{Content, Document, Key, Node, Place, Style, decode};
+pub use form::describe;
 pub use problem::{Problem, Problems, nearest};
 pub use read::{Faults, Fields};
 pub use units::{dollars, duration};
-pub use variables::{Expanded, Written};
+pub use variables::{Expanded, Written, variables};
 
 /// Longest text that is read, in bytes. The longest honest agent file is some tens of KiB.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;

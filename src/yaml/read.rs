@@ -4,7 +4,11 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use serde_json::{Map, Number, Value};
 
-use super::{Content, Key, Node, Place, Problem, Problems, Style, nearest, units};
+use super::{
+    Content, Key, Node, Place, Problem, Problems, Style,
+    form::{Tape, Wish, address},
+    nearest, units,
+};
 use crate::run::NanoDollars;
 
 /// Faults that are kept. Enough for the first [`Problems::MAX`] in the order of the text to be found among them, and
@@ -17,6 +21,8 @@ pub struct Faults {
     list: Vec<Fault>,
     /// How many were not kept.
     more: usize,
+    /// What was wanted of each node; `None` unless somebody wants to know.
+    tape: Option<Tape>,
 }
 
 #[derive(Debug)]
@@ -31,6 +37,8 @@ struct Fault {
 #[derive(Debug)]
 pub struct Fields<'n> {
     place: Place,
+    /// See [`address`].
+    address: usize,
     /// `None` when it is no map at all.
     members: Option<&'n [(Key, Node)]>,
 }
@@ -53,6 +61,32 @@ impl<'n> Fields<'n> {
 }
 
 impl Faults {
+    /// The same, keeping what is wanted of each node.
+    pub(super) fn watched(self) -> Self {
+        Faults { tape: Some(Tape::new()), ..self }
+    }
+
+    /// What was wanted.
+    pub(super) fn tape(&mut self) -> Tape {
+        self.tape.take().unwrap_or_default()
+    }
+
+    fn wants(&mut self, address: usize, wish: impl FnOnce() -> Wish) {
+        if let Some(tape) = &mut self.tape {
+            tape.entry(address).or_default().push(wish());
+        }
+    }
+
+    /// Tells who watches that the text must match this, which the caller checks.
+    pub fn shaped(&mut self, node: &Node, pattern: &'static str) {
+        self.wants(address(node), || Wish::Pattern(pattern));
+    }
+
+    /// Tells who watches that the keys of this map must match this, which the caller checks.
+    pub fn keyed(&mut self, node: &Node, pattern: &'static str) {
+        self.wants(address(node), || Wish::Keys(pattern));
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -80,7 +114,8 @@ impl Faults {
 
     /// A map that may hold these keys and no others.
     pub fn fields<'n>(&mut self, node: &'n Node, known: &[&str]) -> Fields<'n> {
-        let members = self.members(node);
+        self.wants(address(node), || Wish::Fields(known.iter().map(|key| (*key).to_owned()).collect()));
+        let members = self.map(node);
         for (key, _) in
             members.unwrap_or_default().iter().filter(|(key, _)| !known.contains(&key.text.as_str())).take(KEPT_MAX)
         {
@@ -90,38 +125,68 @@ impl Faults {
             };
             self.add(key.place, format!("unknown key {:?}; {hint}", clipped(&key.text)));
         }
-        Fields { place: node.place, members }
+        Fields { place: node.place, address: address(node), members }
     }
 
     /// The value of a key that must be there.
     pub fn required<'n>(&mut self, fields: &Fields<'n>, key: &str) -> Option<&'n Node> {
+        self.wants(fields.address, || Wish::Required(key.to_owned()));
+        self.needed(fields, key, "")
+    }
+
+    /// The same, with how the key could be written for who left it out.
+    pub fn required_such<'n>(&mut self, fields: &Fields<'n>, key: &str, such: &str) -> Option<&'n Node> {
+        self.wants(fields.address, || Wish::Required(key.to_owned()));
+        self.needed(fields, key, &format!("; for example {such}"))
+    }
+
+    fn needed<'n>(&mut self, fields: &Fields<'n>, key: &str, hint: &str) -> Option<&'n Node> {
         let found = fields.get(key);
         if found.is_none() && fields.members.is_some() {
             // The whole map as place would underline nothing useful.
             let place = Place { end: fields.place.start, ..fields.place };
-            self.push(Fault { place, message: format!("the key {key:?} is missing"), of_value: true });
+            self.push(Fault { place, message: format!("the key {key:?} is missing{hint}"), of_value: true });
         }
         found
     }
 
     /// A map with any keys.
     pub fn members<'n>(&mut self, node: &'n Node) -> Option<&'n [(Key, Node)]> {
+        self.wants(address(node), || Wish::Members);
+        self.map(node)
+    }
+
+    fn map<'n>(&mut self, node: &'n Node) -> Option<&'n [(Key, Node)]> {
         match &node.content {
             Content::Map(members) => Some(members),
+            Content::List(_) => {
+                self.of(
+                    node,
+                    "expected a map of keys and values, found a list; write key: value, without dashes and brackets",
+                );
+                None
+            }
             _ => self.unexpected(node, "a map of keys and values"),
         }
     }
 
     /// A list.
     pub fn list<'n>(&mut self, node: &'n Node) -> Option<&'n [Node]> {
+        self.wants(address(node), || Wish::List);
         match &node.content {
             Content::List(list) => Some(list),
+            Content::Scalar(text, Style::Plain | Style::Quoted) if !text.is_empty() => {
+                let found = found(node);
+                self.of(node, format!("expected a list, found {found}; a list of one is written [{found}]"));
+                None
+            }
             _ => self.unexpected(node, "a list"),
         }
     }
 
     /// Text, as written: `1.10` and `no` stay what they are. Nothing is no text; `""` is.
     pub fn text<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
+        self.wants(address(node), Wish::text);
         match &node.content {
             Content::Scalar(text, _) if !node.is_nothing() => Some(text),
             _ => self.unexpected(node, "text"),
@@ -130,6 +195,7 @@ impl Faults {
 
     /// `true` or `false`, and none of the other words for them.
     pub fn flag(&mut self, node: &Node) -> Option<bool> {
+        self.wants(address(node), Wish::flag);
         let hint = match self.plain(node) {
             Some("true") => return Some(true),
             Some("false") => return Some(false),
@@ -146,6 +212,7 @@ impl Faults {
 
     /// A whole number within bounds; `2_000_000` is fine, `010` and `1e3` are not.
     pub fn whole(&mut self, node: &Node, bounds: RangeInclusive<u64>) -> Option<u64> {
+        self.wants(address(node), || Wish::whole(&bounds));
         let number = self.plain(node).and_then(|text| {
             let grouped = !text.starts_with('_') && !text.ends_with('_') && !text.contains("__");
             let digits: String = text.chars().filter(|c| *c != '_').collect();
@@ -175,6 +242,7 @@ impl Faults {
 
     /// A number within bounds.
     pub fn number(&mut self, node: &Node, bounds: RangeInclusive<f64>) -> Option<f64> {
+        self.wants(address(node), || Wish::number(&bounds));
         let number = self.plain(node).and_then(|text| match json_number(text) {
             Some(Ok(number)) => number.as_f64(),
             _ => None,
@@ -187,6 +255,7 @@ impl Faults {
 
     /// A duration above zero and up to a year, as people write it.
     pub fn duration(&mut self, node: &Node) -> Option<Duration> {
+        self.wants(address(node), Wish::duration);
         /// Longer ones are slips of the pen.
         const MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
         match self.scalar(node).and_then(units::duration) {
@@ -200,6 +269,7 @@ impl Faults {
 
     /// A number of bytes within bounds, as people write it.
     pub fn bytes(&mut self, node: &Node, bounds: RangeInclusive<u64>) -> Option<u64> {
+        self.wants(address(node), || Wish::bytes(&bounds));
         match self.scalar(node).and_then(units::bytes) {
             Some(bytes) if bounds.contains(&bytes) => Some(bytes),
             Some(_) => {
@@ -212,6 +282,7 @@ impl Faults {
 
     /// An amount of money.
     pub fn money(&mut self, node: &Node) -> Option<NanoDollars> {
+        self.wants(address(node), Wish::money);
         match self.scalar(node).and_then(units::money) {
             Some(money) => Some(money),
             None => self.unexpected(node, "an amount in dollars, such as $1.50"),
@@ -220,6 +291,7 @@ impl Faults {
 
     /// An amount in dollars where the sign goes without saying: `1.50` as well as `$1.50`.
     pub fn dollars(&mut self, node: &Node) -> Option<NanoDollars> {
+        self.wants(address(node), Wish::dollars);
         match self.scalar(node).and_then(units::dollars) {
             Some(money) => Some(money),
             None => self.unexpected(node, "an amount in dollars, such as 1.50"),
@@ -228,6 +300,7 @@ impl Faults {
 
     /// One of a few words.
     pub fn choice<T: Copy>(&mut self, node: &Node, words: &[(&str, T)]) -> Option<T> {
+        self.wants(address(node), || Wish::choice(words.iter().map(|(word, _)| *word)));
         let chosen = self.scalar(node).and_then(|text| words.iter().find(|(word, _)| *word == text));
         if let Some((_, value)) = chosen {
             return Some(*value);
@@ -241,6 +314,22 @@ impl Faults {
         let hint = hint.map_or(String::new(), |meant| format!("; did you mean {meant}?"));
         self.of(node, format!("expected {}, found {}{hint}", either(&list), found(node)));
         None
+    }
+
+    /// The version of the file's format: 1, which is the only one so far.
+    pub fn version(&mut self, fields: &Fields<'_>) {
+        let Some(node) = self.required_such(fields, "version", "version: 1") else { return };
+        self.wants(address(node), Wish::version);
+        if !matches!(&node.content, Content::Scalar(text, _) if text == "1") {
+            self.of(node, "this agentd reads version 1; write version: 1");
+        }
+    }
+
+    /// A JSON Schema of an object, as JSON; whether it is one is for the caller to see.
+    pub fn schema(&mut self, node: &Node) -> Option<Value> {
+        self.wants(address(node), Wish::schema);
+        self.map(node)?;
+        self.json(node)
     }
 
     /// Any value, as JSON. Plain scalars are read as YAML 1.2 reads them (core schema), and refused where YAML 1.1

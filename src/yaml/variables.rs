@@ -42,11 +42,8 @@ impl Written {
     }
 
     /// The variables in it.
-    pub fn variables(&self) -> impl Iterator<Item = &str> {
-        pieces(&self.text).filter_map(|piece| match piece {
-            Ok(Piece::Variable(name)) => Some(name),
-            _ => None,
-        })
+    pub fn variables(&self) -> Vec<&str> {
+        variables(&self.text)
     }
 
     /// Where it stands.
@@ -127,6 +124,15 @@ fn expand(node: &mut Node, env: &dyn Fn(&str) -> Option<String>, faults: &mut Fa
         }
         Content::Scalar(..) => {}
     }
+}
+
+/// The variables in a text, in its order; those that are not well written are passed over.
+pub fn variables(text: &str) -> Vec<&str> {
+    let names = pieces(text).filter_map(|piece| match piece {
+        Ok(Piece::Variable(name)) => Some(name),
+        _ => None,
+    });
+    names.collect()
 }
 
 enum Piece<'t> {

@@ -205,3 +205,67 @@ fn the_bundled_server_serves_other_hosts() {
     let (code, stdout, stderr) = said(&child.wait_with_output().unwrap());
     assert_eq!((code, stdout.contains("hello")), (0, true), "{stdout}{stderr}");
 }
+
+#[test]
+fn the_settings_tell_where_each_value_came_from_and_no_secrets() {
+    let dir = TempDir::new().unwrap();
+    let settings = "version: 1\nproviders:\n  local:\n    dialect: openai-chat\n    base_url: \"http://127.0.0.1:1/v1\"\n    \
+        key: \"${LOCAL_KEY}\"\n    timeouts: {idle: 5s}\n  groq:\n    key: gsk_written-in-full\n\
+        routes: {smart: {targets: [local/a, groq/b]}}\nbudgets: {day: $20}\n";
+    fs::write(dir.path().join("agentd.yaml"), settings).unwrap();
+    fs::write(dir.path().join("vars"), "LOCAL_KEY=sk-canary-1234\n").unwrap();
+    let show = |args: &[&str]| {
+        let mut command = agentd(&dir, &[&["config", "show", "--env-file", "vars"], args].concat());
+        for key in agentd::provider::catalogue::built_in().unwrap().providers().flat_map(|provider| &provider.keys) {
+            command.env_remove(key);
+        }
+        command.env("MISTRAL_API_KEY", "mistral-canary-1234");
+        said(&command.output().unwrap())
+    };
+    let (code, stdout, stderr) = show(&["--origin"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    for secret in ["sk-canary-1234", "gsk_written-in-full", "mistral-canary-1234"] {
+        assert!(!stdout.contains(secret), "{stdout}");
+    }
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines: Vec<String> = stdout.lines().map(words).collect();
+    for line in [
+        "$config agentd.yaml found".to_owned(),
+        format!("$home {} environment", dir.path().join("home").display()),
+        "$env_file vars flag".to_owned(),
+        "providers.local.key ${LOCAL_KEY} agentd.yaml:6 (${LOCAL_KEY} env-file)".to_owned(),
+        "providers.local.timeouts.idle 5s agentd.yaml:7".to_owned(),
+        "providers.groq.key (set) agentd.yaml:9".to_owned(),
+        "routes.smart.targets[1] groq/b agentd.yaml:10".to_owned(),
+        "budgets.day $20 agentd.yaml:11".to_owned(),
+        "store sled default".to_owned(),
+        "routes.smart.policy order default".to_owned(),
+        "providers.mistral.key (set) ${MISTRAL_API_KEY} environment".to_owned(),
+        "providers.groq.dialect openai-chat catalogue".to_owned(),
+    ] {
+        let found = lines.iter().any(|found| {
+            found.replace("/private", "") == line
+                || found.ends_with(&format!("/{line}"))
+                || found.replace(&format!("{}/", dir.path().display()), "") == line
+        });
+        assert!(found, "{line:?} is missing: {stdout}");
+    }
+    let (_, stdout, _) = show(&["--json"]);
+    let document: Value = serde_json::from_str(&stdout).unwrap();
+    let of =
+        |path: &str| document["values"].as_array().unwrap().iter().find(|value| value["path"] == path).unwrap().clone();
+    assert_eq!(of("providers.local.key")["origin"]["variables"]["LOCAL_KEY"], "env-file");
+    assert_eq!(of("providers.local.timeouts.total")["origin"]["source"], "default");
+}
+
+#[test]
+fn schemas_are_printed_for_editors() {
+    let dir = TempDir::new().unwrap();
+    for what in ["agent", "config"] {
+        let (code, stdout, stderr) = ran(&dir, &["schema", what]);
+        assert_eq!(code, 0, "{stderr}");
+        let schema: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!((&schema["type"], &schema["additionalProperties"]), (&"object".into(), &false.into()));
+        assert_eq!(schema["required"][0], "version");
+    }
+}
