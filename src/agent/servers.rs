@@ -125,12 +125,12 @@ impl ToolFilter {
 }
 
 impl Agent {
-    /// The variables that its servers want, each once.
+    /// The variables that its servers get, each once. Those of folders are not among them: they are no secrets.
     pub fn variables(&self) -> BTreeSet<&str> {
         let written = self.servers.iter().flat_map(|server| match &server.start {
-            Start::Files { root } => vec![root],
-            Start::Command { command, args, env, cwd } => {
-                std::iter::once(command).chain(args).chain(env.iter().map(|(_, value)| value)).chain(cwd).collect()
+            Start::Files { .. } => Vec::new(),
+            Start::Command { command, args, env, .. } => {
+                std::iter::once(command).chain(args).chain(env.iter().map(|(_, value)| value)).collect()
             }
         });
         written.flat_map(Written::variables).collect()
@@ -204,14 +204,15 @@ impl Expansion<'_> {
     }
 
     fn command(&mut self, command: &Written) -> Option<PathBuf> {
-        let value = self.filled("command", command)?;
+        let value = self.filled("command", command, command.expand(self.env))?;
         // As in a shell: a name is looked for on PATH, whatever has a slash is a path.
         let is_path = value.expose().contains('/');
         Some(if is_path { self.path(value.expose()) } else { value.expose().into() })
     }
 
     fn folder(&mut self, key: &str, folder: &Written) -> Option<PathBuf> {
-        let value = self.filled(key, folder)?;
+        let value = folder.expand_open(self.env);
+        let value = self.filled(key, folder, value)?;
         Some(self.path(value.expose()))
     }
 
@@ -221,8 +222,8 @@ impl Expansion<'_> {
     }
 
     /// A value that must not be empty: an empty folder would be another folder.
-    fn filled(&mut self, key: &str, written: &Written) -> Option<Expanded> {
-        let value = self.value(key, written)?;
+    fn filled(&mut self, key: &str, written: &Written, value: Result<Expanded, String>) -> Option<Expanded> {
+        let value = self.found(key, written, value)?;
         if value.expose().is_empty() {
             self.problem(key, written, "this is empty once its variables are looked up");
             return None;
@@ -231,13 +232,11 @@ impl Expansion<'_> {
     }
 
     fn value(&mut self, key: &str, written: &Written) -> Option<Expanded> {
-        match written.expand(self.env) {
-            Ok(value) => Some(value),
-            Err(message) => {
-                self.problem(key, written, &message);
-                None
-            }
-        }
+        self.found(key, written, written.expand(self.env))
+    }
+
+    fn found(&mut self, key: &str, written: &Written, value: Result<Expanded, String>) -> Option<Expanded> {
+        value.map_err(|message| self.problem(key, written, &message)).ok()
     }
 
     fn problem(&mut self, key: &str, written: &Written, message: &str) {

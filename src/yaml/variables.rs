@@ -53,15 +53,18 @@ impl Written {
 
     /// Looks the variables up; from then on their values are secrets. The error names those that are not set.
     pub fn expand(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Expanded, String> {
+        let secret = |name: &str| env(name).inspect(|found| hide(name, found));
+        self.expand_open(&secret)
+    }
+
+    /// The same for what is no secret, such as a folder, which messages and results are full of.
+    pub fn expand_open(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Expanded, String> {
         let (mut value, mut unset) = (String::new(), Vec::new());
         for piece in pieces(&self.text) {
             match piece? {
                 Piece::Text(text) => value.push_str(text),
                 Piece::Variable(name) => match env(name) {
-                    Some(found) => {
-                        hide(name, &found);
-                        value.push_str(&found);
-                    }
+                    Some(found) => value.push_str(&found),
                     None => unset.push(name),
                 },
             }

@@ -183,6 +183,9 @@ fn variables_come_from_the_environment_and_then_from_the_file() {
     assert_eq!((code, stdout.contains("notes.txt")), (0, true), "{stdout}{stderr}");
     let (_, stdout, _) = said(&agentd(&dir, &with).env("NOTES", "other").output().unwrap());
     assert!(stdout.contains("other.txt"), "{stdout}");
+    // A folder is no secret.
+    let (code, _, stderr) = said(&agentd(&dir, &list).env("NOTES", "gone-for-good").output().unwrap());
+    assert_eq!((code, stderr.contains("gone-for-good")), (5, true), "{stderr}");
     let (code, _, stderr) = ran(&dir, &[&list[..], &["--env-file", "gone"]].concat());
     assert_eq!((code, stderr.contains("--env-file: cannot read gone")), (2, true), "{stderr}");
 }
