@@ -12,6 +12,7 @@
 //! | send content as parts, one part, a text, null | o `envelopes`, `reasoning`; r `messages`; a, g as the first |
 //! | leave out indexes and ids of calls, or give all the same | o, r `calls_on_the_wire`; a `calls`; g has none; `faults` 32 |
 //! | send arguments as an object, null, nothing, a list, encoded twice | o, r `calls_on_the_wire`; a `calls`; g `parts`; `faults` 35 |
+//! | send all arguments so far with every piece | `openai::calls` |
 //! | tell tokens in part, not at all, elsewhere, below nothing | o, r `tokens_used`; g `tokens`; a, g as the first; `faults` 39 |
 //! | answer with an error and a good status, as object, text, list, `detail`, event | o `errors_with_a_good_status`; r `failures`; g `errors_in_the_stream`; a, g as the first; `faults` 20–22 |
 //! | send events and items of kinds that nobody knows | o `envelopes`; r `framing`, `messages`; a `thoughts_and_unknown_blocks`; g `parts` |

@@ -6,9 +6,11 @@
 //! - A piece goes to a call only for a reason: same id, same index, or nothing that tells otherwise.
 //! - Where two readings remain, the pieces become separate calls, or arguments that are no JSON: never a call that
 //!   looks whole and was not meant.
-//! - Arguments stay as written.
+//! - Arguments stay as written: what the pieces are together, or what the server sent last as all of it.
 
-use super::super::json::Scan;
+use serde::de::IgnoredAny;
+
+use super::super::json::{Members, Scan};
 
 /// Most calls in one answer. No model makes more in earnest, and looking for the call of a piece stays cheap.
 pub(super) const CALLS_MAX: usize = 1024;
@@ -29,6 +31,10 @@ pub(super) struct Call {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) arguments: String,
+    /// Where in them the last piece begins.
+    last: usize,
+    /// Whether each piece was all of the one before it, or more.
+    grows: bool,
     /// What the issuer wants back with the call, as JSON text.
     pub(super) extra: Option<String>,
     /// Whether the name has been told to whoever watches.
@@ -80,10 +86,34 @@ impl Call {
         if self.arguments.trim() == "{}" && piece.arguments.trim_start().starts_with('{') {
             // An empty object stood in for arguments that only now begin.
             self.arguments.clear();
+            self.last = 0;
             self.scan = Scan::default();
+        }
+        if !piece.arguments.is_empty() {
+            let before = &self.arguments[self.last..];
+            self.grows = (self.arguments.is_empty() || self.grows) && piece.arguments.starts_with(before);
+            self.last = self.arguments.len();
         }
         self.arguments.push_str(piece.arguments);
         self.scan.feed(piece.arguments.as_bytes());
+    }
+
+    /// Decides what the arguments are, once all pieces have come. Some servers send with each piece all that there is so
+    /// far: then the last one is the arguments. It is so only if each piece begins with the one before, the last is a
+    /// whole object, and all together are no beginning of any JSON: `{"x":` and `{"x":1}` could be two levels of one
+    /// object that was cut.
+    pub(super) fn settle(&mut self) {
+        let is_one = self.last == 0 || !self.grows;
+        let together = || serde_json::from_str::<IgnoredAny>(&self.arguments);
+        if is_one || !together().is_err_and(|error| error.is_syntax()) {
+            return;
+        }
+        let all = &self.arguments[self.last..];
+        if Members::read(all).is_some() {
+            self.scan = Scan::of(all);
+            self.arguments.drain(..self.last);
+            self.last = 0;
+        }
     }
 
     fn take_name(&mut self, name: &str) {
@@ -299,6 +329,42 @@ mod tests {
         ),
         ("huge indexes", &[(1 << 40, "a", "f", "{}"), (7, "b", "g", "{}")], &[("a", "f", "{}"), ("b", "g", "{}")]),
         (
+            "all so far with every piece",
+            &[(0, "a", "f", ""), (0, "", "", "{\"x\":"), (0, "", "", "{\"x\":[1"), (0, "", "", "{\"x\":[1]}")],
+            &[("a", "f", "{\"x\":[1]}")],
+        ),
+        (
+            "all so far with every piece, of two calls, with id and name",
+            &[
+                (0, "a", "f", "{"),
+                (1, "b", "g", "{\"y"),
+                (0, "a", "f", "{\"x\":1}"),
+                (1, "b", "g", "{\"y\":\"{\"}"),
+                (1, "b", "g", "{\"y\":\"{\"}"),
+            ],
+            &[("a", "f", "{\"x\":1}"), ("b", "g", "{\"y\":\"{\"}")],
+        ),
+        (
+            "all so far with every piece, and cut",
+            &[(0, "a", "f", "{\"x\":"), (0, "", "", "{\"x\":1"), (0, "", "", "{\"x\":1,")],
+            &[("a", "f", "{\"x\":{\"x\":1{\"x\":1,")],
+        ),
+        (
+            "pieces that begin alike, by the book",
+            &[(0, "a", "f", "{\"x\":"), (0, "", "", "{\"x\":1}"), (0, "", "", "}")],
+            &[("a", "f", "{\"x\":{\"x\":1}}")],
+        ),
+        (
+            "pieces that begin alike, cut or all so far",
+            &[(0, "a", "f", "{\"x\":"), (0, "", "", "{\"x\":1}")],
+            &[("a", "f", "{\"x\":{\"x\":1}")],
+        ),
+        (
+            "another text with every piece",
+            &[(0, "a", "f", "{\"x\":\"\"}"), (0, "", "", "{\"x\":\"y\"}")],
+            &[("a", "f", "{\"x\":\"\"}{\"x\":\"y\"}")],
+        ),
+        (
             "what is no repeat stays in sight",
             &[(0, "a", "f", "{\"x\":1}"), (0, "", "", "{\"x\":2}")],
             &[("a", "f", "{\"x\":1}{\"x\":2}")],
@@ -312,6 +378,7 @@ mod tests {
             for &(index, id, name, arguments) in *pieces {
                 add(&mut calls, &Fragment { index: u64::try_from(index).ok(), id, name, arguments });
             }
+            calls.iter_mut().for_each(Call::settle);
             let found: Vec<_> = calls.iter().map(|call| (&*call.id, &*call.name, &*call.arguments)).collect();
             assert_eq!(found, *expected, "{name}");
         }

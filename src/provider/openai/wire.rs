@@ -156,7 +156,10 @@ impl Wire for Reading {
     }
 
     fn take(&mut self, seen: Seen<'_>) -> Answer {
-        self.answer.calls.iter_mut().for_each(|call| tell(call, seen));
+        for call in &mut self.answer.calls {
+            call.settle();
+            tell(call, seen);
+        }
         std::mem::take(&mut self.answer)
     }
 }
