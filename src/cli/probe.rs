@@ -16,7 +16,10 @@ use super::{
     stopper::Stopper,
     text::{Form, brief, count, escape, grouped},
 };
-use crate::daemon::probe::{AgentFile, Best, Left, Measured, Plan, Tally, Verdict, Wish, best};
+use crate::{
+    daemon::probe::{AgentFile, Best, Left, Measured, Plan, Tally, Verdict, Wish, best},
+    repair::Class,
+};
 
 /// Longest reason in a table, in characters.
 const REASON_MAX: usize = 100;
@@ -158,8 +161,12 @@ fn table(tallies: &[&Tally]) -> String {
         let of = move |verdicts: &BTreeMap<Verdict, u64>| verdicts.get(&verdict).copied().unwrap_or(0);
         row(&label, &|tally| moved(of(&tally.first), of(&tally.last)));
     }
-    if tallies.iter().any(|tally| tally.repaired > 0) {
-        row("repaired", &|tally| tally.repaired.to_string());
+    let mended: BTreeSet<Class> = tallies.iter().flat_map(|tally| tally.mended.keys().copied()).collect();
+    if !mended.is_empty() {
+        row("a run would mend", &|tally| tally.mended.values().sum::<u64>().to_string());
+    }
+    for class in mended {
+        row(&format!("  {}", class.as_str()), &|tally| tally.mended.get(&class).copied().unwrap_or(0).to_string());
     }
     row("asked again", &|tally| tally.asked_again.to_string());
     row("failed attempts", &|tally| tally.failed.values().sum::<u64>().to_string());
@@ -241,7 +248,7 @@ fn figures(tally: &Tally) -> Value {
         "as_they_came": verdicts(first, &tally.first),
         "after_asking_again": verdicts(last, &tally.last),
         "asked_again": tally.asked_again,
-        "repaired": tally.repaired,
+        "mended": tally.mended.iter().map(|(class, count)| (class.as_str().to_owned(), json!(count))).collect::<Map<_, _>>(),
         "failed_attempts": tally.failed,
         "latency_ms": {"p50": ms(tally.latency.percentile(0.5)), "p95": ms(tally.latency.percentile(0.95))},
         "tokens_per_second": tally.tokens_per_second(),
@@ -257,7 +264,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{chat::Usage, repair::Class, run::NanoDollars};
+    use crate::{chat::Usage, run::NanoDollars};
 
     fn tally(target: &str, right: u64, wrong: u64, mended: u64) -> Tally {
         let verdicts =
@@ -274,6 +281,7 @@ mod tests {
             written: (900, Duration::from_secs(10)),
             known_cost: NanoDollars(20_000_000),
             failed: BTreeMap::from([("transient", 1)]),
+            mended: BTreeMap::from([(Class::InvalidJson, mended)]),
             ..Tally::default()
         };
         tally.latency.add(Duration::from_secs(1));

@@ -1,6 +1,6 @@
 //! `stats`: what production runs taught.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     args::{self, Section},
@@ -87,10 +87,13 @@ fn total(stats: &Stats) -> Spent {
 
 fn with_head(section: Section, rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
     let head: &[&str] = match section {
-        Section::Models => {
-            &["MODEL", "ANSWERS", "FAILED", "CALLS", "VALID", "P50", "P95", "READ", "WRITTEN", "COST", "NOW", "FAULTS"]
+        Section::Models => &[
+            "MODEL", "ANSWERS", "FAILED", "CALLS", "VALID", "P50", "P95", "READ", "WRITTEN", "COST", "NOW", "FAULTS",
+            "REPAIRS",
+        ],
+        Section::Tools => {
+            &["TOOL", "CALLS", "VALID", "DENIED", "SENT", "ERRORS", "LOST", "P50", "P95", "FAULTS", "REPAIRS"]
         }
-        Section::Tools => &["TOOL", "CALLS", "VALID", "DENIED", "SENT", "ERRORS", "LOST", "P50", "P95", "FAULTS"],
         Section::Agents => &["AGENT", "RUNS", "ANSWERS", "FAILED", "CALLS", "READ", "WRITTEN", "COST"],
         Section::Costs => &["DAY (UTC)", "ANSWERS", "READ", "CACHED", "WRITTEN", "COST"],
     };
@@ -100,8 +103,8 @@ fn with_head(section: Section, rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
 /// The columns of words.
 fn left(section: Section) -> &'static [usize] {
     match section {
-        Section::Models => &[0, 10, 11],
-        Section::Tools => &[0, 9],
+        Section::Models => &[0, 10, 11, 12],
+        Section::Tools => &[0, 9, 10],
         Section::Agents => &[0, 1],
         Section::Costs => &[0],
     }
@@ -122,6 +125,7 @@ fn rows(stats: &Stats, section: Section) -> Vec<Vec<String>> {
                 row.extend(counts);
                 row.extend([0.5, 0.95].map(|share| length(tool.latency.percentile(share))));
                 row.push(faults(calls));
+                row.push(repairs(calls));
                 row
             };
             tools.into_iter().map(row).collect()
@@ -179,6 +183,7 @@ fn model_row(name: &str, model: Option<&Model>, stats: &Stats) -> Vec<String> {
     row.push(cost(spent.cost(), spent.known_cost));
     row.push(standing.map_or_else(|| "-".to_owned(), |standing| health(standing, stats.now)));
     row.push(faults.collect::<Vec<_>>().join(", "));
+    row.push(repairs(calls));
     row
 }
 
@@ -197,6 +202,12 @@ fn health(standing: &Standing, now: Time) -> String {
 /// The faults of calls by class.
 fn faults(calls: &Calls) -> String {
     let each = calls.rejected.iter().map(|(class, count)| format!("{} {count}", class.as_str()));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// How calls were mended.
+fn repairs(calls: &Calls) -> String {
+    let each = calls.repairs.iter().map(|((rung, kind), count)| brief(&format!("{rung}.{kind} {count}"), CELL_MAX));
     each.collect::<Vec<_>>().join(", ")
 }
 
@@ -275,11 +286,17 @@ fn model_document(name: &str, model: Option<&Model>, stats: &Stats) -> Value {
 }
 
 fn calls(calls: &Calls) -> Value {
+    let mut repairs = Map::new();
+    for ((rung, kind), count) in &calls.repairs {
+        let of_rung = repairs.entry(rung.clone()).or_insert_with(|| json!({}));
+        of_rung[kind.as_str()] = (*count).into();
+    }
     let rejected = calls.rejected.iter().map(|(class, count)| (class.as_str().to_owned(), (*count).into()));
     json!({
         "all": calls.all(),
         "valid": calls.valid,
         "repaired": calls.repaired,
+        "repairs": repairs,
         "rejected": Value::Object(rejected.collect()),
     })
 }
@@ -320,7 +337,17 @@ mod tests {
             unpriced: 0,
         };
         let some_unpriced = Spent { unpriced: 2, ..used.clone() };
-        let calls = Calls { valid: 9, repaired: 1, rejected: BTreeMap::from([(Class::InvalidJson, 1)]) };
+        let kind = |rung: &str, kind: &str| (rung.to_owned(), kind.to_owned());
+        let calls = Calls {
+            valid: 9,
+            repaired: 2,
+            repairs: BTreeMap::from([
+                (kind("name", "name_spelling"), 1),
+                (kind("syntax", "extra_comma"), 2),
+                (kind("syntax", "quotes"), 1),
+            ]),
+            rejected: BTreeMap::from([(Class::InvalidJson, 1)]),
+        };
         let mut model = Model { spent: used.clone(), calls: calls.clone(), ..Model::default() };
         model.failed.insert("rate_limited".to_owned(), 3);
         model.latency.add(Duration::from_secs(2));

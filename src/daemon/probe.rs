@@ -339,7 +339,7 @@ fn lock(board: &Mutex<Board>) -> MutexGuard<'_, Board> {
 fn answered(judged: &Judged, reply: &Reply) -> Answered {
     Answered {
         verdict: judged.verdict,
-        repaired: judged.repaired,
+        mended: judged.mended,
         latency: reply.latency,
         usage: reply.answer.usage,
         cost: reply.cost,

@@ -8,7 +8,7 @@
 //! - With `since`, what happened before is not counted, even of runs that went on.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -83,6 +83,8 @@ pub struct Calls {
     pub valid: u64,
     /// Of those: mended.
     pub repaired: u64,
+    /// How those were mended, by rung and kind of repair; a call counts once for each kind.
+    pub repairs: BTreeMap<(String, String), u64>,
     /// Those that were not valid, by class.
     pub rejected: BTreeMap<Class, u64>,
 }
@@ -282,6 +284,10 @@ impl Reader {
             for calls in calls_at(stats, made) {
                 calls.valid += 1;
                 calls.repaired += u64::from(!resolved.repairs.is_empty());
+                let kinds: BTreeSet<_> = resolved.repairs.iter().map(|it| (it.rung.clone(), it.kind.clone())).collect();
+                for kind in kinds {
+                    *calls.repairs.entry(kind).or_default() += 1;
+                }
             }
         }
     }
@@ -481,6 +487,11 @@ mod tests {
         assert_eq!((b.spent.answers, b.spent.cost(), b.spent.usage.input), (1, Some(NanoDollars(10)), 107));
         assert_eq!(b.failed, BTreeMap::from([("malformed_answer".to_owned(), 1), ("transient".to_owned(), 1)]));
         assert_eq!((a.calls.valid, b.calls.valid), (3, 2));
+        let golden = golden!(ModelAnswered).calls.into_iter().find_map(|call| call.resolved).unwrap().repairs;
+        let kinds: BTreeMap<_, _> = golden.into_iter().map(|it| ((it.rung, it.kind), 3)).collect();
+        assert!(!kinds.is_empty());
+        assert_eq!((a.calls.repaired, &a.calls.repairs), (3, &kinds));
+        assert_eq!(stats.tools["files.write_file"].calls.repairs, kinds);
         assert_eq!(a.calls.rejected, BTreeMap::from([(Class::UnknownName, 1), (Class::SchemaMismatch, 1)]));
         assert!((a.latency.percentile(0.5).unwrap().as_secs_f64() - 1.0).abs() < 0.02);
 

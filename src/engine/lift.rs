@@ -1,7 +1,7 @@
 //! Calls that a model left in its text become calls of its answer, and never show as text.
 
 use crate::{
-    chat::{Answer, AnswerPart, Finish, WrittenCall},
+    chat::{Answer, AnswerPart, Finish},
     repair::{
         Repair, Risk, Schema, ToolSet, canonical, clip,
         text::{Extractor, Found, Item},
@@ -48,7 +48,7 @@ pub(super) fn lift(answer: Answer, tools: &ToolSet, output: Option<&Schema>, mod
                 Item::Call(found) => {
                     lifted.push((calls, repair(text, &found)));
                     calls += 1;
-                    parts.push(AnswerPart::Call(written(found)));
+                    parts.push(AnswerPart::Call(found.into()));
                 }
                 Item::Thought => {}
             }
@@ -89,11 +89,6 @@ fn items(text: &str, tools: &ToolSet, model: &str, complete: bool) -> Vec<Item> 
 
 fn key(name: &str, arguments: &str) -> (String, String) {
     (name.to_owned(), canonical(arguments))
-}
-
-fn written(found: Found) -> WrittenCall {
-    let Found { name, arguments, complete, .. } = found;
-    WrittenCall { provider_id: None, name, arguments: arguments.into(), complete, opaque: None }
 }
 
 fn repair(text: &str, found: &Found) -> Repair {
@@ -157,7 +152,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::chat::{Effect, EffectSource, ToolDef, ToolName};
+    use crate::chat::{Effect, EffectSource, ToolDef, ToolName, WrittenCall};
 
     const CALL: &str = "<tool_call>{\"name\": \"read\", \"arguments\": {\"path\": \"a\"}}</tool_call>";
 

@@ -427,7 +427,7 @@ fn stats_tell_what_runs_did() {
     let good = model("a/m");
     assert_eq!(good["answers"], 4);
     let rejected = json!({"unknown_name": 1, "schema_mismatch": 1});
-    assert_eq!(good["calls"], json!({"all": 4, "valid": 2, "repaired": 0, "rejected": rejected}));
+    assert_eq!(good["calls"], json!({"all": 4, "valid": 2, "repaired": 0, "repairs": {}, "rejected": rejected}));
     // 4 × (1000 × $2 + 100 × $10), for a million.
     assert_eq!((&good["cost_usd"], &good["usage"]["input_tokens"]), (&json!(0.012), &json!(4000)));
     let failed = model("down/m");

@@ -1,7 +1,8 @@
 //! What one answer to a task is worth, and the request that asks once more with what was wrong. Pure.
 //!
-//! Calls are checked as the engine checks those of a run, and the second request is what a run would send: the conversation
-//! of a [`Run`] in which the calls were rejected.
+//! Calls are checked as the engine checks those of a run, but as they came: what a run would mend is a fault of the endpoint
+//! all the same, and is told beside it. The second request is what a run would send: the conversation of a [`Run`] in which
+//! the calls were rejected.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,8 +10,8 @@ use serde_json::Value;
 
 use super::tasks::Task;
 use crate::{
-    chat::{Answer, CallId, Finish, Message, Part, Request},
-    repair::{self, Class, Diagnosis, Outcome},
+    chat::{Answer, CallId, Finish, Message, Part, Request, WrittenCall},
+    repair::{self, Class, Diagnosis, Outcome, Policy, text},
     run::{
         Call, CallRejected, Entry, Event, InputGiven, Limits, ModelAnswered, ModelAsked, OutputRejected, Purpose,
         Rejection, Run, Started, Time, ToolsListed,
@@ -63,11 +64,10 @@ impl Verdict {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Judged {
     pub verdict: Verdict,
-    /// Each call by the name it was written with, and why it is not valid. A call that stood in the text is one of the
-    /// tool that was asked for.
+    /// Each call by the name it was written with, and why it is not valid.
     pub calls: Vec<(String, Option<Diagnosis>)>,
-    /// Whether an accepted call had to be mended first.
-    pub repaired: bool,
+    /// The class of what is wrong, where a run would mend all of it; `None` where nothing is, or where it would ask again.
+    pub mended: Option<Class>,
 }
 
 impl Judged {
@@ -86,46 +86,47 @@ impl Judged {
 
 /// Judges an answer.
 pub(super) fn judge(task: &Task, answer: &Answer) -> Judged {
-    let written: Vec<_> = answer.calls().collect();
-    if written.is_empty() {
-        let text = answer.text();
-        if !is_left_in_text(&text, task) {
-            return Judged { verdict: Verdict::NoCall, calls: Vec::new(), repaired: false };
-        }
-        let diagnosis = Diagnosis { class: Class::LeftInText, text: IN_TEXT.to_owned() };
-        let calls = vec![(task.tool.to_string(), Some(diagnosis))];
-        return Judged { verdict: Verdict::Wrong(Class::LeftInText), calls, repaired: false };
+    let given: Vec<WrittenCall> = answer.calls().cloned().collect();
+    if !given.is_empty() {
+        return judge_calls(task, answer, given, None);
     }
+    let complete = answer.finish != Finish::Length;
+    let left = text::extract(&answer.text(), &task.tools, answer.model.as_deref(), complete).calls;
+    if left.is_empty() {
+        return Judged { verdict: Verdict::NoCall, calls: Vec::new(), mended: None };
+    }
+    let in_text = Diagnosis { class: Class::LeftInText, text: IN_TEXT.to_owned() };
+    judge_calls(task, answer, left.into_iter().map(WrittenCall::from).collect(), Some(in_text))
+}
+
+/// Judges calls, which all have this fault if there is one.
+fn judge_calls(task: &Task, answer: &Answer, written: Vec<WrittenCall>, all: Option<Diagnosis>) -> Judged {
     // As in a run: if one call is cut, none of its answer counts.
     let cut = answer.finish == Finish::Length || written.iter().any(|call| !call.complete);
-    let (mut calls, mut repaired, mut valid) = (Vec::new(), false, Vec::new());
+    let (mut calls, mut valid, mut mendable) = (Vec::new(), Vec::new(), !cut);
     for call in written {
-        // As it came: what a run could mend is a fault of the endpoint all the same.
-        let fault = match repair::repair(call, &task.tools, |_| repair::Policy::Off) {
+        let fault = match repair::repair(&call, &task.tools, |_| Policy::Off) {
+            _ if all.is_some() => all.clone(),
             _ if cut => Some(Diagnosis { class: Class::Truncated, text: CUT.to_owned() }),
-            Outcome::Exact(it) => {
-                valid.push(it);
-                None
-            }
-            Outcome::Repaired(it, _) => {
-                repaired = true;
+            Outcome::Exact(it) | Outcome::Repaired(it, _) => {
                 valid.push(it);
                 None
             }
             Outcome::AskAgain(diagnosis) => Some(diagnosis),
         };
-        calls.push((call.name.clone(), fault));
+        mendable &= !matches!(repair::repair(&call, &task.tools, Policy::by_effect), Outcome::AskAgain(_));
+        calls.push((call.name, fault));
     }
-    let first = calls.iter().find_map(|(_, fault)| fault.as_ref());
+    let first = calls.iter().find_map(|(_, fault)| fault.as_ref().map(|diagnosis| diagnosis.class));
     let asked = |it: &repair::Valid| {
         it.name == task.tool && serde_json::from_str(&it.arguments).is_ok_and(|arguments: Value| task.wants(&arguments))
     };
     let verdict = match (first, &valid[..]) {
-        (Some(diagnosis), _) => Verdict::Wrong(diagnosis.class),
+        (Some(class), _) => Verdict::Wrong(class),
         (None, [only]) if asked(only) => Verdict::Right,
         (None, _) => Verdict::Other,
     };
-    Judged { verdict, calls, repaired: repaired && verdict.is_accepted() }
+    Judged { verdict, calls, mended: first.filter(|_| mendable) }
 }
 
 /// What stands for all names that no tool has: made-up ones must not fill the memory.
@@ -134,35 +135,6 @@ const NO_TOOL: &str = "";
 const IN_TEXT: &str = "Your answer holds a tool call as text, which is not executed. Make the call as a tool call.";
 
 const CUT: &str = "the answer was cut off, so no call of it was executed; make the call again";
-
-/// How calls begin in the text of models whose server does not know their form.
-const MARKS: [&str; 9] = [
-    "<tool_call>",
-    "<function=",
-    "<function_calls>",
-    "<invoke name=",
-    "[TOOL_CALLS]",
-    "<|python_tag|>",
-    "<|tool_call",
-    "<｜tool▁call",
-    "functools[",
-];
-
-/// Whether a text without calls holds one all the same: the name of a tool, and either a mark of a known form or a JSON
-/// object behind it. Telling about a call in prose is none.
-fn is_left_in_text(text: &str, task: &Task) -> bool {
-    let named = task.tools.tools().iter().filter_map(|tool| text.find(tool.name.as_str()).map(|at| (at, tool)));
-    let mut named = named.peekable();
-    if named.peek().is_some() && MARKS.iter().any(|mark| text.contains(mark)) {
-        return true;
-    }
-    named.any(|(at, tool)| {
-        let behind = &text[at + tool.name.as_str().len()..];
-        let object = behind.find('{').map(|start| serde_json::Deserializer::from_str(&behind[start..]));
-        let object = object.and_then(|text| text.into_iter::<Value>().next()?.ok());
-        object.is_some_and(|object| object.is_object())
-    })
-}
 
 /// The request that asks once more, with what was wrong; `None` when there is nothing to say.
 pub(super) fn again(task: &Task, answer: &Answer, judged: &Judged, endpoint: &str) -> Option<Request> {
@@ -328,6 +300,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_run_would_mend_is_told() {
+        let task = task();
+        let right = task.arguments.to_string();
+        let slot = "calendar__find_slot";
+        let mut loose = task.arguments.clone();
+        loose["minutes"] = json!(loose["minutes"].to_string());
+        let mut lacking = task.arguments.clone();
+        lacking.as_object_mut().unwrap().shift_remove("minutes");
+        let comma = format!("{},}}", right.strip_suffix('}').unwrap());
+        for (answer, mended) in [
+            (answer(vec![call(slot, &right)]), None),
+            (answer(vec![call(slot, &loose.to_string())]), Some(Class::SchemaMismatch)),
+            (answer(vec![call(slot, &comma)]), Some(Class::InvalidJson)),
+            (answer(vec![call("find_slot", &right)]), Some(Class::UnknownName)),
+            (answer(vec![call(slot, &comma), call(slot, &lacking.to_string())]), None),
+            (answer(vec![call(slot, &right[..right.len() / 2])]), None),
+            (text(&format!("<tool_call>{{\"name\": \"{slot}\", \"arguments\": {right}}}")), Some(Class::LeftInText)),
+            (text("No."), None),
+        ] {
+            assert_eq!(judge(&task, &answer).mended, mended, "{answer:?}");
+        }
+    }
+
+    #[test]
     fn the_memory_learns_of_each_call_and_of_none() {
         let task = task();
         let lessons = |answer: &Answer| -> Vec<(String, bool)> {
@@ -363,7 +359,8 @@ mod tests {
         );
 
         // What cannot go back as a call is told in words; so is a call that stood in the text.
-        for wrong in [answer(vec![call("find", "{}")]), text(&format!("{slot} {{}}"))] {
+        let in_text = format!("<tool_call>{{\"name\": \"{slot}\", \"arguments\": {{}}}}</tool_call>");
+        for wrong in [answer(vec![call("find", "{}")]), text(&in_text)] {
             let messages = asked_again(&wrong).unwrap();
             assert_eq!(messages.len(), 3);
             assert!(matches!(&*messages[2], Message::User(_)), "{messages:?}");

@@ -7,6 +7,7 @@ use crate::{
     chat::Usage,
     daemon::spread::Spread,
     provider::{Class, Failure},
+    repair,
     run::NanoDollars,
 };
 
@@ -30,8 +31,8 @@ pub struct Tally {
     pub last: BTreeMap<Verdict, u64>,
     /// Tasks that were asked once more, with what was wrong.
     pub asked_again: u64,
-    /// Accepted first answers that had to be mended.
-    pub repaired: u64,
+    /// First answers whose calls are not valid as they came and that a run would have mended, by the class of the fault.
+    pub mended: BTreeMap<repair::Class, u64>,
     /// From request to end of answer, of all answers.
     pub latency: Spread,
     /// Tokens of all answers that told theirs.
@@ -92,7 +93,7 @@ impl Tally {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answered {
     pub verdict: Verdict,
-    pub repaired: bool,
+    pub mended: Option<repair::Class>,
     pub latency: Duration,
     pub usage: Option<Usage>,
     pub cost: Option<NanoDollars>,
@@ -154,7 +155,9 @@ impl Board {
         tally.take(answer.latency, answer.usage, answer.cost);
         tally.answered += 1;
         tally.used_tools += u64::from(answer.verdict != Verdict::NoCall);
-        tally.repaired += u64::from(answer.repaired);
+        if let Some(class) = answer.mended {
+            *tally.mended.entry(class).or_default() += 1;
+        }
         *tally.first.entry(answer.verdict).or_default() += 1;
         *tally.last.entry(answer.verdict).or_default() += 1;
     }
@@ -309,12 +312,18 @@ fn wilson((k, n): (u64, u64)) -> (f64, f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{provider::Used, repair};
+    use crate::provider::Used;
 
     fn answered(verdict: Verdict, cost: Option<u64>) -> Answered {
         let usage = Some(Usage { input: 100, output: 50, ..Usage::default() });
         let latency = Duration::from_millis(500);
-        Answered { verdict, repaired: false, latency, usage, cost: cost.map(NanoDollars) }
+        Answered {
+            verdict,
+            mended: (verdict == WRONG).then_some(repair::Class::InvalidJson),
+            latency,
+            usage,
+            cost: cost.map(NanoDollars),
+        }
     }
 
     fn board(expected: &[u64], max_cost: Option<u64>) -> Board {
@@ -342,6 +351,7 @@ mod tests {
         assert_eq!((tally.requests, tally.answered, tally.used_tools, tally.asked_again), (6, 6, 5, 3));
         assert_eq!(tally.accepted(), (2, 3));
         assert_eq!((tally.first[&WRONG], tally.last[&WRONG]), (3, 2));
+        assert_eq!(tally.mended, BTreeMap::from([(repair::Class::InvalidJson, 3)]));
         assert_eq!((tally.cost(), tally.cost_per_accepted()), (Some(NanoDollars(100)), Some(NanoDollars(33))));
         assert_eq!(tally.failed, BTreeMap::from([("transient", 1)]));
         assert_eq!(tally.usage.total(), 8 * 150);

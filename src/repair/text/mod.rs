@@ -31,6 +31,7 @@ mod value;
 mod tests;
 
 use super::ToolSet;
+use crate::chat::WrittenCall;
 
 pub use extractor::{Extractor, Item};
 
@@ -45,6 +46,13 @@ pub struct Found {
     pub dialect: &'static str,
     /// Whether the arguments were seen to end. A call that was cut is never executed.
     pub complete: bool,
+}
+
+impl From<Found> for WrittenCall {
+    fn from(found: Found) -> Self {
+        let Found { name, arguments, complete, .. } = found;
+        WrittenCall { provider_id: None, name, arguments: arguments.into(), complete, opaque: None }
+    }
 }
 
 /// A text, taken apart.
@@ -64,13 +72,20 @@ pub fn extract(text: &str, tools: &ToolSet, family: Option<&str>, complete: bool
     let mut extractor = Extractor::new(tools.clone(), family);
     let mut items = extractor.feed(text);
     items.extend(extractor.finish(complete));
-    let mut extracted = Extracted::default();
-    for item in items {
-        match item {
-            Item::Text(text) => extracted.text.push_str(&text),
-            Item::Call(call) => extracted.calls.push(call),
-            Item::Thought => extracted.calls.clear(),
+    items.into_iter().collect()
+}
+
+impl FromIterator<Item> for Extracted {
+    /// Puts together what an [`Extractor`] gave out.
+    fn from_iter<T: IntoIterator<Item = Item>>(items: T) -> Self {
+        let mut extracted = Extracted::default();
+        for item in items {
+            match item {
+                Item::Text(text) => extracted.text.push_str(&text),
+                Item::Call(call) => extracted.calls.push(call),
+                Item::Thought => extracted.calls.clear(),
+            }
         }
+        extracted
     }
-    extracted
 }
