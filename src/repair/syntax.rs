@@ -276,6 +276,14 @@ impl<'t> Reader<'t, '_> {
                 self.at += 1;
                 return Ok(Next::Key(comma));
             }
+            // `[{"a": 1, {"a": 2}]`: the next object of a list, so this one ends before it.
+            b'{' if comma.is_some() && self.lacks_closers() => {
+                let list = self.frames.len().checked_sub(2).ok_or(Broken::Unclear)?;
+                let Container::List { count } = &mut self.frames[list].kind else { return Err(Broken::Unclear) };
+                *count += 1;
+                self.close_to(list);
+                return Ok(Next::Item(comma));
+            }
             _ => {}
         }
         let start = self.at;
@@ -459,19 +467,31 @@ impl<'t> Reader<'t, '_> {
             }
             return self.close(byte);
         }
-        let Some(frame) = self.frames.last() else { return Err(Broken::Unclear) };
-        let Container::List { count } = frame.kind else { return Err(Broken::Unclear) };
+        let Some(Frame { shape, kind: Container::List { count }, .. }) = self.frames.last() else {
+            return Err(Broken::Unclear);
+        };
+        let (shape, count) = (*shape, *count);
+        let mut comma = comma;
+        if byte == b',' && comma.is_none() && count == 0 {
+            // `[, "b": 1}`: an empty list that ends before the key of an outer object.
+            (comma, self.last) = (Some(self.at), Last { end: self.at, number: false });
+            self.at += 1;
+            self.skip()?;
+            if look::key(self.rest()).is_none() {
+                return Err(Broken::Unclear);
+            }
+        }
         // `["x", "b": 1}`: a key of an outer object, so the list ends before it.
         if let (Some(_), Some(key)) = (comma, look::key(self.rest()))
             && let Some(home) = self.frames.iter().rposition(|frame| self.lacks(frame, &key.text))
         {
-            if self.shapes.member(self.shapes.item(frame.shape, count), &key.text).is_some() {
+            if self.shapes.member(self.shapes.item(shape, count), &key.text).is_some() {
                 return Err(Broken::Unclear);
             }
             self.close_to(home);
             return Ok(Next::Key(comma));
         }
-        Ok(Next::Value(self.shapes.item(frame.shape, count)))
+        Ok(Next::Value(self.shapes.item(shape, count)))
     }
 
     fn value(&mut self, shape: Id) -> Result<Next, Broken> {

@@ -100,6 +100,13 @@ fn layer(text: &str, tool: &str, shapes: &Shapes, root: Id) -> Vec<Edit> {
     if let Some(fenced) = fence(body) {
         return keep(inner.start + fenced.start, inner.start + fenced.end, Kind::Fence);
     }
+    // A list of nothing but the arguments. Where there are more, what stands behind the first ones tells.
+    if let Some(only) = body.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let only = trimmed(text, inner.start + 1..inner.start + 1 + only.len());
+        if text[only.clone()].starts_with('{') && text[only.clone()].ends_with('}') {
+            return keep(only.start, only.end, Kind::OutOfList);
+        }
+    }
     if body.starts_with(['"', '\'', '`']) || body.starts_with("{\\\"") {
         if let Some(edit) = encoded_twice(body, inner.start, shapes, root) {
             return edit;

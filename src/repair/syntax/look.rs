@@ -19,6 +19,9 @@ pub(super) struct Quote {
 }
 
 const QUOTES: &[Quote] = &[
+    // Python's, for texts of several lines.
+    Quote { open: "\"\"\"", close: &["\"\"\""] },
+    Quote { open: "'''", close: &["'''"] },
     Quote { open: "\"", close: &["\""] },
     Quote { open: "'", close: &["'"] },
     Quote { open: "`", close: &["`"] },
@@ -30,6 +33,11 @@ const QUOTES: &[Quote] = &[
 ];
 
 impl Quote {
+    /// Whether it is one of Python's for texts of several lines, in which single ones may stand.
+    pub fn is_triple(&self) -> bool {
+        matches!(self.open, "\"\"\"" | "'''")
+    }
+
     /// The length of the closing quote that the text begins with.
     pub fn closes(&self, text: &str) -> Option<usize> {
         self.close.iter().find(|close| text.starts_with(**close)).map(|close| close.len())
@@ -215,6 +223,13 @@ pub(super) fn delimits(text: &str) -> bool {
                 || text.starts_with("//")
         }
     }
+}
+
+/// Whether a number or a literal stands here, and nothing else before the next item or the end of the list.
+pub(super) fn is_plain_item(text: &str) -> bool {
+    let word = word(text);
+    let literal = matches!(word, "true" | "false" | "null" | "True" | "False" | "None");
+    (literal || is_number(word)) && text[gap(text, word.len())..].starts_with([',', ']'])
 }
 
 /// Whether this is a number of JSON.

@@ -83,6 +83,7 @@ impl Reader<'_, '_> {
                     }
                     match self.judge(at, at + length, &seen) {
                         Verdict::Unclear => return Err(Broken::Unclear),
+                        Verdict::Inner if quote.is_triple() => return Err(Broken::Unclear),
                         Verdict::Inner => self.inner(at, length, quote, &mut seen),
                         Verdict::Join(next) => {
                             let Some(joined) = look::quote(&self.text[next..]) else { return Err(Broken::Unclear) };
@@ -157,6 +158,8 @@ impl Reader<'_, '_> {
                 let behind = &self.text[look::gap(self.text, next + 1)..];
                 let closes = behind.is_empty() || behind.starts_with(['}', ']', ',']) || behind.starts_with("...");
                 let goes_on = match in_object {
+                    // The next object of the list that this one stands in.
+                    true if behind.starts_with('{') => self.is_item(),
                     true => look::key(behind).is_some() || self.key_without_colon(behind),
                     false => look::begins_value(behind) || look::key(behind).is_some(),
                 };
@@ -171,12 +174,19 @@ impl Reader<'_, '_> {
                 }
             }
             _ if self.is_apostrophe(at, after) => Verdict::Inner,
-            _ if !in_object => ends(rest.starts_with(['{', '[']) || look::quote(rest).is_some()),
+            _ if !in_object => {
+                ends(rest.starts_with(['{', '[']) || look::quote(rest).is_some() || look::is_plain_item(rest))
+            }
             _ => ends(match look::quote(rest) {
                 Some(_) => look::key(rest).is_some(),
                 None => look::plain_key(rest).is_some(),
             }),
         }
+    }
+
+    /// Whether the object that is being read is an item of a list.
+    fn is_item(&self) -> bool {
+        matches!(self.frames.as_slice(), [.., outer, _] if !outer.is_object())
     }
 
     /// Whether a quote stands within a word.
@@ -226,9 +236,9 @@ impl Reader<'_, '_> {
                 self.edit(Edit::delete(at, at + 1, Kind::Quotes));
                 self.at += 2;
             }
-            // Python reads these, JSON does not, and a pattern means something else by them.
-            b'x' if quote.open == "'" && hex(2, 2) => return Err(Broken::Unclear),
-            b'U' if quote.open == "'" && hex(2, 8) => return Err(Broken::Unclear),
+            // Python and JavaScript read these, JSON does not, and a pattern means something else by them.
+            b'x' if quote.open != "\"" && hex(2, 2) => return Err(Broken::Unclear),
+            b'U' if quote.open != "\"" && hex(2, 8) => return Err(Broken::Unclear),
             // A line that goes on, or a backslash before a line break.
             b'\n' | b'\r' => return Err(Broken::Unclear),
             _ => {

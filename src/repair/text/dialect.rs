@@ -147,6 +147,9 @@ pub(super) const OPENERS: &[Opener] = &[
         &[(Body::Object, "llama3_json"), (Body::List, "llama3_json"), (Body::Builtin, "llama3_builtin")],
     )
     .only(LLAMA),
+    // Llama 4 (its prompt format's tokens around Python).
+    row("<|python_start|>", &["<|python_end|>"], &[(Body::Python, "pythonic"), (Body::Object, "llama3_json")])
+        .only(LLAMA),
     // LFM2 (model card).
     row(
         "<|tool_call_start|>",
@@ -183,6 +186,11 @@ pub(super) const OPENERS: &[Opener] = &[
     // Olmo 3 (chat template): Python, a line each. JSON in the tags of Anthropic's XML.
     row("<function_calls>", &["</function_calls>"], JSON),
     row("<function_call>", &["</function_call>"], JSON),
+    // Tags that models without a format of their own make up for JSON.
+    row("<functioncall>", &["</functioncall>"], JSON),
+    row("<tool_use>", &["</tool_use>"], JSON),
+    row("<TOOL_CALL>", &["</TOOL_CALL>"], JSON),
+    row("<tools>", &["</tools>"], JSON),
     // LM Studio's default for models without a format of their own (its documentation).
     row("[TOOL_REQUEST]", &["[END_TOOL_REQUEST]"], JSON),
     // ReAct (Yao and others, 2022), as LangChain prompts it.
@@ -244,6 +252,8 @@ pub(super) const FRAMES: &[&str] = &[
     "<|/tool_call|>",
     "<tool_call|>",
     "<end_function_call>",
+    "<start_function_response>",
+    "<|python_end|>",
     "<|END_ACTION|>",
     "[END_TOOL_REQUEST]",
     "<|open|>tools<|sep|>",

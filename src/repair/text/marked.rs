@@ -251,8 +251,11 @@ impl Reader {
             None => (text.len(), false),
         };
         if is_whole && !text[start..].starts_with('[') {
-            // More calls may follow.
-            let next = skip_space(text, end);
+            // More calls may follow, behind a semicolon or a comma.
+            let mut next = skip_space(text, end);
+            if text[next..].starts_with([';', ',']) {
+                next = skip_space(text, next + 1);
+            }
             let name = run(&text[next..], names::is_name_char);
             let is_near = next - end <= SPACE_BYTES_MAX;
             if is_near && next + name.len() == text.len() && name.len() <= NAME_BYTES_MAX && !around.ended {
@@ -347,10 +350,13 @@ fn args_header(text: &str, ended: bool) -> Look<(String, usize)> {
     if !names::is_name(name) {
         return Look::No;
     }
-    let mut at = name.len();
+    let mut at = skip_space(text, name.len());
     match begins(&text[at..], "[CALL_ID]", ended) {
         Look::More => return Look::More,
-        Look::Yes(length) => at += length + run(&text[at + length..], names::is_name_char).len(),
+        Look::Yes(length) => {
+            at += length + run(&text[at + length..], names::is_name_char).len();
+            at = skip_space(text, at);
+        }
         Look::No => {}
     }
     if at > HEADER_BYTES_MAX {

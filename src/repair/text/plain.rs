@@ -358,7 +358,7 @@ impl Action {
             match begins_any(&text[newline + 1..], &ENDS, around.ended) {
                 Look::More => return Some(Step::More),
                 Look::Yes(_) => {
-                    let call = found(name, text[start..newline].trim(), true);
+                    let call = found_raw(name, text[start..newline].trim(), true, around);
                     self.at = newline;
                     self.phase = Input::Tail { call, end: newline };
                     return None;
@@ -369,7 +369,7 @@ impl Action {
         if !around.ended {
             return Some(Step::More);
         }
-        Some(Step::one(text.len(), found(name, text[start..].trim(), around.complete)))
+        Some(Step::one(text.len(), found_raw(name, text[start..].trim(), around.complete, around)))
     }
 
     fn tail(&mut self, call: Found, end: usize, text: &str, around: &Around<'_>) -> Option<Step> {
@@ -389,6 +389,20 @@ impl Action {
             }
         }
     }
+}
+
+/// A call whose input is free text: that of a tool which needs one text and nothing else.
+fn found_raw(name: String, raw: &str, complete: bool, around: &Around<'_>) -> Found {
+    let only = || {
+        let schema = &names::offered(&name, around.tools)?.input_schema;
+        let [key] = schema.get("required")?.as_array()?.as_slice() else { return None };
+        let key = key.as_str()?;
+        let is_text = schema.get("properties")?.get(key)?.get("type")?.as_str()? == "string";
+        let text = serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned());
+        (is_text && !text.is_empty() && !raw.starts_with('`')).then(|| serde_json::json!({ key: text }).to_string())
+    };
+    let arguments = only();
+    found(name, arguments.as_deref().unwrap_or(raw), complete)
 }
 
 fn found(name: String, arguments: &str, complete: bool) -> Found {

@@ -190,7 +190,9 @@ pub(super) struct Reader {
     name: String,
     params: Vec<Param>,
     /// Parameters opened within the open value and not ended there.
-    nested: usize,
+    nested: Vec<String>,
+    /// The same of the values before.
+    swallowed: Vec<String>,
     /// White space behind `at` that has been passed already.
     passed: usize,
 }
@@ -225,7 +227,8 @@ impl Reader {
             at: 0,
             name: String::new(),
             params: Vec::new(),
-            nested: 0,
+            nested: Vec::new(),
+            swallowed: Vec::new(),
             passed: 0,
         }
     }
@@ -351,7 +354,7 @@ impl Reader {
             Look::Yes(Tag::Param(key, typed, length)) => {
                 self.at += length;
                 self.params.push(Param { key, typed, start: self.at, end: self.at });
-                self.nested = 0;
+                self.nested.clear();
                 self.phase = Phase::Value;
                 None
             }
@@ -387,20 +390,23 @@ impl Reader {
         let key = self.params.last().map(|param| param.key.clone());
         match self.shape.tag(&text[at..], key.as_deref(), around.ended) {
             Look::More => return Some(Step::More),
-            Look::Yes(Tag::Param(_, _, length)) => {
+            Look::Yes(Tag::Param(inner, _, length)) => {
                 // Ends that tell their name need no counting.
-                self.nested += usize::from(self.shape.form != Form::Named);
+                if self.shape.form != Form::Named {
+                    self.nested.push(inner);
+                }
                 self.at = at + length;
             }
             Look::Yes(Tag::ParamEnd(length)) => match self.ends_value(text, at + length, around) {
                 None => return Some(Step::More),
                 Some(true) => {
                     self.params.last_mut().into_iter().for_each(|param| param.end = at);
+                    self.swallowed.append(&mut self.nested);
                     self.at = at + length;
                     self.phase = Phase::Between;
                 }
                 Some(false) => {
-                    self.nested = self.nested.saturating_sub(1);
+                    self.nested.pop();
                     self.at = at + length;
                 }
             },
@@ -421,9 +427,9 @@ impl Reader {
             Look::Yes(Tag::CallEnd(_)) => Some(true),
             Look::Yes(Tag::Param(key, ..)) => {
                 let is_new = value::is_known(&key, self.tool(around)) && !self.keys().any(|given| given == key);
-                Some(self.nested == 0 || is_new)
+                Some(self.nested.is_empty() || is_new)
             }
-            Look::Yes(Tag::Call(..) | Tag::Around(_)) => Some(self.nested == 0),
+            Look::Yes(Tag::Call(..) | Tag::Around(_)) => Some(self.nested.is_empty()),
             _ => Some(false),
         }
     }
@@ -443,7 +449,7 @@ impl Reader {
                 None => return Some(Step::More),
                 Some(true) => {
                     self.at = at;
-                    self.nested = 0;
+                    self.nested.clear();
                     self.phase = Phase::Value;
                 }
                 Some(false) => self.at = at + length,
@@ -471,6 +477,12 @@ impl Reader {
 
     fn done(&self, text: &str, end: usize, complete: bool, around: &Around<'_>) -> Step {
         let tool = self.tool(around);
+        let is_lost = |key: &String| value::is_known(key, tool) && !self.keys().any(|given| given == key);
+        if self.swallowed.iter().any(is_lost) {
+            // A parameter stands in the value of the one before, whose end may be missing. The whole, as arguments, will be
+            // found wrong.
+            return Step::one(end, self.found(text[..end].to_owned(), complete));
+        }
         let members = self.params.iter().map(|param| {
             let raw = self.framed(&text[param.start..param.end]);
             let declared = Declared::of(tool, &param.key);
@@ -488,8 +500,11 @@ impl Reader {
         if !self.shape.framed {
             return raw;
         }
-        let raw = raw.strip_prefix('\n').unwrap_or(raw);
-        raw.strip_suffix('\n').unwrap_or(raw)
+        let (raw, newline) = match raw.strip_prefix("\r\n") {
+            Some(raw) => (raw, "\r\n"),
+            None => (raw.strip_prefix('\n').unwrap_or(raw), "\n"),
+        };
+        raw.strip_suffix(newline).unwrap_or(raw)
     }
 
     fn found(&self, arguments: String, complete: bool) -> Found {
@@ -516,7 +531,9 @@ fn nested(raw: &str, prefix: &str, declared: Declared<'_>, depth: usize) -> Stri
             return plain();
         };
         let (open, close) = (format!("{prefix}{name}>"), format!("{prefix}/{name}>"));
-        let Some(end) = closing(behind, &open, &close).filter(|_| names::is_name(name)) else { return plain() };
+        // The keys of a map may be anything that a tag can hold.
+        let is_key = !name.is_empty() && name.len() <= TAG_BYTES_MAX && !name.contains(['<', '\n', '/']);
+        let Some(end) = closing(behind, &open, &close).filter(|_| is_key) else { return plain() };
         let declared = if name == "item" { declared.item() } else { declared.member(name) };
         members.push((name, nested(&behind[..end], prefix, declared, depth + 1)));
         rest = behind[end + close.len()..].trim_start();

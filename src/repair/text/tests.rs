@@ -93,15 +93,7 @@ fn in_pieces(text: &str, size: usize) -> Extracted {
     let mut items: Vec<Item> =
         characters.chunks(size).flat_map(|piece| extractor.feed(&piece.iter().collect::<String>())).collect();
     items.extend(extractor.finish(true));
-    let mut extracted = Extracted::default();
-    for item in items {
-        match item {
-            Item::Text(text) => extracted.text.push_str(&text),
-            Item::Call(call) => extracted.calls.push(call),
-            Item::Thought => extracted.calls.clear(),
-        }
-    }
-    extracted
+    items.into_iter().collect()
 }
 
 /// What the whole gives, checked against every piecemeal reading.
@@ -429,6 +421,46 @@ fn oddities() {
             ),
             "I look.",
             vec![read_main()],
+        ),
+        (
+            "lines that end as in Windows",
+            "<tool_call>\r\n<function=read_file>\r\n<parameter=path>\r\na\r\n</parameter>\r\n</function>\r\n</tool_call>"
+                .to_owned(),
+            "",
+            vec![read_main()],
+        ),
+        (
+            "the end of a parameter is lost, so it holds the next one",
+            "<function=read_file>\n<parameter=path>\na\n<parameter=limit>\n5\n</parameter>\n</function>".to_owned(),
+            "",
+            vec![(
+                "read_file".to_owned(),
+                json!(
+                    "<function=read_file>\n<parameter=path>\na\n<parameter=limit>\n5\n</parameter>\n</function>"
+                ),
+            )],
+        ),
+        ("Mistral with spaces", format!("[TOOL_CALLS] read_file [ARGS] {args}"), "", vec![read_main()]),
+        (
+            "Llama 4 with its tokens",
+            "<|python_start|>[read_file(path=\"a\")]<|python_end|><|eot|>".to_owned(),
+            "",
+            vec![read_main()],
+        ),
+        ("tags made up", format!("<tool_use>\n{object}\n</tool_use>"), "", vec![read_main()]),
+        ("tags made up, for a list of tools", format!("<tools>{object}</tools>"), "", vec![read_main()]),
+        ("ReAct with free text", "Action: read_file\nAction Input: a\nObservation: b".to_owned(), "", vec![read_main()]),
+        (
+            "ReAct with free text for more than one",
+            "Action: write_file\nAction Input: a".to_owned(),
+            "",
+            vec![("write_file".to_owned(), json!("a"))],
+        ),
+        (
+            "MiniMax-M3 with a map",
+            "]<]minimax[>[<tool_call>\n]<]minimax[>[<invoke name=\"search\">]<]minimax[>[<query>q]<]minimax[>[</query>]<]minimax[>[<options>]<]minimax[>[<größe 2>007]<]minimax[>[</größe 2>]<]minimax[>[</options>]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>".to_owned(),
+            "",
+            vec![("search".to_owned(), json!({"query": "q", "options": {"größe 2": "007"}}))],
         ),
         (
             "ReAct with an invented observation",

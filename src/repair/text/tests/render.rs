@@ -86,11 +86,7 @@ pub(super) const ALL: &[Dialect] = &[
     Dialect::new("mistral", mistral, &["[TOOL_CALLS]"]),
     Dialect::new("mistral_v11", mistral_v11, &["[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"]),
     Dialect::new("llama3_json", llama3_json, &["<|python_tag|>"]),
-    Dialect {
-        without_arguments: false,
-        parallel: false,
-        ..Dialect::new("llama3_builtin", llama3_builtin, &["<|python_tag|>"])
-    },
+    Dialect { without_arguments: false, ..Dialect::new("llama3_builtin", llama3_builtin, &["<|python_tag|>"]) },
     Dialect::new("pythonic", pythonic, &["[f(", ")]"]).ends("]").unmarked(),
     Dialect::new("lfm2", lfm2, &["<|tool_call_start|>", "<|tool_call_end|>"]).ends("<|tool_call_end|>"),
     Dialect::new(
@@ -260,7 +256,7 @@ fn python_call(name: &str, it: &Map<String, Value>) -> String {
 }
 
 fn llama3_builtin(calls: &[Call]) -> String {
-    format!("<|python_tag|>{}", each(calls, "", |name, it| python_call(&format!("{name}.call"), it)))
+    format!("<|python_tag|>{}", each(calls, "; ", |name, it| python_call(&format!("{name}.call"), it)))
 }
 
 fn pythonic(calls: &[Call]) -> String {
