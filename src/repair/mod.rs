@@ -32,6 +32,8 @@ mod weight;
 mod wire;
 
 #[cfg(test)]
+mod oracles;
+#[cfg(test)]
 mod taxonomy;
 #[cfg(test)]
 mod tests;
