@@ -36,6 +36,8 @@ pub use dialect::{Dialect, EffortForm, ForceForm, Quirks};
 pub use estimate::{estimate_tokens, tool_tokens};
 pub use limits::Limits;
 pub use price::{Above, Price, Rates};
+#[doc(hidden)]
+pub use reading::read_answer;
 pub use served::Served;
 
 use std::{pin::Pin, time::Duration};

@@ -9,13 +9,29 @@ use std::borrow::Cow;
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    Class, Delta, Failure,
+    Class, Delta, Dialect, Failure, Quirks,
     body::{Body, Piece},
     dialect::Target,
     failure::{self, failure},
     json,
 };
 use crate::chat::{Answer, Usage};
+
+/// Reads a whole answer from the pieces in which its body came: the way of every answer, without a connection. For the
+/// checks of `tests/fuzz`.
+///
+/// # Errors
+/// When the body is no whole answer.
+pub fn read_answer<'b>(dialect: Dialect, body: impl IntoIterator<Item = &'b [u8]>) -> Result<Answer, Failure> {
+    let mut reading = dialect.format().reading();
+    for bytes in body {
+        if reading.is_ended() {
+            break;
+        }
+        reading.push(bytes, &mut |_| {})?;
+    }
+    reading.end(Target { issuer: "", model: "", quirks: &Quirks::NONE, strict: false }, &mut |_| {})
+}
 
 /// Whom to tell of every piece of an answer.
 pub(super) type Seen<'a> = &'a mut dyn FnMut(Delta<'_>);

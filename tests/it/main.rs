@@ -11,6 +11,7 @@ mod example;
 mod failover;
 mod faults;
 mod floors;
+mod fuzz;
 mod mcp;
 mod model;
 mod pairs;
