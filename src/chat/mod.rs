@@ -11,7 +11,9 @@ mod tool;
 use std::sync::Arc;
 
 pub use made::PerTool;
-pub use request::{Answer, AnswerPart, Choice, Finish, OutputFormat, ReasoningEffort, Request, Usage, WrittenCall};
+pub use request::{
+    Answer, AnswerPart, Choice, Finish, Hold, OutputFormat, ReasoningEffort, Request, Usage, WrittenCall,
+};
 pub use tool::{CallId, Effect, EffectSource, OfferedName, ToolDef, ToolName};
 
 /// One message of a conversation, as it is sent to a model.

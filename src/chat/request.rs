@@ -18,6 +18,8 @@ pub struct Request {
     pub tools: Arc<[ToolDef]>,
     /// Whether and what the model must call.
     pub choice: Choice,
+    /// Whether the server is to hold the model to the schemas of the tools.
+    pub hold: Hold,
     /// The form that the answer must have; `None` for free text. Only when no tools are offered.
     pub output: Option<Arc<OutputFormat>>,
     /// Sampling temperature; `None` leaves it to the provider.
@@ -61,6 +63,20 @@ pub enum Choice {
     Auto,
     /// It must call this tool, where the endpoint can force it.
     Tool(OfferedName),
+}
+
+/// Whether a server is to hold a model to the schemas of the tools while it writes, where it can: a call that is not
+/// valid cannot be written then. Servers of which the settings say that they always or never do keep to that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Hold {
+    /// Nobody wants it.
+    #[default]
+    No,
+    /// Where it can.
+    Yes,
+    /// Where it can, and then [`Choice::Tool`] is left to the model: what comes is valid, and it may see that another
+    /// call is the right one.
+    RatherThanForce,
 }
 
 /// The JSON Schema of an answer.

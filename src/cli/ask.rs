@@ -198,7 +198,8 @@ impl Question {
             None => format!("{question}\n{}", shown(&arguments)),
             Some(resolved) => {
                 let written = format!("  {} {}", call.written.name, call.written.arguments);
-                let mended: String = story::mended(resolved).map(|what| format!("  ~ {what}\n")).collect();
+                let mended = resolved.repairs.iter().map(|repair| format!("  ~ {}\n", story::mended(repair)));
+                let mended: String = mended.collect();
                 let (written, arguments) = (shown(&written), shown(&arguments));
                 format!("{question}\n  as the model wrote it:\n{written}\n{mended}  as it would run:\n{arguments}")
             }

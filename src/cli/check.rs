@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     agent::Agent,
-    chat::Effect,
+    chat::{Effect, ToolDef},
     daemon::{self, owned::Source},
+    repair::Policy,
     router::Router,
     yaml::{Content, Document, Problem, Problems, decode},
 };
@@ -29,7 +30,7 @@ struct Checked {
     file: String,
     ok: bool,
     problems: Vec<Fault>,
-    /// How far calls are mended, where the file says so: `write lossless`, `files.* off`.
+    /// How far calls are mended: `write lossless`, `files.* off`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     repairs: Vec<String>,
     /// All of them, for people.
@@ -107,10 +108,19 @@ fn check_text(file: &str, source: &Source, router: Option<&Router>) -> Result<Ve
     }
 }
 
-/// What the file says of repairs, by effect and by tool.
+/// How far calls are mended, by effect and, where the file says so, by tool.
 fn repairs(agent: &Agent) -> Vec<String> {
     let effects = [Effect::Read, Effect::Idempotent, Effect::Write, Effect::Destructive];
-    let by_effect = effects.into_iter().filter_map(|it| Some(format!("{it} {}", agent.repairs.of(it)?.as_str())));
+    let by_effect = effects.into_iter().map(|effect| {
+        let tool = |additive| ToolDef { effect, additive, ..ToolDef::new("", "", Value::Null) };
+        let of = |tool: &ToolDef| agent.repairs.of(effect).unwrap_or_else(|| Policy::by_effect(tool)).as_str();
+        match (of(&tool(false)), of(&tool(true))) {
+            (usual, additive) if usual == additive => format!("{effect} {usual}"),
+            (usual, additive) => {
+                format!("{effect} {usual} ({additive} where the server says that nothing is destroyed)")
+            }
+        }
+    });
     let by_tool = agent.rules.iter().filter_map(|it| Some(format!("{} {}", it.pattern, it.repair?.as_str())));
     by_effect.chain(by_tool).collect()
 }

@@ -144,8 +144,8 @@ fn waits_for(run: &Run, id: RunId, wait: &Wait) -> String {
             let asked = record.and_then(|call| call.asked.as_ref());
             let reason = asked.map(|asked| story::reason(asked.reason)).unwrap_or_default();
             let resolved = record.and_then(|call| call.resolved.as_ref());
-            let mended: String =
-                resolved.into_iter().flat_map(story::mended).map(|what| format!("\n  ~ {what}")).collect();
+            let repairs = resolved.into_iter().flat_map(|resolved| &resolved.repairs);
+            let mended: String = repairs.map(|repair| format!("\n  ~ {}", story::mended(repair))).collect();
             format!(
                 "waits for approval of {call}: {}: {reason}{mended}\n  agentd approve {id} {call}\n  agentd deny {id} {call}",
                 shown(*call)

@@ -7,9 +7,10 @@ use std::{collections::HashMap, time::Duration};
 
 use crate::{
     chat::{AnswerPart, CallId, Part},
+    repair::Repair,
     run::{
         ApprovalReason, AttemptFailed, CallRecord, Decision, End, Entry, Event, Limit, ModelAnswered, NanoDollars,
-        Purpose, Rejection, Resolution, Resolved, Run, Time,
+        Purpose, Rejection, Resolution, Run, Time,
     },
 };
 
@@ -106,7 +107,10 @@ impl Story {
                 lines
             }
             Event::ModelAsked(it) => {
-                detail(Mark::Plain, format!("turn {}: asked {} (attempt {})", it.turn, said(&it.endpoint), it.attempt))
+                let means = [(it.strict, ", held to the schemas"), (it.forced, ", made to call")];
+                let means: String = means.iter().filter(|(is, _)| *is).map(|(_, told)| *told).collect();
+                let (turn, endpoint) = (it.turn, said(&it.endpoint));
+                detail(Mark::Plain, format!("turn {turn}: asked {endpoint} (attempt {}{means})", it.attempt))
             }
             Event::AttemptFailed(it) if it.class == "interrupted" => detail(
                 Mark::Odd,
@@ -122,6 +126,7 @@ impl Story {
                 }
                 let mut lines = step(Mark::Plain, answer(it));
                 lines.extend(it.calls.iter().flat_map(repairs));
+                lines.extend(it.output_repairs.iter().map(|repair| mended_line("the final answer", repair)));
                 lines
             }
             Event::CallRejected(it) => {
@@ -344,17 +349,19 @@ pub(super) fn tally(run: &Run) -> String {
 fn repairs(call: &crate::run::Call) -> impl Iterator<Item = Line> + '_ {
     call.resolved.iter().flat_map(|resolved| {
         let tool = said(&resolved.origin.to_string());
-        mended(resolved).map(move |what| Line { mark: Mark::Mended, text: format!("{tool} {what}"), step: false })
+        resolved.repairs.iter().map(move |repair| mended_line(&tool, repair))
     })
 }
 
+fn mended_line(what: &str, repair: &Repair) -> Line {
+    Line { mark: Mark::Mended, text: format!("{what} {}", mended(repair)), step: false }
+}
+
 /// What was mended, and what stood there before.
-pub(super) fn mended(resolved: &Resolved) -> impl Iterator<Item = String> + '_ {
-    resolved.repairs.iter().map(|repair| {
-        let place = if repair.path.is_empty() { String::new() } else { format!(" at {}", said(&repair.path)) };
-        let what = |text: &str| brief(text, ARGUMENTS_MAX);
-        format!("{}{place}: {} -> {}", said(&repair.kind), what(&repair.before), what(&repair.after))
-    })
+pub(super) fn mended(repair: &Repair) -> String {
+    let place = if repair.path.is_empty() { String::new() } else { format!(" at {}", said(&repair.path)) };
+    let what = |text: &str| brief(text, ARGUMENTS_MAX);
+    format!("{}{place}: {} -> {}", said(&repair.kind), what(&repair.before), what(&repair.after))
 }
 
 fn rejection(reason: &Rejection) -> String {

@@ -24,7 +24,6 @@ pub mod variables;
 pub use routing::router;
 
 use std::{
-    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -410,15 +409,11 @@ impl Driven {
 
     /// Who would be asked first, in this order, and why; those who would not, at the end.
     pub async fn explain(&self) -> Result<Vec<(String, router::Verdict)>, Error> {
-        let (router, model) = (self.world.router.clone(), self.world.model.name().clone());
-        let (agent, draw) = (self.world.agent.clone(), engine::draw(self.id()));
-        let explain = move || {
-            let conversation = Conversation { draw, agent: &agent.name, ..Conversation::default() };
-            let need = Need { conversation, tools: !agent.servers.is_empty(), ..Need::default() };
-            router.explain(&model, &need)
-        };
-        let lost = |error| Error::Io { what: "cannot explain the route".to_owned(), source: io::Error::other(error) };
-        Ok(tokio::task::spawn_blocking(explain).await.map_err(lost)??)
+        let (router, model) = (&self.world.router, self.world.model.name());
+        let (agent, draw) = (&self.world.agent, engine::draw(self.id()));
+        let conversation = Conversation { draw, agent: &agent.name, ..Conversation::default() };
+        let need = Need { conversation, tools: !agent.servers.is_empty(), ..Need::default() };
+        Ok(router.explain(model, &need).await?)
     }
 
     /// How many commits were awaited so far.
@@ -469,7 +464,11 @@ const PAGE: usize = 1000;
 
 fn client(name: &str, server: &settings::Server, timeouts: Timeouts) -> Result<Client, Error> {
     let client = Client::builder(server.dialect, &server.base_url).name(name).timeouts(timeouts);
-    let client = client.quirks(server.quirks).strict(server.strict);
+    let client = client.quirks(server.quirks);
+    let client = match server.strict {
+        Some(strict) => client.strict(strict),
+        None => client,
+    };
     let client = match &server.key {
         Some(key) => client.key(key.clone()),
         None => client,

@@ -19,8 +19,9 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Error, owned, variables::Variables};
 use crate::{
     agent::is_name,
+    chat::Hold,
     provider::{
-        Dialect, Patience, Price, Quirks, Timeouts,
+        Dialect, Patience, Price, Quirks, Strict, Timeouts,
         catalogue::{self, Catalogue, Entry, Prices},
     },
     router::{Budgets, Policy, Rate, Route, Target},
@@ -79,8 +80,8 @@ pub struct Server {
     pub timeouts: Timeouts,
     /// In what it differs from the format.
     pub quirks: Quirks,
-    /// Whether models are held to schemas by the server, where it can be without losing any of their meaning.
-    pub strict: bool,
+    /// When models are held to schemas by the server; `None` leaves that to what is known of it.
+    pub strict: Option<Strict>,
 }
 
 impl PartialEq for Server {
@@ -206,7 +207,7 @@ impl Settings {
                 Ok(base_url) if entry.missing(env, false).is_empty() => {
                     let key = entry.key(env).map(SecretString::from);
                     let (dialect, timeouts, quirks) = (entry.dialect, Timeouts::default(), entry.quirks());
-                    let server = Server { dialect, base_url, key, timeouts, quirks, strict: false };
+                    let server = Server { dialect, base_url, key, timeouts, quirks, strict: None };
                     self.providers.insert(entry.name.clone(), Provider::Server(server));
                 }
                 _ => drop(self.unready.insert(entry.name.clone(), entry.missing(env, false))),
@@ -312,8 +313,7 @@ impl Reader<'_> {
         let fields = self.faults.fields(node, &["dialect", "base_url", "key", "strict", "timeouts", "rate"]);
         let key = fields.get("key").and_then(|node| self.faults.text(node)).map(str::to_owned);
         let timeouts = fields.get("timeouts").map(|node| self.timeouts(node)).unwrap_or_default();
-        let choices = [("auto", true), ("off", false)];
-        let strict = fields.get("strict").and_then(|node| self.faults.choice(node, &choices)).unwrap_or(false);
+        let strict = fields.get("strict").and_then(|node| self.faults.choice(node, &Strict::ALL));
         if let Some(key) = &key {
             hide(&format!("providers.{}.key", name.text), key);
         }
@@ -356,9 +356,11 @@ impl Reader<'_> {
 
     /// A choice of targets.
     fn route(&mut self, node: &Node, providers: &[(Key, Node)]) -> Option<Route> {
-        let fields = self.faults.fields(node, &["targets", "policy", "price_max", "timeouts"]);
+        let fields = self.faults.fields(node, &["targets", "policy", "price_max", "strict", "timeouts"]);
         let policy = fields.get("policy").and_then(|node| self.faults.choice(node, &Policy::ALL)).unwrap_or_default();
         let price_max = fields.get("price_max").and_then(|node| self.faults.dollars(node));
+        let hold = [("auto", Hold::Yes), ("off", Hold::No)];
+        let hold = fields.get("strict").and_then(|node| self.faults.choice(node, &hold)).unwrap_or_default();
         let timeouts = fields.get("timeouts").map(|node| self.patience(node)).unwrap_or_default();
         let list = self.faults.required(&fields, "targets")?;
         let nodes = self.faults.list(list)?;
@@ -366,7 +368,7 @@ impl Reader<'_> {
             self.faults.of(list, "a route needs at least one target");
         }
         let targets = nodes.iter().filter_map(|node| self.target(node, providers)).collect();
-        Some(Route { targets, policy, price_max, timeouts })
+        Some(Route { targets, policy, price_max, hold, timeouts })
     }
 
     /// A model, or a model and its weight.
@@ -611,7 +613,13 @@ mod tests {
         let strict = |word: &str| {
             server(&with(&format!("version: 1\nproviders: {{openai: {{key: k{word}}}}}\n"), &[]), "openai").strict
         };
-        assert_eq!([strict(""), strict(", strict: off"), strict(", strict: auto")], [false, false, true]);
+        let words = ["", ", strict: off", ", strict: asked", ", strict: auto"].map(strict);
+        assert_eq!(words, [None, Some(Strict::Never), Some(Strict::Asked), Some(Strict::Always)]);
+        let route = |word: &str| {
+            let settings = with(&format!("version: 1\nroutes: {{r: {{targets: [ollama/m]{word}}}}}\n"), &[]);
+            settings.routes["r"].hold
+        };
+        assert_eq!(["", ", strict: off", ", strict: auto"].map(route), [Hold::No, Hold::No, Hold::Yes]);
     }
 
     #[test]

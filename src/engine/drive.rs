@@ -17,15 +17,15 @@ use tokio::{
 use super::{Error, Left, Options, Seen, Stop, World, inbox, judge, lift};
 use crate::{
     chaos,
-    chat::{CallId, Choice, Effect, Message, OutputFormat, Part, Request, ToolDef, Usage, WrittenCall},
+    chat::{CallId, Choice, Effect, Hold, Message, OutputFormat, Part, Request, ToolDef, Usage, WrittenCall},
     journal::Journal,
     mcp::{self, GuardId, Outcome, Prepared},
-    provider::{Class, Delta, Failure, estimate_tokens},
+    provider::{Class, Delta, Failure, Means, estimate_tokens},
     repair::{Schema, ToolSet},
     router::{self, Attempt, Conversation, Reply},
     run::{
         Ask, AttemptFailed, CallLost, CallWant, End, Ended, Entry, Event, FINAL_ANSWER, Limit, ModelAsked, NanoDollars,
-        Run, RunId, Sent, Time, ToolFinished, ToolStarted, ToolsListed, Wait, WaitKind, Waiting, Want, Woken,
+        Run, RunId, Sent, ToolFinished, ToolStarted, ToolsListed, Wait, WaitKind, Waiting, Want, Woken,
     },
 };
 
@@ -63,8 +63,8 @@ struct Called {
 
 /// What becomes of a request to a model, in order. Small, as [`Happening`] is.
 enum News {
-    /// To whom, and what it may cost.
-    Sent(Arc<str>, Option<NanoDollars>),
+    /// To whom, what it may cost, and what makes the model call a tool.
+    Sent(Arc<str>, Option<NanoDollars>, Means),
     Failed(Box<Failed>),
     Answered(Box<Reply>),
     GaveUp(Box<Failure>),
@@ -106,7 +106,7 @@ pub(super) struct Drive<'a> {
     options: Options,
     stop: watch::Receiver<Stop>,
     seen: &'a mut (dyn FnMut(Seen<'_>) + Send),
-    /// The tools, their schemas compiled.
+    /// What requests offer, their schemas compiled.
     tools: ToolSet,
     /// The form of the final answer.
     output: Option<Schema>,
@@ -120,10 +120,6 @@ pub(super) struct Drive<'a> {
     unseen: VecDeque<Arc<Entry>>,
     /// How often in a row no provider could be reached.
     provider_waits: u32,
-    /// Who answered last, and when: its cache may hold the prompt.
-    answered: Option<(Arc<str>, Time)>,
-    /// Tokens that this answer left in that cache.
-    cached: u64,
 }
 
 /// The tasks of a drive end with it.
@@ -165,8 +161,6 @@ impl<'a> Drive<'a> {
             tell,
             unseen: begun.into(),
             provider_waits: 0,
-            answered: None,
-            cached: 0,
         };
         drive.freeze_tools();
         drive
@@ -361,9 +355,9 @@ impl<'a> Drive<'a> {
     /// Compiles what the run has frozen.
     fn freeze_tools(&mut self) {
         let tools = self.run.tools().map(|listed| listed.tools.clone()).unwrap_or_default();
+        self.offered = judge::offer(tools, self.output.as_ref());
         // What is odd about a schema was told when the tools were listed.
-        (self.tools, _) = ToolSet::new(tools);
-        self.offered = judge::offer(self.run, self.output.as_ref());
+        (self.tools, _) = ToolSet::new(self.offered.clone());
     }
 
     /// Sends the calls that are due, all in one append; `true` when something was recorded.
@@ -475,23 +469,24 @@ impl<'a> Drive<'a> {
             }
         };
         let (router, tell) = (self.world.router.clone(), self.tell.clone());
-        let (answered, cached, draw) = (self.answered.clone(), self.cached, draw(self.journal.run()));
+        let (answered, draw) = (self.run.answered_by().cloned(), draw(self.journal.run()));
         let agent = self.world.agent.clone();
         let mut preview = lift::Preview::new(self.tools.clone());
         // Room for all that one request can bring: each attempt sent and failed, and the end.
         let (send, news) = mpsc::channel(2 * router::ATTEMPTS_MAX + 1);
         let task = tokio::spawn(async move {
             chaos::point("model.send");
-            let answered = answered.as_ref().map(|(endpoint, at)| (&**endpoint, *at));
+            let cached = answered.as_ref().map_or(0, |answered| answered.cached);
+            let answered = answered.as_ref().map(|answered| (&*answered.endpoint, answered.at));
             // What asking again could not mend at one endpoint, another one may get right.
             let elsewhere = ask.again > 1;
             let conversation = Conversation { answered, cached, draw, tokens, agent: &agent.name, elsewhere };
             let show = |text| drop(tell.try_send(Happening::Text(text)));
             let asked = router
                 .ask(&model, &request, conversation, &mut |attempt| match attempt {
-                    Attempt::Asked { endpoint, presumed } => {
+                    Attempt::Asked { endpoint, presumed, means } => {
                         preview.begin(endpoint);
-                        drop(send.try_send(News::Sent(endpoint.into(), presumed)));
+                        drop(send.try_send(News::Sent(endpoint.into(), presumed, means)));
                     }
                     Attempt::Failed { failure, cost, latency, .. } => {
                         let failed = Failed { failure: failure.clone(), cost, latency };
@@ -555,6 +550,8 @@ impl<'a> Drive<'a> {
                 _ if ask.again > 0 => self.run.missed_tool().map_or(Choice::Auto, Choice::Tool),
                 _ => Choice::Auto,
             },
+            // What could not be mended the first time may be prevented the second.
+            hold: if ask.again > 0 { Hold::RatherThanForce } else { Hold::No },
             output: output
                 .map(|schema| Arc::new(OutputFormat { name: FINAL_ANSWER.to_owned(), schema: schema.value().clone() })),
             temperature: self.world.agent.model.temperature,
@@ -567,7 +564,7 @@ impl<'a> Drive<'a> {
     fn take_news(&mut self, news: News) -> Result<(), Error> {
         let Some(asking) = &mut self.asking else { return Ok(()) };
         match news {
-            News::Sent(endpoint, presumed) => {
+            News::Sent(endpoint, presumed, means) => {
                 (asking.endpoint, asking.presumed) = (endpoint, presumed);
                 asking.attempt = u32::try_from(self.run.tally().attempts + 1).unwrap_or(u32::MAX);
                 asking.sent_at = Instant::now();
@@ -579,6 +576,8 @@ impl<'a> Drive<'a> {
                     request_hash: None,
                     tokens: asking.tokens,
                     presumed,
+                    strict: means.strict,
+                    forced: means.forced,
                 };
                 self.push(Event::ModelAsked(asked))
             }
@@ -601,8 +600,6 @@ impl<'a> Drive<'a> {
             News::Answered(reply) => {
                 let Reply { answer, endpoint, cost, latency, .. } = *reply;
                 self.provider_waits = 0;
-                self.answered = Some((endpoint.clone(), self.world.clock.now()));
-                self.cached = answer.usage.map_or(0, |usage| usage.cached.saturating_add(usage.cache_write));
                 let origin = judge::Origin {
                     ask: asking.ask,
                     attempt: asking.attempt,

@@ -52,31 +52,29 @@ pub(super) fn judge(rules: &Rules<'_>, run: &Run, answer: Answer, origin: Origin
     let written: Vec<&WrittenCall> = answer.calls().collect();
     let cut = !written.is_empty() && (answer.finish == Finish::Length || written.iter().any(|call| !call.complete));
     let mut output = None;
+    let mut output_repairs = Vec::new();
     let mut refused = None;
     let mut verdicts: Vec<Result<Option<Resolved>, Rejection>> = Vec::with_capacity(written.len());
     for call in &written {
-        verdicts.push(match rules.output {
-            _ if cut => Err(cut_call(call)),
-            Some(_) if call.name == FINAL_ANSWER && written.len() > 1 => Err(Rejection::NotAlone),
-            Some(schema) if call.name == FINAL_ANSWER => {
-                let checked = final_answer(schema, call);
-                match checked {
-                    Ok(value) => {
-                        output = Some(value);
-                        Ok(None)
-                    }
-                    Err(diagnosis) => {
-                        refused = Some(OutputRejected {
-                            turn: origin.ask.turn,
-                            diagnosis: diagnosis.text.clone(),
-                            code: "mismatch".to_owned(),
-                        });
-                        Err(Rejection::Invalid(diagnosis))
-                    }
-                }
+        let verdict = match check(rules, call, cut) {
+            Checked::Cut => Err(cut_call(call)),
+            Checked::Output(_) if written.len() > 1 => Err(Rejection::NotAlone),
+            Checked::Output(Ok((value, repairs))) => {
+                (output, output_repairs) = (Some(value), repairs);
+                Ok(None)
             }
-            _ => resolve(rules, run, call).map(Some),
-        });
+            Checked::Output(Err(diagnosis)) => {
+                refused = Some(OutputRejected {
+                    turn: origin.ask.turn,
+                    diagnosis: diagnosis.text.clone(),
+                    code: "mismatch".to_owned(),
+                });
+                Err(Rejection::Invalid(diagnosis))
+            }
+            Checked::Call(Ok((valid, repairs))) => admit(rules, run, call, valid, repairs, false).map(Some),
+            Checked::Call(Err(diagnosis)) => Err(Rejection::Invalid(diagnosis)),
+        };
+        verdicts.push(verdict);
     }
     let missed = verdicts.iter().all(|verdict| matches!(verdict, Err(Rejection::Invalid(_)))) && refused.is_none();
     if missed && run.is_last_asking(&origin.ask, origin.seen, &written) {
@@ -114,6 +112,7 @@ pub(super) fn judge(rules: &Rules<'_>, run: &Run, answer: Answer, origin: Origin
         calls: if final_call { Vec::new() } else { calls },
         finish: answer.finish,
         output,
+        output_repairs,
         usage: answer.usage,
         cost: origin.cost,
         latency: origin.latency,
@@ -125,17 +124,19 @@ pub(super) fn judge(rules: &Rules<'_>, run: &Run, answer: Answer, origin: Origin
     events
 }
 
-/// Which of the calls that a model wrote were right, by tool, as `events` judge them. What had to be mended was not right
-/// as it came; what was not run for another reason than its own faults counts as right.
+/// Which of the calls that a model wrote were right, by tool, as `events` judge them. What had to be mended, or found in the
+/// text, was not right as it came; what was not run for another reason than its own faults counts as right.
 pub(super) fn verdicts<'a>(written: &'a [String], events: &'a [Event]) -> impl Iterator<Item = (&'a str, bool)> {
     let rejections =
         || events.iter().filter_map(|event| if let Event::CallRejected(it) = event { Some(it) } else { None });
-    let calls =
-        events.iter().find_map(|event| if let Event::ModelAnswered(it) = event { Some(&it.calls) } else { None });
+    let answered = events.iter().find_map(|event| if let Event::ModelAnswered(it) = event { Some(it) } else { None });
     let wrong = move |id| rejections().any(|it| it.call == id && matches!(it.reason, Rejection::Invalid(_)));
     let mended = |call: &Call| call.resolved.as_ref().is_some_and(|resolved| !resolved.repairs.is_empty());
     let right = move |call: &Call| !wrong(call.id) && !mended(call);
-    written.iter().zip(calls.into_iter().flatten()).map(move |(name, call)| (name.as_str(), right(call)))
+    // A final answer that came as a call has become the output.
+    let output = answered.filter(|it| it.output.is_some()).map(|it| it.output_repairs.is_empty());
+    let right = answered.into_iter().flat_map(|it| &it.calls).map(right).chain(output);
+    written.iter().map(String::as_str).zip(right)
 }
 
 /// A call of an answer that was cut: the cut one is told so, a whole one is merely not run.
@@ -152,8 +153,35 @@ fn cut_call(call: &WrittenCall) -> Rejection {
     })
 }
 
-fn final_answer(schema: &Schema, call: &WrittenCall) -> Result<Arc<str>, Diagnosis> {
-    schema.check(&call.arguments).map(|_| call.arguments.clone())
+/// A call after the ladder, with its repairs: one of the run's tools, or the final answer.
+enum Checked {
+    /// Not even looked at.
+    Cut,
+    Call(Result<(Valid, Vec<Repair>), Diagnosis>),
+    Output(Result<(Arc<str>, Vec<Repair>), Diagnosis>),
+}
+
+/// Climbs the ladder. The final answer is a read, and what fits its form is taken as it is, with whatever else it holds.
+fn check(rules: &Rules<'_>, call: &WrittenCall, cut: bool) -> Checked {
+    if cut {
+        return Checked::Cut;
+    }
+    let is_output = |name: &str| rules.output.is_some() && name == FINAL_ANSWER;
+    if let Some(schema) = rules.output.filter(|_| call.name == FINAL_ANSWER)
+        && schema.check(&call.arguments).is_ok()
+    {
+        return Checked::Output(Ok((call.arguments.clone(), Vec::new())));
+    }
+    let (valid, repairs) = match repair::repair(call, rules.tools, |tool| rules.agent.repairs_for(tool)) {
+        Outcome::Exact(valid) => (valid, Vec::new()),
+        Outcome::Repaired(valid, repairs) => (valid, repairs),
+        Outcome::AskAgain(diagnosis) if is_output(&call.name) => return Checked::Output(Err(diagnosis)),
+        Outcome::AskAgain(diagnosis) => return Checked::Call(Err(diagnosis)),
+    };
+    match is_output(valid.name.as_str()) {
+        true => Checked::Output(Ok((valid.arguments, repairs))),
+        false => Checked::Call(Ok((valid, repairs))),
+    }
 }
 
 /// The text of an answer without calls as the run's output.
@@ -174,15 +202,6 @@ fn text_output(schema: Option<&Schema>, answer: &Answer) -> Result<Arc<str>, (&'
                 format!("The final answer must be JSON that fits the agreed schema: {}", diagnosis.text),
             )),
         },
-    }
-}
-
-/// The call as it may be executed, with the rules that hold for it.
-fn resolve(rules: &Rules<'_>, run: &Run, call: &WrittenCall) -> Result<Resolved, Rejection> {
-    match repair::repair(call, rules.tools, |tool| rules.agent.repairs_for(tool)) {
-        Outcome::Exact(valid) => admit(rules, run, call, valid, Vec::new(), false),
-        Outcome::Repaired(valid, repairs) => admit(rules, run, call, valid, repairs, false),
-        Outcome::AskAgain(diagnosis) => Err(Rejection::Invalid(diagnosis)),
     }
 }
 
@@ -275,8 +294,7 @@ fn approval(rules: &Rules<'_>, run: &Run, tool: &ToolDef, policy: Option<Approva
 }
 
 /// The tools as a request offers them: those of the run, and the final answer behind them when it has a form.
-pub(super) fn offer(run: &Run, output: Option<&Schema>) -> Arc<[ToolDef]> {
-    let tools = run.tools().map(|listed| listed.tools.clone()).unwrap_or_default();
+pub(super) fn offer(tools: Arc<[ToolDef]>, output: Option<&Schema>) -> Arc<[ToolDef]> {
     match output {
         Some(schema) if !tools.is_empty() => tools.iter().cloned().chain([offer_output(schema.value())]).collect(),
         _ => tools,

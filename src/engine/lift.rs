@@ -65,7 +65,10 @@ pub(super) fn record(lifted: Lifted, events: &mut [Event]) {
     });
     let Some(answered) = answered else { return };
     for (place, repair) in lifted {
-        if let Some(resolved) = answered.calls.get_mut(place).and_then(|call| call.resolved.as_mut()) {
+        if answered.calls.is_empty() {
+            // The call was the final answer.
+            answered.output_repairs.insert(0, repair);
+        } else if let Some(resolved) = answered.calls.get_mut(place).and_then(|call| call.resolved.as_mut()) {
             resolved.repairs.insert(0, repair);
         }
     }

@@ -253,10 +253,20 @@ pub(crate) fn every_event() -> Vec<Event> {
         calls: Vec::new(),
         finish: Finish::Stop,
         output: None,
+        output_repairs: Vec::new(),
         usage: None,
         cost: None,
         latency: Duration::from_micros(1_234_567),
         provider_id: None,
+    };
+    let repair = Repair {
+        rung: "schema".into(),
+        kind: "string_to_number".into(),
+        path: "/count".into(),
+        before: "\"3\"".into(),
+        after: "3".into(),
+        span: Some(Span { start: 17, end: 20 }),
+        risk: Risk::Unique,
     };
     let written = WrittenCall {
         provider_id: Some("call_abc".into()),
@@ -346,6 +356,8 @@ pub(crate) fn every_event() -> Vec<Event> {
             request_hash: Some("77".repeat(32)),
             tokens: 4321,
             presumed: Some(NanoDollars(74_403_000)),
+            strict: true,
+            forced: true,
         }),
         Event::AttemptFailed(AttemptFailed {
             attempt: 4,
@@ -377,6 +389,8 @@ pub(crate) fn every_event() -> Vec<Event> {
             request_hash: None,
             tokens: 0,
             presumed: None,
+            strict: false,
+            forced: false,
         }),
         Event::ModelAnswered(Box::new(ModelAnswered {
             parts: vec![
@@ -401,15 +415,7 @@ pub(crate) fn every_event() -> Vec<Event> {
                     id: call(1),
                     resolved: Some(Resolved {
                         arguments: Some("{\"path\":\"a.txt\"}".into()),
-                        repairs: vec![Repair {
-                            rung: "schema".into(),
-                            kind: "string_to_number".into(),
-                            path: "/count".into(),
-                            before: "\"3\"".into(),
-                            after: "3".into(),
-                            span: Some(Span { start: 17, end: 20 }),
-                            risk: Risk::Unique,
-                        }],
+                        repairs: vec![repair.clone()],
                         repeatable: true,
                         parallel: true,
                         ..resolved(
@@ -537,7 +543,9 @@ pub(crate) fn every_event() -> Vec<Event> {
         (Purpose::Turn, Finish::Other(String::new())),
     ] {
         let output = (purpose == Purpose::Output).then(|| "{\"severity\":\"low\"}".into());
-        events.push(Event::ModelAnswered(Box::new(ModelAnswered { purpose, finish, output, ..answered.clone() })));
+        let output_repairs = output.iter().map(|_: &Arc<str>| repair.clone()).collect();
+        let answered = ModelAnswered { purpose, finish, output, output_repairs, ..answered.clone() };
+        events.push(Event::ModelAnswered(Box::new(answered)));
     }
     for effect in [Effect::Read, Effect::Idempotent, Effect::Destructive] {
         events.push(Event::ToolStarted(started(effect, Origin::Model)));

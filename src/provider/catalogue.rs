@@ -285,6 +285,7 @@ fn apply(quirks: &mut Quirks, name: &str, is: Option<&str>) -> bool {
     match (name, is) {
         ("completion_tokens", None) => quirks.completion_tokens = true,
         ("cache_key", None) => quirks.cache_key = true,
+        ("strict", None) => quirks.strict = true,
         ("no_stream_options", None) => quirks.no_stream_options = true,
         ("no_reasoning_summary", None) => quirks.no_reasoning_summary = true,
         ("no_encrypted_reasoning", None) => quirks.no_encrypted_reasoning = true,

@@ -2,21 +2,21 @@
 //!
 //! What differs between dialects stands behind [`Format`]: where the request goes, what it says, how the answer reads.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use reqwest::{Url, header::CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{
-    BoxFuture, Class, Delta, Dialect, Failure, Patience, Provider, Quirks, Served, Timeouts,
+    BoxFuture, Class, Delta, Dialect, Failure, Means, Patience, Provider, Quirks, Served, Strict, Timeouts,
     dialect::{Format, Target},
     estimate,
     failure::failure,
     http::{self, Phase},
     schema, served,
 };
-use crate::chat::{Answer, AnswerPart, Request};
+use crate::chat::{Answer, AnswerPart, Choice, Hold, Request};
 
 /// One server that speaks a known dialect. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub struct Client {
     base: Url,
     format: &'static dyn Format,
     quirks: Quirks,
-    strict: bool,
+    strict: Strict,
     key: Option<SecretString>,
     http: reqwest::Client,
     timeouts: Timeouts,
@@ -41,7 +41,7 @@ impl Client {
             name: None,
             key: None,
             quirks: Quirks::default(),
-            strict: false,
+            strict: None,
             timeouts: Timeouts::default(),
             http: None,
         }
@@ -54,7 +54,8 @@ impl Client {
         timeouts: Timeouts,
         seen: &mut (dyn FnMut(Delta<'_>) + Send),
     ) -> Result<Answer, Failure> {
-        let target = Target { issuer: &self.name, model, quirks: &self.quirks, strict: self.strict };
+        let target = self.target(model, request);
+        let request = &*self.chosen(request, target);
         let body = self
             .format
             .body(request, target)
@@ -108,7 +109,7 @@ impl Client {
                         let failure = Failure { status: Some(status), ..failure }.told(answer.usage);
                         Err(failure.discarding(&answer.text()))
                     }
-                    None => Ok(self.unfilled(answer, request)),
+                    None => Ok(self.unfilled(answer, request, target)),
                 }
             }
             Err(failure) => {
@@ -128,7 +129,7 @@ impl Client {
     /// # Errors
     /// When it cannot be reached, refuses, or answers with something else.
     pub async fn served(&self) -> Result<Vec<Served>, Failure> {
-        let target = Target { issuer: &self.name, model: "", quirks: &self.quirks, strict: self.strict };
+        let target = Target { issuer: &self.name, model: "", quirks: &self.quirks, strict: false };
         let headers = self.format.headers(self.key.as_ref(), target).map_err(|error| {
             failure(Class::Credential, &format!("the key holds characters that cannot be sent: {error}"))
         })?;
@@ -136,9 +137,28 @@ impl Client {
         asked.map_err(|failure| self.discreet(failure))
     }
 
+    fn target<'a>(&'a self, model: &'a str, request: &Request) -> Target<'a> {
+        let strict = match self.strict {
+            Strict::Always => true,
+            Strict::Asked => request.hold != Hold::No,
+            Strict::Never => false,
+        };
+        Target { issuer: &self.name, model, quirks: &self.quirks, strict }
+    }
+
+    /// The request as it is written: where the tool that was to be forced is held to, and that is what is wished, nothing is
+    /// forced.
+    fn chosen<'a>(&self, request: &'a Request, target: Target<'_>) -> Cow<'a, Request> {
+        let held = request.hold == Hold::RatherThanForce && self.format.means(request, target).strict;
+        match held {
+            true => Cow::Owned(Request { choice: Choice::Auto, ..request.clone() }),
+            false => Cow::Borrowed(request),
+        }
+    }
+
     /// The answer without the nulls that only stand there because strict schemas want every property.
-    fn unfilled(&self, mut answer: Answer, request: &Request) -> Answer {
-        let Some(form) = self.format.filled().filter(|_| self.strict) else { return answer };
+    fn unfilled(&self, mut answer: Answer, request: &Request, target: Target<'_>) -> Answer {
+        let Some(form) = self.format.filled().filter(|_| target.strict) else { return answer };
         let unfilled = |text: &str, schema: &Value| schema::strict(schema, form).and(schema::unfilled(text, schema));
         for part in &mut answer.parts {
             match part {
@@ -206,6 +226,13 @@ impl Provider for Client {
         })
     }
 
+    fn means(&self, model: &str, request: &Request) -> Means {
+        let target = self.target(model, request);
+        let Means { strict, forced } = self.format.means(request, target);
+        // Where both could be, the wish says which.
+        Means { strict, forced: forced && !(strict && request.hold == Hold::RatherThanForce) }
+    }
+
     fn loaded(&self) -> Option<BoxFuture<'_, Result<Vec<Served>, Failure>>> {
         is_local(&self.base).then(|| Box::pin(self.served()) as BoxFuture<'_, _>)
     }
@@ -218,7 +245,7 @@ pub struct Builder {
     name: Option<String>,
     key: Option<SecretString>,
     quirks: Quirks,
-    strict: bool,
+    strict: Option<Strict>,
     timeouts: Timeouts,
     http: Option<reqwest::Client>,
 }
@@ -242,11 +269,12 @@ impl Builder {
         self
     }
 
-    /// Whether the model is to be held to the schemas of tools and answers by the server, where it can be without losing any
+    /// When models are to be held to the schemas of tools and answers by the server, where they can be without losing any
     /// of their meaning: OpenAI's `strict`, which vLLM and others take too, Anthropic's, Gemini's validated calls. Servers
-    /// that do not know the wish may refuse it; the arguments are checked here in any case. Default: no.
-    pub fn strict(mut self, strict: bool) -> Self {
-        self.strict = strict;
+    /// that do not know the wish may refuse it; the arguments are checked here in any case. Default: when a request wishes
+    /// it, if the server is known to be able to ([`Quirks::strict`]), else never.
+    pub fn strict(mut self, strict: Strict) -> Self {
+        self.strict = Some(strict);
         self
     }
 
@@ -281,7 +309,7 @@ impl Builder {
             return Err(bad_url("it must begin with http:// or https:// and name a host".to_owned()));
         };
         let format = self.dialect.format();
-        let target = Target { issuer: &host, model: "", quirks: &self.quirks, strict: self.strict };
+        let target = Target { issuer: &host, model: "", quirks: &self.quirks, strict: false };
         format.headers(self.key.as_ref(), target).map_err(|_| Error::Key)?;
         let http = match self.http {
             Some(http) => http,
@@ -294,7 +322,7 @@ impl Builder {
             base: url,
             format,
             quirks: self.quirks,
-            strict: self.strict,
+            strict: self.strict.unwrap_or(self.quirks.strictness()),
             key: self.key,
             http,
             timeouts: self.timeouts,
@@ -329,4 +357,59 @@ pub enum Error {
     /// The HTTP client cannot be built, for lack of certificates for example.
     #[error("no HTTP client")]
     Http(#[source] reqwest::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::chat::ToolDef;
+
+    /// What is told of a request is what its body says.
+    #[test]
+    fn a_wish_to_hold_a_model_to_its_tools_takes_the_place_of_forcing_one() {
+        let closed = json!({"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]});
+        let free = json!({"type": "object", "properties": {"any": {"type": "object"}}});
+        let request = |schema: &Value, hold| Request {
+            tools: Arc::new([ToolDef::new("put", "", schema.clone())]),
+            choice: Choice::Tool("put".into()),
+            hold,
+            ..Request::default()
+        };
+        let (held, forced) = (Means { strict: true, forced: false }, Means { strict: false, forced: true });
+        for (dialect, model) in [
+            (Dialect::OpenAiChat, "gpt-5"),
+            (Dialect::OpenAiResponses, "gpt-5"),
+            (Dialect::AnthropicMessages, "claude-sonnet-4-5"),
+            (Dialect::Gemini, "gemini-3-pro-preview"),
+        ] {
+            let means = |strict, schema: &Value, hold| {
+                let client = Client::builder(dialect, "http://127.0.0.1:1").strict(strict).build().unwrap();
+                let request = request(schema, hold);
+                let target = client.target(model, &request);
+                let chosen = client.chosen(&request, target);
+                let body = client.format.body(&chosen, target).unwrap();
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                let is_forced = body.get("tool_choice").is_some_and(|choice| *choice != "auto")
+                    || body["toolConfig"]["functionCallingConfig"]["mode"] == "ANY";
+                let means = client.means(model, &request);
+                assert_eq!(means.forced, is_forced, "{} {body}", dialect.as_str());
+                means
+            };
+            assert_eq!(means(Strict::Asked, &closed, Hold::RatherThanForce), held, "{}", dialect.as_str());
+            assert_eq!(means(Strict::Asked, &closed, Hold::No), forced, "{}", dialect.as_str());
+            assert_eq!(means(Strict::Never, &closed, Hold::RatherThanForce), forced, "{}", dialect.as_str());
+            let both = Means { strict: true, forced: true };
+            assert_eq!(means(Strict::Always, &closed, Hold::No), both, "{}", dialect.as_str());
+            // What cannot be held to is forced. Gemini holds to what it knows of any schema.
+            let expected = if dialect == Dialect::Gemini { held } else { forced };
+            assert_eq!(means(Strict::Asked, &free, Hold::RatherThanForce), expected, "{}", dialect.as_str());
+        }
+        let known = Client::builder(Dialect::OpenAiChat, "http://127.0.0.1:1");
+        let known = known.quirks(Quirks { strict: true, ..Quirks::NONE }).build().unwrap();
+        assert_eq!(known.means("m", &request(&closed, Hold::RatherThanForce)), held);
+    }
 }

@@ -10,12 +10,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{
-    anthropic, gemini, openai,
+    Means, Strict, anthropic, gemini, openai,
     reading::Reading,
     responses,
     schema::{self, Subset},
 };
-use crate::chat::{Opaque, Request};
+use crate::chat::{Choice, Opaque, Request, ToolDef};
 
 /// The wire format that a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,6 +80,9 @@ pub struct Quirks {
     pub effort: EffortForm,
     /// `openai-chat`: how a call of one tool is forced.
     pub force: ForceForm,
+    /// Tools may be strict: the server holds models to their schemas while they write. What its dialect calls it: `strict`
+    /// of OpenAI and Anthropic, Gemini's validated calls.
+    pub strict: bool,
     /// `openai-responses`: no summary of the reasoning is asked for. OpenAI gives it to verified organizations only, and
     /// refuses the whole request of others (platform.openai.com, reasoning summaries, 2026-11).
     pub no_reasoning_summary: bool,
@@ -96,12 +99,18 @@ impl Quirks {
         no_stream_options: false,
         effort: EffortForm::Member,
         force: ForceForm::Named,
+        strict: false,
         no_reasoning_summary: false,
         no_encrypted_reasoning: false,
         cuts_prompts: false,
         bearer: false,
         openapi_schemas: false,
     };
+
+    /// When the server holds models to schemas, unless somebody says so.
+    pub fn strictness(&self) -> Strict {
+        if self.strict { Strict::Asked } else { Strict::Never }
+    }
 }
 
 /// How `openai-chat` says how much to think. Only what a user asks for is sent; nothing is asked for by default.
@@ -161,6 +170,12 @@ impl Target<'_> {
     }
 }
 
+/// What of these tools the request is about: the one that is to be called, or all.
+pub(super) fn called(request: &Request) -> impl Iterator<Item = &ToolDef> {
+    let only = if let Choice::Tool(name) = &request.choice { Some(name) } else { None };
+    request.tools.iter().filter(move |tool| only.is_none_or(|name| tool.name == *name))
+}
+
 /// One wire format, without state.
 pub(super) trait Format: Send + Sync {
     /// Where requests for this model go.
@@ -191,6 +206,9 @@ pub(super) trait Format: Send + Sync {
     /// # Errors
     /// When it cannot be written as JSON, which nothing in a request can cause.
     fn body(&self, request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error>;
+
+    /// What makes the model call a tool, and properly, in the body of this request.
+    fn means(&self, request: &Request, target: Target<'_>) -> Means;
 
     /// Begins to read an answer.
     fn reading(&self) -> Box<dyn Reading>;

@@ -69,6 +69,11 @@ pub trait Provider: Send + Sync {
         self.ask(model, request, seen)
     }
 
+    /// What makes `model` call a tool, and properly, when it is sent this request. A script does as it likes.
+    fn means(&self, _model: &str, _: &Request) -> Means {
+        Means::default()
+    }
+
     /// Asks its server which models it has, if that is one on this machine: what it was started with is in no catalogue.
     /// `None` for all others.
     fn loaded(&self) -> Option<BoxFuture<'_, Result<Vec<Served>, Failure>>> {
@@ -92,6 +97,41 @@ pub enum Delta<'a> {
     Call(&'a str),
     /// What the provider still allows; comes with the head of the answer, before anything of it.
     Limits(Limits),
+}
+
+/// What makes a model call a tool, and properly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Means {
+    /// The server holds it to the schema of the tool, or of those that can be held to.
+    pub strict: bool,
+    /// It must call the tool.
+    pub forced: bool,
+}
+
+/// When a server is to hold models to the schemas of tools and answers, where none of their meaning is lost by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Strict {
+    /// Never: it cannot.
+    Never,
+    /// When a request wishes it ([`Request::hold`]).
+    Asked,
+    /// Always.
+    Always,
+}
+
+impl Strict {
+    /// All, by the names they have in settings.
+    pub const ALL: [(&'static str, Strict); 3] =
+        [("auto", Strict::Always), ("asked", Strict::Asked), ("off", Strict::Never)];
+
+    /// The name in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Strict::Never => "off",
+            Strict::Asked => "asked",
+            Strict::Always => "auto",
+        }
+    }
 }
 
 /// How long a request may take.

@@ -1,5 +1,7 @@
 //! How often sick endpoints may be asked again, all runs together: a bucket that answers fill and repeats empty.
 
+use std::time::Duration;
+
 use crate::run::Time;
 
 /// What a full bucket holds, in repeats.
@@ -12,21 +14,29 @@ const EARNED: f64 = 0.2;
 /// What a second adds, in repeats, so that an outage of everything is felt for.
 const A_SECOND: f64 = 0.1;
 
+/// The first answer after so long without any tells that an outage is over. What was spent on it, which was all there was,
+/// is given back, since some endpoints are still down and requests must find the others.
+const DROUGHT: Duration = Duration::from_secs(60);
+
 #[derive(Debug)]
 pub(super) struct Budget {
     left: f64,
     at: Time,
+    /// When somebody last answered.
+    answered_at: Time,
 }
 
 impl Budget {
     pub(super) fn new(now: Time) -> Self {
-        Budget { left: FULL, at: now }
+        Budget { left: FULL, at: now, answered_at: now }
     }
 
     /// Takes in an answer.
     pub(super) fn earn(&mut self, now: Time) {
         self.pass(now);
-        self.left = FULL.min(self.left + EARNED);
+        let is_over = now.since(self.answered_at) >= DROUGHT;
+        self.left = if is_over { FULL } else { FULL.min(self.left + EARNED) };
+        self.answered_at = now;
     }
 
     /// Takes one repeat out, if there is one.

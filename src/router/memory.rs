@@ -253,6 +253,16 @@ impl Memory {
         }
     }
 
+    /// Takes back what was counted for a request that was not sent after all.
+    pub fn give_back(&mut self, endpoint: &str, rate: Rate, size: Size) {
+        if let Some(level) = self.levels.get_mut(provider(endpoint)) {
+            level.give_back(rate, size.all);
+        }
+        if let Some(told) = self.endpoints.get_mut(endpoint).and_then(|standing| standing.told.as_mut()) {
+            told.give_back(size);
+        }
+    }
+
     fn level(&self, endpoint: &str) -> Level {
         self.levels.get(provider(endpoint)).copied().unwrap_or_default()
     }

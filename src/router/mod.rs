@@ -68,8 +68,10 @@ mod table;
 mod tests;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
+    ops::ControlFlow,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
@@ -91,9 +93,9 @@ use self::{
     table::{provider, targets, tariff},
 };
 use crate::{
-    chat::{Answer, Request},
+    chat::{Answer, Hold, Request},
     clock::{Clock, SystemClock},
-    provider::{Class, Delta, Failure, Provider, estimate_tokens},
+    provider::{Class, Delta, Failure, Means, Provider, estimate_tokens},
     run::{NanoDollars, Time},
 };
 
@@ -165,6 +167,8 @@ pub enum Attempt<'a> {
         endpoint: &'a str,
         /// What it may cost, and is presumed to have cost if nobody hears of its end; `None` when the price is unknown.
         presumed: Option<NanoDollars>,
+        /// What makes the model call a tool, and properly.
+        means: Means,
     },
     /// A piece of the answer arrived. Worth nothing if the attempt fails.
     Seen(Delta<'a>),
@@ -288,12 +292,11 @@ impl Router {
         self.learn(|memory, now| memory.judged(endpoint, calls, now));
     }
 
-    /// Who would be asked, in this order, and why; those left out at the end. Looks into the book of spend, if there is
-    /// one, so it is not for the threads of a runtime.
+    /// Who would be asked, in this order, and why; those left out at the end.
     ///
     /// # Errors
     /// When the reference leads nowhere.
-    pub fn explain(&self, reference: &str, need: &Need<'_>) -> Result<Vec<(String, Verdict)>, Error> {
+    pub async fn explain(&self, reference: &str, need: &Need<'_>) -> Result<Vec<(String, Verdict)>, Error> {
         let table = self.table();
         let mut ranked = self.ranked(&table, reference, need)?;
         if let Some(purse) = &table.purse {
@@ -301,7 +304,7 @@ impl Router {
             for (endpoint, verdict) in &mut ranked {
                 let presumed = tariff(&table, endpoint).presumed(&order);
                 let is_open = !matches!(verdict, Verdict::LeftOut(_));
-                if is_open && purse.short(&order, self.shared.clock.now(), presumed).is_some() {
+                if is_open && purse.short(&order, self.shared.clock.now(), presumed).await.is_some() {
                     *verdict = Verdict::LeftOut(Unfit::NoMoney);
                 }
             }
@@ -326,92 +329,109 @@ impl Router {
         let ranked = self
             .ranked(&table, reference, &Need::of(request, conversation))
             .map_err(|error| Failure::new(Class::CallerFault, error.to_string()))?;
-        let fit = ranked.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::LeftOut(_)));
-        let mut order: Vec<(&str, bool)> =
-            fit.map(|(endpoint, verdict)| (endpoint.as_str(), matches!(verdict, Verdict::Spent(_)))).collect();
-        if let (true, Some((endpoint, _))) = (conversation.elsewhere, conversation.answered) {
-            order.sort_by_key(|(it, spent)| (*spent, *it == endpoint));
-        }
-        let mut last = match order.is_empty() {
-            true => Some(nobody(&ranked)),
-            false => None,
-        };
+        let order = order(&ranked, &conversation);
         let tokens = if conversation.tokens > 0 { conversation.tokens } else { estimate_tokens(request) };
-        let bill = Order::new(reference, conversation.agent, tokens, request.output_tokens_max);
-        let mut attempts = 0;
+        let asking = Asking {
+            bill: Order::new(reference, conversation.agent, tokens, request.output_tokens_max),
+            table: &table,
+            conversation,
+        };
+        let request = &*wished(&table, reference, request);
+        let mut tries = Tries { left: ATTEMPTS_MAX, last: order.is_empty().then(|| nobody(&ranked)) };
         for (place, (endpoint, spent)) in order.iter().copied().enumerate() {
+            let behind = place + 1 < order.len();
             // Who has no room any more is waited for only when nobody behind it may have some.
-            let patience = if spent || place + 1 == order.len() { DELAY_MAX } else { Duration::ZERO };
-            let tries = if place + 1 == order.len() { LAST_MAX } else { EACH_MAX };
-            let mut delays = delays(tries);
-            loop {
-                if attempts == ATTEMPTS_MAX || !self.may_ask(endpoint, attempts) {
-                    break;
-                }
-                if let Err(failure) = self.wait_for_room(&table, endpoint, &conversation, patience).await {
-                    last = last.filter(|before| hope(before) >= hope(&failure)).or(Some(failure));
-                    break;
-                }
-                attempts += 1;
-                let failure = match self.attempt(&table, &bill, endpoint, request, &conversation, watch).await {
-                    Ok(reply) => return Ok(reply),
-                    Err(failure) => failure,
-                };
-                let (class, asked) = (failure.class, failure.retry_after);
-                if class == Class::Budget {
-                    // Nothing was sent.
-                    attempts -= 1;
-                }
-                last = Some(match last.take() {
-                    Some(before) if hope(&before) > hope(&failure) => before,
-                    _ => failure,
-                });
-                if class == Class::CallerFault {
-                    return Err(last.unwrap_or_else(|| Failure::new(class, String::new())));
-                }
-                let behind = place + 1 < order.len();
-                let delay = match delays.next().filter(|_| passes(class)) {
-                    // Nobody waits where another can be asked: a pause that was asked for leads there, and what is left is
-                    // a second try at once, for what was only a hiccup.
-                    Some(_) if behind => (class != Class::RateLimited && asked.is_none()).then_some(Duration::ZERO),
-                    Some(delay) => Some(delay.max(asked.unwrap_or_default())).filter(|delay| *delay <= DELAY_MAX),
-                    None => None,
-                };
-                match delay {
-                    // Not even for the tick of a timer.
-                    Some(Duration::ZERO) => {}
-                    Some(delay) => tokio::time::sleep(delay).await,
-                    None => break,
-                }
+            let patience = if spent || !behind { DELAY_MAX } else { Duration::ZERO };
+            match self.ask_at(&asking, At { endpoint, behind, patience }, request, &mut tries, watch).await {
+                ControlFlow::Break(Some(reply)) => return Ok(reply),
+                ControlFlow::Break(None) => break,
+                ControlFlow::Continue(()) => {}
             }
         }
-        Err(last.unwrap_or_else(|| {
-            Failure::new(
-                Class::Transient,
-                "every endpoint has failed of late; they are left alone for a while".to_owned(),
-            )
+        Err(tries.last.unwrap_or_else(|| {
+            Failure::new(Class::Transient, "every endpoint has failed of late; they are left alone for a while")
         }))
+    }
+
+    /// Asks one target as often as it is worth it. Breaks with the answer, or without one when nobody else is to be asked
+    /// either.
+    async fn ask_at(
+        &self,
+        asking: &Asking<'_>,
+        At { endpoint, behind, patience }: At<'_>,
+        request: &Request,
+        tries: &mut Tries,
+        watch: &mut (dyn FnMut(Attempt<'_>) + Send),
+    ) -> ControlFlow<Option<Reply>> {
+        let mut delays = delays(if behind { EACH_MAX } else { LAST_MAX });
+        let mut request = Cow::Borrowed(request);
+        while tries.left > 0 && self.may_ask(endpoint, ATTEMPTS_MAX - tries.left) {
+            if let Err(failure) = self.wait_for_room(asking, endpoint, patience).await {
+                tries.no_room(failure);
+                break;
+            }
+            tries.left -= 1;
+            let failure = match self.attempt(asking, endpoint, &request, watch).await {
+                Ok(reply) => return ControlFlow::Break(Some(reply)),
+                Err(failure) => failure,
+            };
+            let (class, asked) = (failure.class, failure.retry_after);
+            tries.failed(failure);
+            match class {
+                // Nothing was sent.
+                Class::Budget => tries.left += 1,
+                Class::CallerFault => match without_hold(asking.table, endpoint, &request) {
+                    Some(plain) => {
+                        request = Cow::Owned(plain);
+                        continue;
+                    }
+                    None => return ControlFlow::Break(None),
+                },
+                _ => {}
+            }
+            let delay = match delays.next().filter(|_| passes(class)) {
+                // Nobody waits where another can be asked: a pause that was asked for leads there, and what is left is
+                // a second try at once, for what was only a hiccup.
+                Some(_) if behind => (class != Class::RateLimited && asked.is_none()).then_some(Duration::ZERO),
+                Some(delay) => Some(delay.max(asked.unwrap_or_default())).filter(|delay| *delay <= DELAY_MAX),
+                None => None,
+            };
+            match delay {
+                // Not even for the tick of a timer.
+                Some(Duration::ZERO) => {}
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => break,
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     /// One request to one endpoint; what comes of it is remembered.
     async fn attempt(
         &self,
-        table: &Table,
-        order: &Order<'_>,
+        asking: &Asking<'_>,
         endpoint: &str,
         request: &Request,
-        conversation: &Conversation<'_>,
         watch: &mut (dyn FnMut(Attempt<'_>) + Send),
     ) -> Result<Reply, Failure> {
+        let Asking { table, bill: order, conversation } = asking;
         let (provider, model) =
             provider(table, endpoint).map_err(|error| Failure::new(Class::CallerFault, error.to_string()))?;
         let tariff = tariff(table, endpoint);
         let presumed = tariff.presumed(order);
         let hold = match &table.purse {
-            Some(purse) => purse.reserve(order, self.shared.clock.now(), presumed).await?,
+            Some(purse) => {
+                let reserved = purse.reserve(order, self.shared.clock.now(), presumed).await;
+                reserved.inspect_err(|_| {
+                    // Nothing is sent, so the room that was taken is free again.
+                    self.learn(|memory, now| {
+                        memory.give_back(endpoint, table.rate(endpoint), conversation.size(endpoint, now));
+                    });
+                })?
+            }
             None => None,
         };
-        watch(Attempt::Asked { endpoint, presumed });
+        watch(Attempt::Asked { endpoint, presumed, means: provider.means(model, request) });
         let timeouts = table.routes.get(order.route).map(|route| route.timeouts).unwrap_or_default();
         let begun = Instant::now();
         let mut seen = |delta: Delta<'_>| {
@@ -456,9 +476,8 @@ impl Router {
     /// When the settings leave no room for it within `patience`.
     async fn wait_for_room(
         &self,
-        table: &Table,
+        Asking { table, conversation, .. }: &Asking<'_>,
         endpoint: &str,
-        conversation: &Conversation<'_>,
         patience: Duration,
     ) -> Result<(), Failure> {
         let rate = table.rate(endpoint);
@@ -549,6 +568,68 @@ impl From<Table> for Router {
 impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Router").finish_non_exhaustive()
+    }
+}
+
+/// What holds for all attempts of one request.
+struct Asking<'a> {
+    table: &'a Table,
+    bill: Order<'a>,
+    conversation: Conversation<'a>,
+}
+
+/// A target whose turn it is.
+struct At<'a> {
+    endpoint: &'a str,
+    /// Whether another one can be asked after it.
+    behind: bool,
+    /// How long its room is waited for.
+    patience: Duration,
+}
+
+/// The targets that can serve, in the order in which they are asked, and which of them have no room now.
+fn order<'a>(ranked: &'a [(String, Verdict)], conversation: &Conversation<'_>) -> Vec<(&'a str, bool)> {
+    let fit = ranked.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::LeftOut(_)));
+    let mut order: Vec<(&str, bool)> =
+        fit.map(|(endpoint, verdict)| (endpoint.as_str(), matches!(verdict, Verdict::Spent(_)))).collect();
+    if let (true, Some((endpoint, _))) = (conversation.elsewhere, conversation.answered) {
+        order.sort_by_key(|(it, spent)| (*spent, *it == endpoint));
+    }
+    order
+}
+
+/// The request with what its route wishes for all of them.
+fn wished<'a>(table: &Table, reference: &str, request: &'a Request) -> Cow<'a, Request> {
+    match table.routes.get(reference).map(|route| route.hold) {
+        Some(hold) if hold != Hold::No && request.hold == Hold::No => Cow::Owned(Request { hold, ..request.clone() }),
+        _ => Cow::Borrowed(request),
+    }
+}
+
+/// The request without the wish that the server hold the model to schemas, which may be what it refuses; `None` where that
+/// makes no difference.
+fn without_hold(table: &Table, endpoint: &str, request: &Request) -> Option<Request> {
+    let (provider, model) = provider(table, endpoint).ok()?;
+    let plain = Request { hold: Hold::No, ..request.clone() };
+    (provider.means(model, request).strict && !provider.means(model, &plain).strict).then_some(plain)
+}
+
+/// What is left of the attempts of one request, and why there is no answer so far.
+struct Tries {
+    left: usize,
+    /// The failure that leaves most hope.
+    last: Option<Failure>,
+}
+
+impl Tries {
+    /// An attempt failed. Of failures that leave the same hope, the latest tells most.
+    fn failed(&mut self, failure: Failure) {
+        self.last = self.last.take().filter(|before| hope(before) > hope(&failure)).or(Some(failure));
+    }
+
+    /// None was made, for want of room: what an attempt told tells more.
+    fn no_room(&mut self, failure: Failure) {
+        self.last = self.last.take().filter(|before| hope(before) >= hope(&failure)).or(Some(failure));
     }
 }
 

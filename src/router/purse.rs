@@ -131,12 +131,11 @@ impl Purse {
         }
     }
 
-    /// Which budget does not pay for an attempt now. Waits for the book, and passes over one that cannot be read.
-    pub(super) fn short(&self, order: &Order<'_>, now: Time, amount: Option<NanoDollars>) -> Option<Short> {
-        let (budgets, mut short) = (self.budgets.of(order.route, order.agent), None);
+    /// Which budget does not pay for an attempt now. Passes over a book that cannot be read.
+    pub(super) async fn short(&self, order: &Order<'_>, now: Time, amount: Option<NanoDollars>) -> Option<Short> {
+        let budgets = self.budgets.of(order.route, order.agent);
         let amount = amount.filter(|amount| amount.0 > 0 && !budgets.is_empty())?;
-        self.book.turn(&mut |ledger| short = ledger.short(&budgets, Day::of(now), amount)).ok()?;
-        short
+        turn(&self.book, move |ledger| ledger.short(&budgets, Day::of(now), amount)).await.ok()?
     }
 }
 
@@ -183,10 +182,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        chat::{Answer, AnswerPart, Choice, Finish, Message, Part, Request},
+        chat::{Answer, AnswerPart, Choice, Finish, Hold, Message, Part, Request},
         provider::{Above, BoxFuture, Delta, Provider, Rates},
         router::{
-            Attempt, Conversation, Facts, Memory, Need, Reply, Route, Router, Scope, Source, Table, Target, Verdict,
+            Attempt, Conversation, Facts, Memory, Need, Rate, Reply, Route, Router, Scope, Source, Table, Target,
+            Verdict,
         },
     };
 
@@ -257,6 +257,7 @@ mod tests {
             temperature: None,
             output_tokens_max: Some(10),
             effort: None,
+            hold: Hold::No,
             cache_key: None,
         }
     }
@@ -372,6 +373,17 @@ mod tests {
         assert_eq!(world.notes.day(), (200, 0, 0));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_a_budget_refuses_takes_no_room() {
+        let world = World::new(1, [("cheap", answers(Some(READ)))]);
+        let one_a_minute = Rate { requests: Some(1), tokens: None };
+        world.table.write().unwrap().rates = BTreeMap::from([("cheap".to_owned(), one_a_minute)]);
+        assert_eq!(world.fails().await.class, Class::Budget);
+        world.table.write().unwrap().purse.as_mut().unwrap().budgets.day = Some(NanoDollars(1000));
+        assert!(world.ask().await.0.is_ok(), "the room for it is still there");
+        assert_eq!(world.fails().await.class, Class::RateLimited, "and gone with the answer");
+    }
+
     #[tokio::test]
     async fn an_answer_without_usage_keeps_what_was_set_aside() {
         let world = World::new(1000, [("cheap", answers(None))]);
@@ -418,7 +430,7 @@ mod tests {
         let world = World::new(100_000, [("dear", answers(Some(READ))), ("cheap", answers(Some(READ)))]);
         let router = world.router.clone();
         let conversation = Conversation { tokens: 90, ..Conversation::default() };
-        let explained = router.explain("r", &Need { conversation, ..Need::default() }).unwrap();
+        let explained = router.explain("r", &Need { conversation, ..Need::default() }).await.unwrap();
         let told: Vec<_> = explained.iter().map(|(name, verdict)| format!("{name}: {verdict}")).collect();
         assert!(matches!(explained[0].1, Verdict::Taken | Verdict::Sticky), "{told:?}");
         assert_eq!(told[1], "dear/m: left out: the rest of a budget does not pay for it");

@@ -105,6 +105,12 @@ impl Level {
         }
     }
 
+    /// Takes back what was counted for a request that was not sent.
+    pub(super) fn give_back(&mut self, rate: Rate, tokens: u64) {
+        self.requests = (self.requests - f64::from(u8::from(rate.requests.is_some()))).max(0.0);
+        self.settle(rate, tokens, 0);
+    }
+
     /// Whether all of it has drained for certain.
     pub(super) fn is_old(&self, now: Time) -> bool {
         self.at.is_none_or(|at| now.since(at) > 10 * MINUTE)
@@ -146,5 +152,11 @@ impl Told {
     pub(super) fn take(&mut self, size: Size) {
         self.requests_left = self.requests_left.map(|left| left.saturating_sub(1));
         self.tokens_left = self.tokens_left.map(|left| left.saturating_sub(size.fresh));
+    }
+
+    /// Takes that back.
+    pub(super) fn give_back(&mut self, size: Size) {
+        self.requests_left = self.requests_left.map(|left| left.saturating_add(1));
+        self.tokens_left = self.tokens_left.map(|left| left.saturating_add(size.fresh));
     }
 }

@@ -12,7 +12,7 @@ use super::{
     rate::{Size, Spent},
 };
 use crate::{
-    chat::{Message, Part, Request, ToolDef},
+    chat::{Hold, Message, Part, Request, ToolDef},
     provider::{Patience, Rates},
     run::{NanoDollars, Time},
 };
@@ -65,6 +65,8 @@ pub struct Route {
     pub policy: Policy,
     /// What a million tokens read may cost at most; a target with a higher or an unknown price is left out. `None`: any.
     pub price_max: Option<NanoDollars>,
+    /// Whether its targets are to hold models to the schemas of tools, where they can; a request that wishes more has it.
+    pub hold: Hold,
     /// How long an attempt may take, in place of the providers' own timeouts.
     pub timeouts: Patience,
 }

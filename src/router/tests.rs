@@ -12,14 +12,15 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::{
     Attempt, Conversation, Facts, Memory, Need, Now, Policy, Route, Router, Source, Table, Target, Unfit, Verdict,
 };
 use crate::{
-    chat::{Answer, AnswerPart, Choice, Finish, Message, Part, Request, Usage},
-    provider::{BoxFuture, Class, Delta, Failure, Limits, Patience, Price, Provider, Rates, Served},
+    chat::{Answer, AnswerPart, Choice, Finish, Hold, Message, Part, Request, Usage},
+    provider::{BoxFuture, Class, Delta, Failure, Limits, Means, Patience, Price, Provider, Rates, Served},
     run::{NanoDollars, Time},
 };
 
@@ -33,6 +34,8 @@ enum Does {
     Allows(Limits),
     /// Says nothing until the first-token timeout, a minute by itself.
     Stalls,
+    /// Answers, unless it is to hold the model to schemas, which it does not know.
+    KnowsNoSchemas,
 }
 
 struct Double {
@@ -67,10 +70,14 @@ impl Provider for Double {
         (self.name == "a").then(|| Box::pin(async move { Ok(vec![served]) }) as BoxFuture<'_, _>)
     }
 
+    fn means(&self, _: &str, request: &Request) -> Means {
+        Means { strict: request.hold != Hold::No, forced: false }
+    }
+
     fn ask_within<'a>(
         &'a self,
         model: &'a str,
-        _: &'a Request,
+        request: &'a Request,
         patience: Patience,
         seen: &'a mut (dyn FnMut(Delta<'_>) + Send),
     ) -> BoxFuture<'a, Result<Answer, Failure>> {
@@ -82,7 +89,10 @@ impl Provider for Double {
             };
             tokio::time::sleep(Duration::from_millis(100)).await;
             match does {
-                Does::Answers => {
+                Does::KnowsNoSchemas if request.hold != Hold::No => {
+                    Err(Failure::new(Class::CallerFault, "unknown member: strict"))
+                }
+                Does::Answers | Does::KnowsNoSchemas => {
                     seen(Delta::Text("hi"));
                     Ok(answer(&format!("{}/{model}", self.name)))
                 }
@@ -125,6 +135,7 @@ fn request() -> Request {
         temperature: None,
         output_tokens_max: None,
         effort: None,
+        hold: Hold::No,
         cache_key: None,
     }
 }
@@ -188,11 +199,11 @@ impl World {
     }
 
     fn verdicts(&self, conversation: Conversation<'_>) -> Vec<(String, Verdict)> {
-        self.router.explain("r", &Need::of(&request(), conversation)).unwrap()
+        self.router.explain("r", &Need::of(&request(), conversation)).now_or_never().unwrap().unwrap()
     }
 }
 
-use Does::{Allows, Answers, AsksToWait, Fails, Stalls};
+use Does::{Allows, Answers, AsksToWait, Fails, KnowsNoSchemas, Stalls};
 
 #[tokio::test(start_paused = true)]
 async fn each_class_of_failure_goes_its_own_way() {
@@ -323,7 +334,7 @@ async fn what_cannot_serve_is_left_out_with_the_reason() {
         ]
     );
     let tools = Need { tools: true, ..Need::default() };
-    let told = world.router.explain("r", &tools).unwrap();
+    let told = world.router.explain("r", &tools).now_or_never().unwrap().unwrap();
     assert_eq!(told[2], ("a/m".to_owned(), Verdict::LeftOut(Unfit::NoTools)));
     let only = world_with(Policy::Order, &[&[Answers]], facts);
     assert_eq!(only.ask_in(long).await, (vec![], Err(Class::ContextTooLong)));
@@ -480,4 +491,25 @@ async fn a_changed_table_is_taken_up_by_the_next_request() {
     assert_eq!(world.ask().await.0, ["b/m"]);
     assert_eq!(world.ask().await.0, ["b/m"]);
     assert_eq!(source.looks.load(Ordering::SeqCst), 3, "once a request");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_wishes_schemas_to_be_held_to_and_does_without_where_they_are_refused() {
+    for (hold, means) in [(Hold::No, vec![false]), (Hold::Yes, vec![true, false])] {
+        let held = |table: &mut Table| table.routes.values_mut().for_each(|route| route.hold = hold);
+        let world = world_of(&[&[KnowsNoSchemas], &[Answers]], held);
+        let mut asked = Vec::new();
+        let mut watch = |attempt: Attempt<'_>| {
+            if let Attempt::Asked { endpoint, means, .. } = attempt {
+                asked.push((endpoint.to_owned(), means.strict));
+            }
+        };
+        let reply = world.router.ask("r", &request(), Conversation::default(), &mut watch).await.unwrap();
+        let expected: Vec<_> = means.into_iter().map(|strict| ("a/m".to_owned(), strict)).collect();
+        assert_eq!((&*reply.endpoint, asked), ("a/m", expected));
+    }
+    // What is wrong with the request itself still ends the chain.
+    let held = |table: &mut Table| table.routes.values_mut().for_each(|route| route.hold = Hold::Yes);
+    let wrong = world_of(&[&[Fails(Class::CallerFault)], &[Answers]], held);
+    assert_eq!(wrong.ask().await, (vec!["a/m".to_owned(), "a/m".to_owned()], Err(Class::CallerFault)));
 }

@@ -203,6 +203,10 @@ pub struct ModelAsked {
     pub tokens: u64,
     /// What the attempt is presumed to have cost if its end is never journaled; `None` when the price is unknown.
     pub presumed: Option<NanoDollars>,
+    /// Whether the server holds the model to the schemas of tools.
+    pub strict: bool,
+    /// Whether the model must call a tool.
+    pub forced: bool,
 }
 
 /// See [`Event::AttemptFailed`].
@@ -249,6 +253,8 @@ pub struct ModelAnswered {
     pub finish: Finish,
     /// What became of it as a final answer.
     pub output: Option<Arc<str>>,
+    /// What was mended in a final answer that came as a call.
+    pub output_repairs: Vec<Repair>,
     /// Tokens; `None` when the provider did not say.
     pub usage: Option<Usage>,
     /// What it cost; `None` when the price is unknown.

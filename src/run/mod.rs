@@ -74,6 +74,18 @@ pub struct Run {
     /// Inbox items taken in.
     inbox: HashSet<String>,
     tally: Tally,
+    answered: Option<Answered>,
+}
+
+/// Who answered last: its cache may hold the conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The endpoint, `provider/model`.
+    pub endpoint: Arc<str>,
+    /// When the answer came.
+    pub at: Time,
+    /// Tokens that it says are in its cache, read from there or written to it.
+    pub cached: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -174,6 +186,11 @@ impl Run {
     /// What it has used.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Who answered last; `None` before the first answer.
+    pub fn answered_by(&self) -> Option<&Answered> {
+        self.answered.as_ref()
     }
 
     /// The newest turn; 0 before the first.
@@ -277,7 +294,11 @@ impl Run {
                 self.spend(failed.usage.as_ref(), failed.cost, failed.usage.is_some());
                 self.tally.estimated |= failed.estimated;
             }
-            Event::ModelAnswered(answered) => self.answered(answered)?,
+            Event::ModelAnswered(answered) => {
+                self.answered(answered)?;
+                let cached = answered.usage.map_or(0, |usage| usage.cached.saturating_add(usage.cache_write));
+                self.answered = Some(Answered { endpoint: answered.endpoint.as_str().into(), at: entry.at, cached });
+            }
             Event::CallRejected(rejected) => {
                 let call = self.open(rejected.call)?;
                 expect(matches!(call.state, CallState::Ready), "a call that was sent cannot be rejected")?;
@@ -502,6 +523,7 @@ impl Run {
         }
         self.turn_calls += calls.len() as u32;
         self.tally.repairs += calls.iter().filter(|call| !call.beyond_policy()).map(CallRecord::repairs).sum::<u64>();
+        self.tally.repairs += answered.output_repairs.len() as u64;
         let answer = Item::Answer(Answer {
             turn: answered.turn,
             parts: answered.parts.clone(),

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::model::{Model, nobody};
+use crate::model::{Model, Reply, Request, nobody};
 
 /// A working directory with its settings, and a home of its own.
 struct World {
@@ -303,16 +303,24 @@ fn a_wrong_file_or_command_line_exits_2() {
     assert_eq!(world.agentd(&["runs", "--json"]).json(), json!({"runs": []}), "nothing of this started a run");
 }
 
+/// What `check` says of an agent file that says nothing of repairs.
+const REPAIRS: &str = "  repairs: read unique, idempotent unique, write lossless (unique where the server says that nothing is destroyed), \
+    destructive lossless\n";
+
 #[test]
 fn check_tells_everything_that_is_wrong() {
     let world = World::new(AGENT, READS);
     let good = world.agentd(&["check", "agent.yaml"]);
-    assert_eq!((good.code, good.stdout.as_str(), good.stderr.as_str()), (0, "agent.yaml: ok\n", ""), "{good:#?}");
+    assert_eq!(
+        (good.code, good.stdout.as_str(), good.stderr.as_str()),
+        (0, &*format!("agent.yaml: ok\n{REPAIRS}"), ""),
+        "{good:#?}"
+    );
 
     world.write("bad.yaml", "version: 1\nname: Bad Name\nmodle: demo/any\n");
     world.write("lost.yaml", "version: 1\nname: lost\nmodel: nobody/any\n");
     let bad = world.agentd(&["check", "agent.yaml", "bad.yaml", "lost.yaml", "none.yaml"]);
-    assert_eq!((bad.code, bad.stdout.as_str()), (2, "agent.yaml: ok\n"), "{bad:#?}");
+    assert_eq!((bad.code, bad.stdout), (2, format!("agent.yaml: ok\n{REPAIRS}")), "{:?}", bad.stderr);
     insta::assert_snapshot!(bad.stderr);
     let json = world.agentd(&["check", "bad.yaml", "--json"]);
     assert_eq!(json.code, 2);
@@ -321,12 +329,15 @@ fn check_tells_everything_that_is_wrong() {
 }
 
 #[test]
-fn check_tells_how_far_repairs_go_where_the_file_says_so() {
+fn check_tells_how_far_repairs_go() {
     let world = World::new(AGENT, READS);
     let more = "repair: {policy: {read: off}}\npolicy: {\"files.write\": {repair: unique}}\n";
     world.write("agent.yaml", &format!("{AGENT}{more}"));
     let good = world.agentd(&["check", "agent.yaml"]);
-    assert_eq!((good.code, good.stdout.as_str()), (0, "agent.yaml: ok\n  repairs: read off, files.write unique\n"));
+    let repairs = REPAIRS
+        .replace("read unique", "read off")
+        .replace("destructive lossless", "destructive lossless, files.write unique");
+    assert_eq!((good.code, good.stdout), (0, format!("agent.yaml: ok\n{repairs}")));
 }
 
 #[test]
@@ -347,6 +358,86 @@ answers:
     world.write("agent.yaml", &format!("{AGENT}repair: {{policy: {{read: off}}}}\n"));
     let refused = world.agentd(&["run", "agent.yaml", "go", "--json"]);
     assert_eq!((refused.code, &refused.json()["repairs"]), (0, &json!(0)), "{refused:#?}");
+}
+
+#[test]
+fn a_final_answer_is_mended_as_a_read_is_and_the_router_hears_of_it() {
+    let agent = format!(
+        "{AGENT}output: {{type: object, properties: {{severity: {{enum: [low, high]}}}}, required: [severity]}}\n"
+    );
+    for (answer, repairs, told) in [
+        ("{calls: [{name: final_answer, arguments: {severity: low}}]}", 0, ""),
+        ("{calls: [{name: Final-Answer, raw: \"{'severity': 'Low',}\"}]}", 5, "~ the final answer quotes"),
+        (
+            "{text: '{\"name\": \"final_answer\", \"arguments\": {\"severity\": \"low\"}}'}",
+            1,
+            "~ the final answer json",
+        ),
+    ] {
+        let world = World::new(&agent, &format!("answers: [{answer}]"));
+        let report = world.agentd(&["run", "agent.yaml", "go", "--json"]).json();
+        assert_eq!((&report["output"], &report["attempts"]), (&json!({"severity": "low"}), &json!(1)), "{report:#}");
+        let shown = world.agentd(&["runs", "show", "@last"]).stdout;
+        assert!(report["repairs"].as_u64() >= Some(repairs) && shown.contains(told), "{report:#} {shown}");
+        let memory: Value = serde_json::from_str(&fs::read_to_string(world.path("home/router.json")).unwrap()).unwrap();
+        let counted = memory["endpoints"]["demo/any"]["tools"].as_object().unwrap().values().next().unwrap().clone();
+        assert_eq!(counted, if repairs == 0 { json!([1.0, 0.0]) } else { json!([0.0, 1.0]) }, "{memory:#}");
+    }
+}
+
+/// What the server hears when a call is asked for again: whether tools are strict, and which choice, in each request.
+#[test]
+fn a_call_is_asked_for_again_held_to_its_schema_where_the_server_can_and_else_forced() {
+    let forced = json!({"type": "function", "function": {"name": "files__write"}});
+    for (strict, refuses, asked, told) in [
+        ("", false, vec![(false, json!(null)), (false, forced.clone()), (false, json!(null))], "made to call"),
+        (", strict: asked", false, vec![(true, json!(null)), (false, json!(null))], "held to the schemas"),
+        // Who knows no strict tools after all is asked as the others are.
+        (
+            ", strict: asked",
+            true,
+            vec![(true, json!(null)), (false, forced.clone()), (false, json!(null))],
+            "made to call",
+        ),
+        (
+            ", strict: auto",
+            false,
+            vec![(true, json!(null)), (true, json!(null)), (true, json!(null))],
+            "held to the schemas",
+        ),
+    ] {
+        let is_strict = |request: &Request| request.bytes.windows(13).any(|it| it == b"\"strict\":true");
+        let model = Model::answering(move |request| match request.answers() {
+            _ if refuses && is_strict(request) => Reply::error(400, "unknown member: strict", "invalid_request_error"),
+            0 => Reply::raw_call("files__write", r#"{"path": b.txt, "content": "new"}"#),
+            1 => Reply::call("files__write", json!({"path": "b.txt", "content": "new"})),
+            _ => Reply::text("Written."),
+        });
+        let agent = format!("{AGENT}policy: {{files.write: {{approve: allow}}}}\n").replace("demo/any", "far/m");
+        let world = World::new(&agent, READS);
+        let url = model.base_url();
+        let settings =
+            format!("version: 1\nproviders: {{far: {{dialect: openai-chat, base_url: \"{url}\"{strict}}}}}\n");
+        world.write("agentd.yaml", &settings);
+        let said = world.agentd(&["run", "agent.yaml", "go"]);
+        assert_eq!((said.code, said.stdout.as_str()), (0, "Written.\n"), "{said:#?}");
+        let heard: Vec<(bool, Value)> = model
+            .requests()
+            .iter()
+            .map(|request| {
+                let tools = request.body["tools"].as_array().unwrap();
+                let strict = tools.iter().any(|tool| tool["function"]["strict"] == true);
+                (strict, request.body["tool_choice"].clone())
+            })
+            .collect();
+        let shown = world.agentd(&["runs", "show", "@last"]).stdout;
+        assert_eq!(
+            (&heard[heard.len() - asked.len()..], shown.contains(told)),
+            (&asked[..], true),
+            "{strict}: {heard:?} {shown}"
+        );
+        model.assert_valid();
+    }
 }
 
 /// Never writes its call properly, whatever it is told, and then says how it went.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use agentd::{
     chat::{Answer, OutputFormat, Part, ReasoningEffort, Request},
-    provider::{Builder, Client, Dialect, Provider as _},
+    provider::{Builder, Client, Dialect, Provider as _, Strict},
 };
 use serde_json::{Value, json};
 
@@ -158,7 +158,7 @@ async fn a_conversation_begun_at_one_format_goes_on_at_each_other_and_comes_back
 async fn a_strict_client_is_taken_by_each_service() {
     for dialect in Dialect::ALL {
         let service = service(dialect, vec![Says::TwoCalls, Says::Done]);
-        let strict = builder(dialect, &service).strict(true).build().unwrap();
+        let strict = builder(dialect, &service).strict(Strict::Always).build().unwrap();
         let mut talk = talk();
         let mut tools = talk.request.tools.to_vec();
         let plain = json!({
@@ -213,7 +213,8 @@ async fn nulls_of_strict_forms_are_no_arguments() {
         for (strict, arguments, text) in
             [(true, r#"{"kind":"a"}"#, r#"{"kind":"b"}"#), (false, r#"{"kind":"a","zone":null}"#, told)]
         {
-            let client = builder(dialect, &service).strict(strict).build().unwrap();
+            let client =
+                builder(dialect, &service).strict(if strict { Strict::Always } else { Strict::Never }).build().unwrap();
             let answer = client.ask(model(dialect), &calling, &mut |_| {}).await.unwrap();
             assert_eq!(&*answer.calls().next().unwrap().arguments, arguments, "{} {strict}", dialect.as_str());
             let answer = client.ask(model(dialect), &telling, &mut |_| {}).await.unwrap();

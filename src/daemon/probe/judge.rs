@@ -177,6 +177,8 @@ fn conversation(task: &Task, answer: &Answer, judged: &Judged, endpoint: &str) -
         request_hash: None,
         tokens: 0,
         presumed: None,
+        strict: false,
+        forced: false,
     };
     let ids = (1..).map(|call| CallId { turn: 1, call });
     let calls: Vec<Call> = answer.calls().zip(ids).map(|(_, id)| Call { id, resolved: None }).collect();
@@ -203,6 +205,7 @@ fn conversation(task: &Task, answer: &Answer, judged: &Judged, endpoint: &str) -
         calls,
         finish: answer.finish.clone(),
         output: None,
+        output_repairs: Vec::new(),
         usage: None,
         cost: None,
         latency: Duration::ZERO,

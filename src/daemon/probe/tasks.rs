@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::sample;
 use crate::{
-    chat::{Choice, Effect, EffectSource, Message, OfferedName, Part, Request, ToolDef, ToolName},
+    chat::{Choice, Effect, EffectSource, Hold, Message, OfferedName, Part, Request, ToolDef, ToolName},
     repair::{Schema, ToolSet},
     yaml::{Document, Faults, Node, Problems},
 };
@@ -52,6 +52,7 @@ impl Task {
             temperature: None,
             output_tokens_max: None,
             effort: None,
+            hold: Hold::No,
             cache_key: None,
         }
     }

@@ -91,7 +91,8 @@ impl Settings {
             if let (Some(_), Some(origin)) = (&server.key, variable) {
                 say("key", SET.to_owned(), origin);
             }
-            say("strict", if server.strict { "auto" } else { "off" }.to_owned(), Origin::Default);
+            let strict = server.strict.unwrap_or(server.quirks.strictness());
+            say("strict", strict.as_str().to_owned(), Origin::Default);
             let Timeouts { connect, first_token, idle, total } = server.timeouts;
             let timeouts = [("connect", connect), ("first_token", first_token), ("idle", idle), ("total", total)];
             for (key, timeout) in timeouts {

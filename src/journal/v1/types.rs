@@ -64,6 +64,8 @@ stored! {
         request_hash: Option<String>,
         tokens: u64,
         presumed as "presumed_nano": Option<u64>,
+        strict: bool,
+        forced: bool,
     };
 
     run::AttemptFailed {
@@ -91,6 +93,7 @@ stored! {
         purpose: Purpose,
         calls: Vec<Call>,
         output: Option<Text>,
+        output_repairs: Vec<Repair>,
         usage: Option<Usage>,
         cost as "cost_nano": Option<u64>,
         provider_id: Option<String>,

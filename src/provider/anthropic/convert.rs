@@ -13,8 +13,8 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     super::{
-        Class, Failure,
-        dialect::Target,
+        Class, Failure, Means,
+        dialect::{Target, called},
         failure::failure,
         schema::{self, ANTHROPIC, ANTHROPIC_OUTPUT, Budget},
     },
@@ -32,11 +32,8 @@ use crate::chat::{
 /// When it cannot be written as JSON: the arguments of a call are none, which nothing in a run can cause.
 pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
     let model = Model::named(target.model);
-    let tools = tools(request, Target { strict: target.strict && model.output_format, ..target });
-    let forced = match &request.choice {
-        Choice::Tool(name) if model.can_be_forced && !request.tools.is_empty() => Some(name.as_str()),
-        _ => None,
-    };
+    let tools = tools(request, strictness(target, &model));
+    let forced = forced(request, &model);
     let mut turns = turns(request, target)?;
     let max_tokens = request.output_tokens_max.map_or(model.output_tokens_max, |wanted| {
         // More than the model can write is refused; of other servers' models we know no limit.
@@ -326,6 +323,29 @@ fn open_turn_begins_with_thought(turns: &[Turn<'_>]) -> bool {
         }
     }
     first.is_none_or(|turn| turn.content.first().is_some_and(Block::is_thought))
+}
+
+/// What makes the model call a tool, and properly, in this body.
+pub(super) fn means(request: &Request, target: Target<'_>) -> Means {
+    let model = Model::named(target.model);
+    let held = strictness(target, &model);
+    let is_strict = |tool: &Tool<'_>| tool.strict && called(request).any(|called| called.name.as_str() == tool.name);
+    Means {
+        strict: held.strict && tools(request, held).iter().any(is_strict),
+        forced: forced(request, &model).is_some(),
+    }
+}
+
+/// Only some models can be held to schemas.
+fn strictness<'a>(target: Target<'a>, model: &Model) -> Target<'a> {
+    Target { strict: target.strict && model.output_format, ..target }
+}
+
+fn forced<'a>(request: &'a Request, model: &Model) -> Option<&'a str> {
+    match &request.choice {
+        Choice::Tool(name) if model.can_be_forced && !request.tools.is_empty() => Some(name.as_str()),
+        _ => None,
+    }
 }
 
 /// The tools on offer. Where none are and the conversation has calls, which the format does not take then, those that it

@@ -19,6 +19,7 @@ use reqwest::{
 use secrecy::SecretString;
 
 use super::{
+    Means,
     dialect::{Format, Target, key_header, with_path},
     reading::{Reader, Reading},
 };
@@ -54,6 +55,10 @@ impl Format for Messages {
 
     fn body(&self, request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
         convert::body(request, target)
+    }
+
+    fn means(&self, request: &Request, target: Target<'_>) -> Means {
+        convert::means(request, target)
     }
 
     fn reading(&self) -> Box<dyn Reading> {

@@ -15,7 +15,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     super::{
-        Class, Failure,
+        Class, Failure, Means,
         dialect::Target,
         failure::failure,
         schema::{self, GEMINI_JSON, GEMINI_OUTPUT, GEMINI_PARAMETERS},
@@ -93,6 +93,12 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
             thinking_config: model.thinking(request.effort),
         },
     })
+}
+
+/// What makes the model call a tool, and properly, in this body. A call that is forced is validated too.
+pub(super) fn means(request: &Request, target: Target<'_>) -> Means {
+    let forced = matches!(request.choice, Choice::Tool(_));
+    Means { strict: target.strict && !request.tools.is_empty(), forced }
 }
 
 #[derive(Serialize)]

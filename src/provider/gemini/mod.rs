@@ -20,6 +20,7 @@ use reqwest::{
 use secrecy::SecretString;
 
 use super::{
+    Means,
     dialect::{Format, Target, key_header, with_path},
     reading::{Reader, Reading},
 };
@@ -45,6 +46,10 @@ impl Format for Gemini {
 
     fn body(&self, request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
         convert::body(request, target)
+    }
+
+    fn means(&self, request: &Request, target: Target<'_>) -> Means {
+        convert::means(request, target)
     }
 
     fn reading(&self) -> Box<dyn Reading> {

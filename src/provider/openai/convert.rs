@@ -24,8 +24,8 @@ use serde_json::{
 
 use super::{
     super::{
-        Class, Failure,
-        dialect::{EffortForm, ForceForm, Target},
+        Class, Failure, Means,
+        dialect::{EffortForm, ForceForm, Target, called},
         failure::failure,
         schema::{self, reduce},
     },
@@ -83,6 +83,15 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
     };
     serde_json::to_writer(&mut body, &written)?;
     Ok(body)
+}
+
+/// What makes the model call a tool, and properly, in this body.
+pub(super) fn means(request: &Request, target: Target<'_>) -> Means {
+    let is_strict = |tool: &ToolDef| strict(tool, target).is_ok_and(|held| held.is_some());
+    Means {
+        strict: called(request).any(is_strict),
+        forced: matches!(request.choice, Choice::Tool(_)) && target.quirks.force != ForceForm::Never,
+    }
 }
 
 /// Room made for a request and for each of its messages, so that most are written without being moved.
@@ -202,12 +211,16 @@ static PARAMETERS: PerTool<Arc<RawValue>> = PerTool::new();
 /// The same for strict tools; `None` for a tool that cannot be one.
 static STRICT: PerTool<Option<Arc<RawValue>>> = PerTool::new();
 
-fn tool_offer<'a>(tool: &'a ToolDef, target: Target<'_>) -> Result<Tool<'a>, serde_json::Error> {
+/// The schema to which the model is held; `None` when it is not.
+fn strict(tool: &ToolDef, target: Target<'_>) -> Result<Option<Arc<RawValue>>, serde_json::Error> {
     let strict = |schema: &Arc<Value>| {
         target.strictly(schema, &schema::OPENAI_STRICT).map(|strict| to_raw_value(&strict).map(Arc::from)).transpose()
     };
-    let strict = if target.strict { STRICT.get(tool, strict)? } else { None };
-    let (is_strict, parameters) = match strict {
+    if target.strict { STRICT.get(tool, strict) } else { Ok(None) }
+}
+
+fn tool_offer<'a>(tool: &'a ToolDef, target: Target<'_>) -> Result<Tool<'a>, serde_json::Error> {
+    let (is_strict, parameters) = match strict(tool, target)? {
         Some(parameters) => (true, parameters),
         None => {
             let plain = |schema: &Arc<Value>| to_raw_value(&reduce(schema, &schema::OPENAI)).map(Arc::from);

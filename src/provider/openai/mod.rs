@@ -14,6 +14,7 @@ mod wire;
 use reqwest::Url;
 
 use super::{
+    Means,
     dialect::{Format, Target, with_path},
     reading::{Reader, Reading},
     schema::{self, Subset},
@@ -30,6 +31,10 @@ impl Format for Chat {
 
     fn body(&self, request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
         convert::body(request, target)
+    }
+
+    fn means(&self, request: &Request, target: Target<'_>) -> Means {
+        convert::means(request, target)
     }
 
     fn reading(&self) -> Box<dyn Reading> {

@@ -20,8 +20,8 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     super::{
-        Class, Failure,
-        dialect::Target,
+        Class, Failure, Means,
+        dialect::{Target, called},
         failure::failure,
         schema::{self, reduce},
     },
@@ -139,6 +139,12 @@ impl<'a> Tool<'a> {
             parameters: strict.unwrap_or_else(|| reduce(&tool.input_schema, &schema::OPENAI)),
         }
     }
+}
+
+/// What makes the model call a tool, and properly, in this body.
+pub(super) fn means(request: &Request, target: Target<'_>) -> Means {
+    let is_strict = |tool: &ToolDef| target.strictly(&tool.input_schema, &schema::OPENAI_STRICT).is_some();
+    Means { strict: called(request).any(is_strict), forced: matches!(request.choice, Choice::Tool(_)) }
 }
 
 fn text_format(output: &OutputFormat, target: Target<'_>) -> ResponseTextParam {

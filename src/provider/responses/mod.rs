@@ -16,6 +16,7 @@ mod wire;
 use reqwest::Url;
 
 use super::{
+    Means,
     dialect::{Format, Target, with_path},
     reading::{Reader, Reading},
     schema::{self, Subset},
@@ -32,6 +33,10 @@ impl Format for Responses {
 
     fn body(&self, request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
         convert::body(request, target)
+    }
+
+    fn means(&self, request: &Request, target: Target<'_>) -> Means {
+        convert::means(request, target)
     }
 
     fn reading(&self) -> Box<dyn Reading> {

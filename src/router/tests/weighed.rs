@@ -84,7 +84,7 @@ async fn the_tools_on_offer_decide_whose_calls_are_worse() {
     let first = |offered: &[&str]| {
         let offered: Vec<ToolDef> = offered.iter().map(|name| tool(name)).collect();
         let need = Need { tools: true, offered: &offered, ..Need::default() };
-        world.router.explain("r", &need).unwrap()[0].0.clone()
+        world.router.explain("r", &need).now_or_never().unwrap().unwrap()[0].0.clone()
     };
     assert_eq!(first(&["easy"]), "a/m");
     assert_eq!(first(&["hard"]), "b/m");

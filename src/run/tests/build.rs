@@ -139,6 +139,8 @@ pub fn asked(turn: u32, attempt: u32) -> Event {
         request_hash: None,
         tokens: 0,
         presumed: None,
+        strict: false,
+        forced: false,
     })
 }
 
@@ -318,6 +320,7 @@ pub fn judge(rules: &Rules, run: &Run, turn: u32, attempt: u32, seen: u64, say: 
         calls: records,
         finish: say.finish.clone(),
         output,
+        output_repairs: Vec::new(),
         usage: Some(Usage { input: 90, output: 10, ..Usage::default() }),
         cost: Some(NanoDollars(1000)),
         latency: Duration::ZERO,
