@@ -6,6 +6,7 @@ mod budgets;
 mod canary;
 mod cli;
 mod commits;
+mod conversation;
 mod crash;
 mod example;
 mod failover;
