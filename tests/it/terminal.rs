@@ -20,6 +20,8 @@ pub struct Terminal {
     ours: File,
     /// All that it showed so far.
     pub seen: String,
+    /// Up to where a test has looked for what it waited for.
+    looked: usize,
 }
 
 impl Terminal {
@@ -47,14 +49,17 @@ impl Terminal {
             .unwrap();
         // The command keeps its ends of the terminal open, which would hide that the program has ended.
         drop(command);
-        Terminal { child, ours: File::from(ours), seen: String::new() }
+        Terminal { child, ours: File::from(ours), seen: String::new(), looked: 0 }
     }
 
-    /// Reads on until this is shown.
+    /// Reads on until this is shown, behind what was waited for before.
     pub fn until(&mut self, text: &str) {
         let mut bytes = [0; 4096];
-        let from = self.seen.len();
-        while !self.seen[from..].contains(text) {
+        loop {
+            if let Some(at) = self.seen[self.looked..].find(text) {
+                self.looked += at + text.len();
+                return;
+            }
             let read = self.ours.read(&mut bytes).unwrap_or(0);
             assert!(read > 0, "the program ended before it showed {text:?}: {}", self.seen);
             self.seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
