@@ -133,6 +133,14 @@ Example:
   agentd init
   agentd init notes --model ollama/qwen3 --yes")]
     Init(Init),
+    /// Try what a run would need: settings, data, agents, their servers, and a tool call of each model
+    #[command(after_help = "\
+Example:
+  agentd doctor
+  agentd doctor agents/triage.yaml --offline
+
+Each model that agents and routes name gets one small request, and one model of each other provider whose key is set.")]
+    Doctor(Doctor),
     /// Print what makes a shell complete commands, agents and runs
     #[command(after_help = "\
 Example:
@@ -616,6 +624,19 @@ pub(super) struct Init {
     pub shared: Shared,
 }
 
+/// See [`Command::Doctor`].
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// Agent files, or NAMEs of agents/NAME.yaml; ./agent.yaml and all in agents/ when left out
+    #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
+    pub agents: Vec<String>,
+    /// Ask no model
+    #[arg(long)]
+    pub offline: bool,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
 /// See [`Command::Completions`].
 #[derive(Debug, Args)]
 pub(super) struct Completions {
@@ -682,6 +703,7 @@ impl Command {
             Command::Runs(Runs { look: Some(Look::Ls(ls)), .. }) => ls.shared.clone(),
             Command::Runs(Runs { look: Some(Look::Show(show)), .. }) => show.shared.clone(),
             Command::Init(init) => init.shared.clone(),
+            Command::Doctor(doctor) => doctor.shared.clone(),
             Command::Completions(_) | Command::Man(_) => Shared::default(),
             Command::Version(version) => Shared { json: version.json, ..Shared::default() },
         }

@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     args::{self, Command},
-    attach, check, complete, config,
+    attach, check, complete, config, doctor,
     drive::{How, drive},
     exit::{Code, Trouble},
     init, models,
@@ -87,6 +87,7 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
             Ok(Code::Done)
         }
         Command::Init(it) => init::init(&it, screen, out).await,
+        Command::Doctor(it) => doctor::doctor(&it, screen, out).await,
         Command::Completions(it) => complete::completions(&it),
         Command::Man(it) => complete::man(&it),
         Command::Version(it) => version(&it, out),

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    args, check,
+    args,
     exit::{Code, Trouble},
     open,
     out::Out,
@@ -227,11 +227,12 @@ async fn look_at_servers(sound: &Sound, variables: &Variables, found: &mut Findi
                 Ok((host, left_out)) => {
                     let listed = host.list().await;
                     host.close().await;
-                    listed.map(|mut listing| {
-                        listing.missing.extend(left_out);
-                        listing
-                    })
-                    .map_err(|error| daemon::Error::from(error).into())
+                    listed
+                        .map(|mut listing| {
+                            listing.missing.extend(left_out);
+                            listing
+                        })
+                        .map_err(|error| daemon::Error::from(error).into())
                 }
             };
             (server, listed)
@@ -350,7 +351,7 @@ async fn ask(
 fn take(tally: &Tally, found: &mut Findings<'_>) {
     let about = format!("model {}", tally.target);
     let again = format!("agentd probe {} -n 20", tally.target);
-    let took = tally.latency.median().map(|took| format!(" in {}", duration(took))).unwrap_or_default();
+    let took = tally.latency.percentile(0.5).map(|took| format!(" in {}", duration(took))).unwrap_or_default();
     match (tally.answered, tally.accepted()) {
         (0, _) => {
             let class = tally.failed.keys().next().copied().unwrap_or("not asked");
@@ -364,8 +365,12 @@ fn take(tally: &Tally, found: &mut Findings<'_>) {
             };
             found.fail(about, Code::Provider, format!("no answer ({class}){why}"), Some(mend));
         }
-        (_, (0, 0)) => found.warn(about, format!("it answers{took}, but made no good call, also when told"), Some(again)),
-        (_, (0, _)) => found.warn(about, format!("it answers{took}, and its call was good at the second try"), Some(again)),
+        (_, (0, 0)) => {
+            found.warn(about, format!("it answers{took}, but made no good call, also when told"), Some(again))
+        }
+        (_, (0, _)) => {
+            found.warn(about, format!("it answers{took}, and its call was good at the second try"), Some(again))
+        }
         _ => found.pass(about, format!("it calls tools{took}")),
     }
 }
@@ -384,7 +389,9 @@ fn way(obstacle: &Obstacle, provider: &str) -> String {
             variables.iter().map(|name| format!("export {name}=…")).collect::<Vec<_>>().join("\n")
         }
         Obstacle::Silent(_) if provider == "ollama" => "ollama serve".to_owned(),
-        Obstacle::Silent(address) => format!("start {provider}, or say in agentd.yaml where it is instead of {address}"),
+        Obstacle::Silent(address) => {
+            format!("start {provider}, or say in agentd.yaml where it is instead of {address}")
+        }
         Obstacle::Refused(_) => "look at the log of that server".to_owned(),
     }
 }

@@ -14,6 +14,7 @@ mod check;
 mod commands;
 mod config;
 mod complete;
+mod doctor;
 mod drive;
 mod exit;
 mod figures;

@@ -17,6 +17,7 @@ mod model;
 mod pairs;
 mod probe;
 mod provider;
+mod setup;
 mod talk;
 mod terminal;
 mod tools;
