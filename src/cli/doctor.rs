@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeSet,
+    env,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -28,7 +29,7 @@ use super::{
     text::{Form, count, duration, escape},
 };
 use crate::{
-    agent::Agent,
+    agent::{Agent, Server, Start},
     daemon::{
         self, Daemon,
         models::{self, Listing, Obstacle},
@@ -243,7 +244,7 @@ async fn look_at_servers(sound: &Sound, variables: &Variables, found: &mut Findi
     for (server, listed) in started {
         let about = format!("server {} of {}", server.name, sound.agent.name);
         match listed {
-            Err(trouble) => found.trouble(about, &trouble),
+            Err(trouble) => found.fail(about, trouble.code, trouble.message, installing(server)),
             Ok(listing) => {
                 let (_, unusable) = ToolSet::new(Arc::from(listing.tools.clone()));
                 for (_, why) in &listing.missing {
@@ -259,6 +260,24 @@ async fn look_at_servers(sound: &Sound, variables: &Variables, found: &mut Findi
         }
     }
     Ok(())
+}
+
+/// How to get the program of a server that is not there; `None` when it is there, or runs within ours.
+fn installing(server: &Server) -> Option<String> {
+    let Start::Command { command, .. } = &server.start else { return None };
+    let command = command.as_str();
+    let there = |dir: PathBuf| dir.join(command).is_file();
+    // With variables in it, only the server's own error can tell.
+    if command.contains("${") || command.contains('/') || env::split_paths(&env::var_os("PATH")?).any(there) {
+        return None;
+    }
+    Some(match command {
+        "npx" | "npm" | "node" => "install Node.js: https://nodejs.org/download".to_owned(),
+        "uvx" | "uv" => "pip install uv".to_owned(),
+        "pipx" => "pip install pipx".to_owned(),
+        "docker" => "install Docker: https://docs.docker.com/get-docker".to_owned(),
+        other => format!("install {other}, or name it with its path: it is not on the PATH"),
+    })
 }
 
 /// Asks each model that agents and routes name, and one of each other provider that can be asked, for one tool call.
@@ -392,6 +411,6 @@ fn way(obstacle: &Obstacle, provider: &str) -> String {
         Obstacle::Silent(address) => {
             format!("start {provider}, or say in agentd.yaml where it is instead of {address}")
         }
-        Obstacle::Refused(_) => "look at the log of that server".to_owned(),
+        Obstacle::Refused(_) => format!("check the address and the key of {provider} in agentd.yaml"),
     }
 }

@@ -43,11 +43,13 @@ fn a_doctor_says_of_everything_how_it_stands_and_what_mends_it() {
     assert!(told("agent broken", "message").contains("agents/broken.yaml:3:1"), "{document:#}");
     assert_eq!(told("agent broken", "mend"), "agentd check agents/broken.yaml");
     assert_eq!(stands("server none of bad"), "fail");
-    assert!(told("server none of bad", "message").contains("there-is-no-such-program"), "{document:#}");
+    let mend = "install there-is-no-such-program, or name it with its path: it is not on the PATH";
+    assert_eq!(told("server none of bad", "mend"), mend);
     assert_eq!(stands("provider gone"), "fail");
     assert!(told("provider gone", "message").contains("nothing listens"), "{document:#}");
-    assert_eq!(stands("model locked/m"), "fail");
-    assert!(told("model locked/m", "message").contains("credential"), "{document:#}");
+    assert_eq!(stands("provider locked"), "fail");
+    assert!(told("provider locked", "message").contains("HTTP 401"), "{document:#}");
+    assert_eq!(told("provider locked", "mend"), "check the address and the key of locked in agentd.yaml");
     assert_eq!(well.count(), 1, "one request is enough");
 }
 
