@@ -2,9 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::ArgValueCompleter;
 
-use crate::{chat::CallId, daemon::Overrides, repair::Policy, run::NanoDollars, yaml};
+use super::complete;
+use crate::{agent::is_name, chat::CallId, daemon::Overrides, repair::Policy, run::NanoDollars, yaml};
 
 /// Runs tool-calling agents that finish: every step is journaled, and a run survives kill -9.
 #[derive(Debug, Parser)]
@@ -125,6 +127,33 @@ Example:
   agentd runs show @last"
     )]
     Runs(Runs),
+    /// Write the first agent of a folder, with a model that can be asked from here
+    #[command(after_help = "\
+Example:
+  agentd init
+  agentd init notes --model ollama/qwen3 --yes")]
+    Init(Init),
+    /// Try what a run would need: settings, data, agents, their servers, and a tool call of each model
+    #[command(after_help = "\
+Example:
+  agentd doctor
+  agentd doctor agents/triage.yaml --offline
+
+Each model that agents and routes name gets one small request, and one model of each other provider whose key is set.")]
+    Doctor(Doctor),
+    /// Print what makes a shell complete commands, agents and runs
+    #[command(after_help = "\
+Example:
+  echo 'source <(agentd completions bash)' >> ~/.bashrc
+  echo 'source <(agentd completions zsh)' >> ~/.zshrc
+  agentd completions fish > ~/.config/fish/completions/agentd.fish")]
+    Completions(Completions),
+    /// Print the manual page of a command, or write them all
+    #[command(after_help = "\
+Example:
+  agentd man runs show | man -l -
+  agentd man --dir ~/.local/share/man/man1")]
+    Man(Man),
     /// Print the version
     #[command(after_help = "\
 Example:
@@ -136,10 +165,13 @@ Example:
 #[derive(Debug, Args)]
 pub(super) struct Run {
     /// An agent file, or the NAME of agents/NAME.yaml; ./agent.yaml when left out
-    #[arg(value_name = "AGENT")]
+    #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
     pub agent: Option<String>,
-    /// What to tell the agent; `-` reads it from stdin
+    /// What to tell the agent; `-` reads it from stdin. Without one, on a terminal, you talk with it
     pub prompt: Option<String>,
+    /// Show the agent this file too, a text or a picture; may be repeated
+    #[arg(short, long = "file", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
     /// One property of the agent's typed input; may be repeated
     #[arg(long = "input", value_name = "KEY=VALUE", value_parser = pair, conflicts_with = "input_json")]
     pub inputs: Vec<(String, String)>,
@@ -165,10 +197,14 @@ pub(super) struct Run {
 #[command(group = ArgGroup::new("which").args(["run", "all"]).required(true))]
 pub(super) struct Resume {
     /// The run: its id, the unique beginning of one, or @last
+    #[arg(add = ArgValueCompleter::new(complete::runs))]
     pub run: Option<String>,
     /// What to tell the agent; `-` reads it from stdin
     #[arg(conflicts_with = "all")]
     pub prompt: Option<String>,
+    /// Show the agent this file too, a text or a picture; may be repeated
+    #[arg(short, long = "file", value_name = "FILE", requires = "prompt")]
+    pub files: Vec<PathBuf>,
     /// Go on with every run that can go on by itself
     #[arg(long, conflicts_with_all = ["stream_json", "output", "max_turns", "max_tool_calls", "max_tokens", "max_cost", "timeout"])]
     pub all: bool,
@@ -233,6 +269,7 @@ pub(super) struct Drive {
 #[derive(Debug, Args)]
 pub(super) struct Approve {
     /// The run: its id, the unique beginning of one, or @last
+    #[arg(add = ArgValueCompleter::new(complete::runs))]
     pub run: String,
     /// The call, such as t3c1; may be left out when only one waits
     pub call: Option<CallId>,
@@ -244,6 +281,7 @@ pub(super) struct Approve {
 #[derive(Debug, Args)]
 pub(super) struct Deny {
     /// The run: its id, the unique beginning of one, or @last
+    #[arg(add = ArgValueCompleter::new(complete::runs))]
     pub run: String,
     /// The call, such as t3c1; may be left out when only one waits
     pub call: Option<CallId>,
@@ -259,6 +297,7 @@ pub(super) struct Deny {
 #[command(group = ArgGroup::new("outcome").args(["happened", "did_not", "retry"]).required(true))]
 pub(super) struct Resolve {
     /// The run: its id, the unique beginning of one, or @last
+    #[arg(add = ArgValueCompleter::new(complete::runs))]
     pub run: String,
     /// The call, such as t3c1
     pub call: CallId,
@@ -280,6 +319,7 @@ pub(super) struct Resolve {
 #[derive(Debug, Args)]
 pub(super) struct Cancel {
     /// The run: its id, the unique beginning of one, or @last
+    #[arg(add = ArgValueCompleter::new(complete::runs))]
     pub run: String,
     #[command(flatten)]
     pub shared: Shared,
@@ -559,10 +599,61 @@ pub(super) struct Ls {
 #[derive(Debug, Args)]
 pub(super) struct Show {
     /// The run: its id, the unique beginning of one, or @last
-    #[arg(default_value = "@last")]
+    #[arg(default_value = "@last", add = ArgValueCompleter::new(complete::runs))]
     pub run: String,
     #[command(flatten)]
     pub shared: Shared,
+}
+
+/// See [`Command::Init`].
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// The folder
+    #[arg(default_value = ".", value_hint = ValueHint::DirPath)]
+    pub dir: PathBuf,
+    /// The agent's name; that of the folder when left out
+    #[arg(long, value_name = "NAME", value_parser = agent_name)]
+    pub name: Option<String>,
+    /// The model, or a route of the settings; the first that can be asked when left out
+    #[arg(long, value_name = "PROVIDER/MODEL|ROUTE")]
+    pub model: Option<String>,
+    /// Ask nothing
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`Command::Doctor`].
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// Agent files, or NAMEs of agents/NAME.yaml; ./agent.yaml and all in agents/ when left out
+    #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
+    pub agents: Vec<String>,
+    /// Ask no model
+    #[arg(long)]
+    pub offline: bool,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`Command::Completions`].
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// bash, elvish, fish, powershell or zsh
+    #[arg(value_name = "SHELL")]
+    pub shell: String,
+}
+
+/// See [`Command::Man`].
+#[derive(Debug, Args)]
+pub(super) struct Man {
+    /// The command, such as `runs show`; agentd itself when left out
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Write the pages of all commands into this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "command", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
 }
 
 /// See [`Command::Version`].
@@ -611,6 +702,9 @@ impl Command {
             Command::Runs(Runs { look: None, shared }) => shared.clone(),
             Command::Runs(Runs { look: Some(Look::Ls(ls)), .. }) => ls.shared.clone(),
             Command::Runs(Runs { look: Some(Look::Show(show)), .. }) => show.shared.clone(),
+            Command::Init(init) => init.shared.clone(),
+            Command::Doctor(doctor) => doctor.shared.clone(),
+            Command::Completions(_) | Command::Man(_) => Shared::default(),
             Command::Version(version) => Shared { json: version.json, ..Shared::default() },
         }
     }
@@ -621,6 +715,11 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as KEY=VALUE".to_owned()),
     }
+}
+
+fn agent_name(text: &str) -> Result<String, String> {
+    let good = is_name(text).then(|| text.to_owned());
+    good.ok_or_else(|| "lower-case letters, digits, - and _, at most 64".to_owned())
 }
 
 /// Requests at once: more than this many would measure the queue of the provider and not the model.
@@ -758,6 +857,9 @@ mod tests {
             "agentd repair call.json --tools t.json --batch c.jsonl",
             "agentd repair call.json --tools t.json --policy all",
             "agentd runs watch",
+            "agentd init --name My-Agent",
+            "agentd completions",
+            "agentd man run --dir d",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
         }

@@ -136,6 +136,13 @@ impl Desk {
         }
     }
 
+    /// Waits until no line is being read any more, so that the next one is read by who asks next.
+    pub async fn settle(&mut self) {
+        if self.lines.reading {
+            self.lines.next().await;
+        }
+    }
+
     /// What a line means; `None` when it means nothing to the run.
     pub fn answer(&mut self, line: Option<&str>) -> Option<What> {
         let question = self.open.take()?;

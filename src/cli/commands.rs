@@ -11,25 +11,26 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::{
-    chat::CallId,
+    chat::{CallId, Part},
     daemon::{Daemon, Driven, Report, Resume},
     engine::Options,
-    run::{Decision, End, Resolution, RunId},
+    run::{Decision, End, Resolution, RunId, Status},
     show::redact,
 };
 
 use super::{
     args::{self, Command},
-    check, config,
+    attach, check, complete, config, doctor,
     drive::{How, drive},
     exit::{Code, Trouble},
-    models,
-    open::open,
+    init, models,
+    open::{home, open},
     out::Out,
     probe, repair, runs,
     screen::Screen,
     start, stats,
     stopper::Stopper,
+    talk::{self, Begin},
     text::{Form, escape},
     tools,
 };
@@ -85,6 +86,10 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
             runs::show(&daemon, id, out, it.shared.json).await?;
             Ok(Code::Done)
         }
+        Command::Init(it) => init::init(&it, screen, out).await,
+        Command::Doctor(it) => doctor::doctor(&it, screen, out).await,
+        Command::Completions(it) => complete::completions(&it),
+        Command::Man(it) => complete::man(&it),
         Command::Version(it) => version(&it, out),
     }
 }
@@ -93,6 +98,10 @@ async fn start(it: args::Run, screen: &Screen, out: Out) -> Result<Code, Trouble
     writable(&it.drive)?;
     let new = start::new(&it)?;
     let daemon = open(&it.shared)?;
+    let silent = new.prompt.is_none() && new.input.is_none() && new.attached.is_empty();
+    if silent && talk::possible(&it.drive, &it.shared, screen) {
+        return talk::talk(&daemon, Begin::New(Box::new(new)), &it.drive, &home()?, screen, out).await;
+    }
     let stopper = Stopper::listen().context("cannot listen for signals")?;
     let driven = daemon.start(new).await?;
     if it.explain_route {
@@ -106,9 +115,15 @@ async fn start(it: args::Run, screen: &Screen, out: Out) -> Result<Code, Trouble
 async fn resume(it: args::Resume, screen: &Screen, out: Out) -> Result<Code, Trouble> {
     writable(&it.drive)?;
     let prompt = it.prompt.as_deref().map(start::prompt).transpose()?;
+    let words = prompt.map(Part::text).into_iter().chain(attach::parts(&it.files)?).collect();
     let (daemon, id) = find(&it.shared, it.run.as_deref().unwrap_or("@last")).await?;
+    let resume = Resume { words, limits: (&it.limits).into() };
+    let ended = matches!(daemon.show(id).await?.0.status(), Status::Done | Status::Failed | Status::Cancelled);
+    if ended && resume.words.is_empty() && talk::possible(&it.drive, &it.shared, screen) {
+        return talk::talk(&daemon, Begin::Resume(id, resume), &it.drive, &home()?, screen, out).await;
+    }
     let stopper = Stopper::listen().context("cannot listen for signals")?;
-    let driven = daemon.resume(id, Resume { prompt, limits: (&it.limits).into() }).await?;
+    let driven = daemon.resume(id, resume).await?;
     finish(driven, &it.drive, it.shared.json, screen, &stopper, out).await
 }
 
@@ -119,7 +134,7 @@ async fn resume_all(it: args::Resume, screen: &Screen, out: Out) -> Result<Code,
     let mut ids = daemon.unfinished().await?;
     ids.sort();
     let options = Options { allow_all: it.drive.yes, attended: false, no_wait: it.drive.no_wait };
-    let how = How { options, stream: None };
+    let how = How { options, stream: None, talk: false, named: false };
     let (daemon, stopper) = (&daemon, &stopper);
     let driving = stream::iter(ids).map(|id| async move {
         // Once told to stop, nothing new is begun.
@@ -172,7 +187,7 @@ async fn finish(
 ) -> Result<Code, Trouble> {
     let attended = !json && !wishes.stream_json && io::stdin().is_terminal() && screen.is_terminal();
     let options = Options { allow_all: wishes.yes, attended, no_wait: wishes.no_wait };
-    let how = How { options, stream: wishes.stream_json.then_some(out) };
+    let how = How { options, stream: wishes.stream_json.then_some(out), talk: false, named: false };
     let code = drive(&mut driven, how, screen, stopper).await?;
     let output = match driven.run().end() {
         Some(End::Done { output }) => Some(output),

@@ -32,6 +32,10 @@ pub(super) struct How {
     pub options: Options,
     /// Where its entries go as soon as they are durable.
     pub stream: Option<Out>,
+    /// Whether the person is asked on when the turn is over, and needs no advice on how to resume it.
+    pub talk: bool,
+    /// Whether the run was named before.
+    pub named: bool,
 }
 
 /// Drives the run, asks the person at the terminal if somebody attends, and tells how it went.
@@ -41,7 +45,7 @@ pub(super) async fn drive(driven: &mut Driven, how: How, screen: &Screen, stoppe
     screen.flying(String::new());
     let outcome = outcome.map_err(|error| Trouble::from(error).about(id))?;
     let run = driven.run();
-    tell(screen, run, id);
+    tell(screen, run, id, how.talk);
     Ok(match (outcome, run.end()) {
         (Outcome::Left(Left::Ended), Some(end)) => Code::of_end(end),
         (Outcome::Left(Left::Ended), None) => Code::Failed,
@@ -65,30 +69,32 @@ enum Outcome {
 async fn follow(driven: &mut Driven, how: How, screen: &Screen, stopper: &Stopper) -> Result<Outcome, daemon::Error> {
     let (stop, wishes) = watch::channel(Stop::No);
     let (boards, mut board) = watch::channel(Board::default());
-    let mut follower = Follower::new(driven, screen, how.stream, how.options.attended.then_some(boards));
+    let mut follower = Follower::new(driven, screen, how.stream, how.options.attended.then_some(boards), how.named);
     let mut desk = Desk::new(screen.clone());
     let post = driven.post();
     let mut see = |seen: crate::engine::Seen<'_>| follower.see(seen);
     let drive = driven.drive(how.options, wishes, &mut see);
     tokio::pin!(drive);
+    let before = stopper.count();
     let (mut signals, mut parked, mut attended) = (0, false, how.options.attended);
-    loop {
+    let outcome = loop {
         tokio::select! {
-            left = &mut drive => return Ok(match left? {
+            left = &mut drive => break match left? {
                 Left::Stopped if parked && signals == 0 => Outcome::Parked,
                 left => Outcome::Left(left),
-            }),
-            count = stopper.more_than(signals) => {
-                signals = count;
+            },
+            count = stopper.more_than(before + signals) => {
+                signals = count - before;
                 match signals {
                     1 => {
                         stop.send_replace(Stop::Soon);
                         // The terminal shows ^C in front of it.
                         let start = if screen.is_terminal() { "\n" } else { "" };
-                        screen.tell(format_args!("{start}stopping at the next entry; once more to stop at once"));
+                        let what = if how.talk { " this turn" } else { "" };
+                        screen.tell(format_args!("{start}stopping{what} at the next entry; once more to stop at once"));
                     }
                     2 => drop(stop.send_replace(Stop::Now)),
-                    _ => return Ok(Outcome::Dropped),
+                    _ => break Outcome::Dropped,
                 }
             }
             changed = board.changed(), if attended => match changed {
@@ -109,11 +115,15 @@ async fn follow(driven: &mut Driven, how: How, screen: &Screen, stopper: &Stoppe
                 first
             });
         }
+    };
+    if how.talk {
+        desk.settle().await;
     }
+    Ok(outcome)
 }
 
 /// Says how a run stands and what can be done about it.
-fn tell(screen: &Screen, run: &Run, id: RunId) {
+fn tell(screen: &Screen, run: &Run, id: RunId, talk: bool) {
     match run.end() {
         Some(End::Done { .. }) | None => {}
         Some(end) => screen.tell(story::end(end)),
@@ -126,6 +136,7 @@ fn tell(screen: &Screen, run: &Run, id: RunId) {
         screen.tell(format_args!("{} · run {id}", story::tally(run)));
     }
     match run.end() {
+        _ if talk => {}
         Some(End::Done { .. } | End::Failed { .. } | End::Cancelled) => {}
         Some(End::Exhausted { limit, .. }) => {
             let raise = story::raising(*limit).map(|flag| format!(" {flag}")).unwrap_or_default();

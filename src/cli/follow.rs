@@ -50,7 +50,14 @@ struct Flying {
 
 impl Follower {
     /// Of a run that is about to be driven. `boards` wants to know what it waits for.
-    pub fn new(driven: &Driven, screen: &Screen, stream: Option<Out>, boards: Option<watch::Sender<Board>>) -> Self {
+    /// With `named`, the run was told by name before.
+    pub fn new(
+        driven: &Driven,
+        screen: &Screen,
+        stream: Option<Out>,
+        boards: Option<watch::Sender<Board>>,
+        named: bool,
+    ) -> Self {
         let run = driven.run();
         let agent = run.started().map(|started| brief(&started.agent, MESSAGE_MAX)).unwrap_or_default();
         let (endpoint, scripted) = driven.endpoint();
@@ -63,7 +70,7 @@ impl Follower {
             screen: screen.clone(),
             story: Story::of(run),
             stream,
-            name: Some(format!("run {} ({agent}, {}{script})", driven.id(), brief(endpoint, MESSAGE_MAX))),
+            name: (!named).then(|| format!("run {} ({agent}, {}{script})", driven.id(), brief(endpoint, MESSAGE_MAX))),
             answered: boards.map(|boards| (run.clone(), boards)),
             flying,
         };

@@ -5,17 +5,21 @@
 //! - What models, tools and servers said reaches a terminal only through `text::escape`.
 //! - Exit codes are decided in `exit` and nowhere else.
 //!
-//! Left out so far: a daemon that already runs (every command opens the store itself), and conversations.
+//! Left out so far: a daemon that already runs (every command opens the store itself).
 
 mod args;
 mod ask;
+mod attach;
 mod check;
 mod commands;
+mod complete;
 mod config;
+mod doctor;
 mod drive;
 mod exit;
 mod figures;
 mod follow;
+mod init;
 mod log;
 mod models;
 mod open;
@@ -28,6 +32,7 @@ mod start;
 mod stats;
 mod stopper;
 mod story;
+mod talk;
 mod text;
 mod tools;
 
@@ -43,6 +48,7 @@ use screen::Screen;
 
 /// Does what the command line of this process says.
 pub fn main() -> ExitCode {
+    complete::answer_the_shell();
     let out = Out::new();
     let line = match args::Line::try_parse() {
         Ok(line) => line,

@@ -15,7 +15,7 @@ use crate::{
     yaml,
 };
 
-use super::{args, exit::Trouble};
+use super::{args, attach, exit::Trouble};
 
 /// Most bytes of a prompt from stdin, as many as an entry of a journal may have.
 const PROMPT_BYTES_MAX: u64 = 16 << 20;
@@ -36,6 +36,7 @@ pub(super) fn new(run: &args::Run) -> Result<New, Trouble> {
         definition: definition.into(),
         dir,
         prompt: prompt.map(|prompt| self::prompt(&prompt)).transpose()?,
+        attached: attach::parts(&run.files)?,
         input,
         model: run.model.clone(),
         limits: (&run.limits).into(),
@@ -144,7 +145,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// The names of the agents in `agents/`.
-fn known(here: &Path) -> Vec<String> {
+pub(super) fn known(here: &Path) -> Vec<String> {
     let files = fs::read_dir(here.join("agents")).into_iter().flatten().flatten();
     let mut names: Vec<String> =
         files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".yaml")?.to_owned())).collect();

@@ -18,6 +18,7 @@ pub(super) struct Stopper {
 #[derive(Debug, Default, Clone, Copy)]
 struct Signals {
     first: Option<Signal>,
+    last: Option<Signal>,
     count: u32,
 }
 
@@ -45,6 +46,16 @@ impl Stopper {
         self.signals.borrow().first
     }
 
+    /// The last signal, if one came.
+    pub fn last(&self) -> Option<Signal> {
+        self.signals.borrow().last
+    }
+
+    /// How many came so far.
+    pub fn count(&self) -> u32 {
+        self.signals.borrow().count
+    }
+
     /// Completes when more than `known` signals have come, and says how many.
     pub async fn more_than(&self, known: u32) -> u32 {
         match self.signals.subscribe().wait_for(|signals| signals.count > known).await {
@@ -57,6 +68,7 @@ impl Stopper {
     fn take(&self, signal: Signal) {
         self.signals.send_modify(|signals| {
             signals.first = signals.first.or(Some(signal));
+            signals.last = Some(signal);
             signals.count = signals.count.saturating_add(1);
         });
     }

@@ -77,6 +77,8 @@ pub struct New {
     pub dir: PathBuf,
     /// What the agent is told first; `None` when a typed input is enough.
     pub prompt: Option<String>,
+    /// What goes with it: texts and pictures.
+    pub attached: Vec<Part>,
     /// The typed input that the agent declares.
     pub input: Option<Value>,
     /// Another model than the file names.
@@ -116,8 +118,8 @@ impl Overrides {
 /// How a run is resumed.
 #[derive(Debug, Clone, Default)]
 pub struct Resume {
-    /// What the agent is told.
-    pub prompt: Option<String>,
+    /// What the agent is told; nothing when there is nothing to say.
+    pub words: Vec<Part>,
     /// Limits that differ from those in force.
     pub limits: Overrides,
 }
@@ -130,6 +132,8 @@ pub struct Driven {
     /// Entries that were made here and that no follower has seen.
     begun: Vec<Arc<Entry>>,
     keeper: Arc<Keeper>,
+    /// Whether its servers stay between drives.
+    stays: bool,
 }
 
 /// Why something could not be done.
@@ -213,7 +217,7 @@ impl Daemon {
         let model = new.model.clone().unwrap_or_else(|| agent.model.name.clone());
         self.router.refresh().await;
         let world = self.world(agent, &new.dir, &model)?;
-        let (prompt, agent) = (first_words(&new)?, &world.agent);
+        let (words, agent) = (first_words(&new)?, &world.agent);
         let started = Started {
             agent: agent.name.clone(),
             definition: new.definition,
@@ -231,10 +235,16 @@ impl Daemon {
         };
         let id = RunId(Uuid::now_v7());
         let (journal, _) = Journal::claim(self.store.clone(), id).await?;
-        let mut driven = Driven { run: Run::default(), journal, world, begun: Vec::new(), keeper: self.keeper.clone() };
+        let mut driven = Driven {
+            run: Run::default(),
+            journal,
+            world,
+            begun: Vec::new(),
+            keeper: self.keeper.clone(),
+            stays: false,
+        };
         driven.push(Event::Started(Box::new(started)))?;
-        let given = InputGiven { inbox: None, by: user(), parts: vec![Part::text(prompt)] };
-        driven.push(Event::InputGiven(given))?;
+        driven.tell(words)?;
         engine::start_commit(&driven.run, &mut driven.journal);
         Ok(driven)
     }
@@ -254,9 +264,8 @@ impl Daemon {
         if limits != *driven.run.limits() {
             driven.push(Event::LimitsChanged(LimitsChanged { inbox: None, by: user(), limits }))?;
         }
-        if let Some(prompt) = resume.prompt {
-            let given = InputGiven { inbox: None, by: user(), parts: vec![Part::text(prompt)] };
-            driven.push(Event::InputGiven(given))?;
+        if !resume.words.is_empty() {
+            driven.tell(resume.words)?;
         }
         if waits_for_budget(&driven.run) {
             driven.push(Event::Woken(Woken { by: "resume".to_owned() }))?;
@@ -369,7 +378,7 @@ impl Daemon {
         let (journal, entries) = Journal::claim(self.store.clone(), id).await?;
         let run = Run::replay(&entries)?;
         let epoch = journal.epoch();
-        let mut driven = Driven { run, journal, world, begun: Vec::new(), keeper: self.keeper.clone() };
+        let mut driven = Driven { run, journal, world, begun: Vec::new(), keeper: self.keeper.clone(), stays: false };
         driven.push(Event::Claimed(Claimed { epoch, node: self.node.clone() }))?;
         Ok(driven)
     }
@@ -433,8 +442,23 @@ impl Driven {
         }
     }
 
+    /// Tells the agent something: it goes on with that when it is driven again, also after its end.
+    pub fn tell(&mut self, words: Vec<Part>) -> Result<(), Error> {
+        self.push(Event::InputGiven(InputGiven { inbox: None, by: user(), parts: words }))
+    }
+
+    /// From now on the servers outlive a drive, until [`close`](Self::close): for who will tell the agent more.
+    pub fn stay(&mut self) {
+        self.stays = true;
+    }
+
+    /// Ends the servers.
+    pub async fn close(&self) {
+        self.world.host.close().await;
+    }
+
     /// Drives the run until it ends, waits for what this process cannot give, or is told to stop; its servers end with
-    /// that.
+    /// that, unless they [`stay`](Self::stay).
     pub async fn drive(
         &mut self,
         options: Options,
@@ -447,7 +471,9 @@ impl Driven {
             never = routing::look_after(&self.keeper, &self.world) => match never {},
         };
         self.keeper.keep(&self.world.router, Instant::now()).await;
-        self.world.host.close().await;
+        if !self.stays {
+            self.close().await;
+        }
         Ok(left?)
     }
 
@@ -480,16 +506,19 @@ fn parse(file: &str, definition: &str) -> Result<Agent, Error> {
     Agent::parse(file, definition).map_err(|problems| Error::File(problems.to_string()))
 }
 
-/// What the agent is told first: the prompt, the typed input, or both.
-fn first_words(new: &New) -> Result<String, Error> {
-    match (&new.prompt, &new.input) {
-        (Some(prompt), None) => Ok(prompt.clone()),
-        (None, Some(input)) => Ok(input.to_string()),
-        (Some(prompt), Some(input)) => Ok(format!("{prompt}\n\n{input}")),
-        (None, None) => Err(Error::Refused(
-            "the run has nothing to begin with: give a prompt, or --input for an agent that declares one".to_owned(),
-        )),
-    }
+/// What the agent is told first: the prompt, the typed input, or both, and what goes with them.
+fn first_words(new: &New) -> Result<Vec<Part>, Error> {
+    let words = match (&new.prompt, &new.input) {
+        (Some(prompt), None) => Some(prompt.clone()),
+        (None, Some(input)) => Some(input.to_string()),
+        (Some(prompt), Some(input)) => Some(format!("{prompt}\n\n{input}")),
+        (None, None) if !new.attached.is_empty() => None,
+        (None, None) => {
+            let nothing = "the run has nothing to begin with: give a prompt, or --input for an agent that declares one";
+            return Err(Error::Refused(nothing.to_owned()));
+        }
+    };
+    Ok(words.map(Part::text).into_iter().chain(new.attached.iter().cloned()).collect())
 }
 
 /// Whether a run stopped because a budget that it shares was used up: it goes on whenever somebody resumes it.
@@ -500,7 +529,7 @@ fn waits_for_budget(run: &Run) -> bool {
 /// Why a run cannot be resumed so; `None` when it can.
 fn refusal(run: &Run, resume: &Resume) -> Option<String> {
     match run.status() {
-        _ if resume.prompt.is_some() => None,
+        _ if !resume.words.is_empty() => None,
         Status::Running | Status::Waiting => None,
         Status::Exhausted if resume.limits != Overrides::default() || waits_for_budget(run) => None,
         Status::Exhausted => Some("the run has used up a limit; raise it, for example with --max-turns".to_owned()),

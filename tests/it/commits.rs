@@ -35,6 +35,7 @@ policy: {files.write: {approve: allow}}
         definition: agent.into(),
         dir: dir.path().to_owned(),
         prompt: Some("go".to_owned()),
+        attached: Vec::new(),
         input: None,
         model: None,
         limits: Overrides::default(),

@@ -49,7 +49,7 @@ fn asked(tasks: &[Task], request: &Request) -> (usize, Reply) {
 }
 
 /// Always right.
-fn right() -> Model {
+pub fn right() -> Model {
     let tasks = tasks();
     Model::answering(move |request| asked(&tasks, request).1)
 }
@@ -69,29 +69,29 @@ fn poor() -> Model {
 }
 
 /// A working directory and a home of its own.
-struct World {
+pub struct World {
     dir: TempDir,
 }
 
 impl World {
-    fn new(settings: &str) -> Self {
+    pub fn new(settings: &str) -> Self {
         let world = World { dir: TempDir::new().unwrap() };
         fs::write(world.path("agentd.yaml"), format!("version: 1\n{settings}")).unwrap();
         world
     }
 
     /// Providers of the chat format, each with a model `m`.
-    fn of(providers: &[(&str, String)], more: &str) -> Self {
+    pub fn of(providers: &[(&str, String)], more: &str) -> Self {
         let provider =
             |(name, url): &(&str, String)| format!("  {name}: {{dialect: openai-chat, base_url: \"{url}\"}}\n");
         World::new(&format!("providers:\n{}{more}", providers.iter().map(provider).collect::<String>()))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agentd"));
         command.args(args).current_dir(self.dir.path()).env("AGENTD_HOME", self.path("home")).stdin(Stdio::null());
         for key in built_in().unwrap().providers().flat_map(|provider| &provider.keys) {
@@ -102,14 +102,14 @@ impl World {
     }
 
     /// Exit code, stdout and stderr.
-    fn said(&self, args: &[&str]) -> (i32, String, String) {
+    pub fn said(&self, args: &[&str]) -> (i32, String, String) {
         let output = self.command(args).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
 
     /// Runs a command that must end with this code, and gives its document.
-    fn json(&self, code: i32, args: &[&str]) -> Value {
+    pub fn json(&self, code: i32, args: &[&str]) -> Value {
         let (found, stdout, stderr) = self.said(&[args, &["--json"]].concat());
         assert_eq!(found, code, "{args:?}: {stdout}{stderr}");
         serde_json::from_str(&stdout).unwrap()

@@ -14,33 +14,52 @@ use rustix::{
 };
 use tempfile::TempDir;
 
-/// The program with stdin and stderr at a terminal of ours, and stdout in a pipe.
+/// The program with stdin and stderr at a terminal of ours, and stdout in a pipe or there too.
 pub struct Terminal {
-    child: Child,
+    pub child: Child,
     ours: File,
     /// All that it showed so far.
-    seen: String,
+    pub seen: String,
+    /// Up to where a test has looked for what it waited for.
+    looked: usize,
 }
 
 impl Terminal {
-    pub fn start(mut command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
+        Self::open(command, false)
+    }
+
+    /// The same with stdout at the terminal.
+    pub fn whole(command: Command) -> Self {
+        Self::open(command, true)
+    }
+
+    fn open(mut command: Command, whole: bool) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
         let name = ptsname(&ours, Vec::new()).unwrap();
         let open = || -> OwnedFd { rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap() };
         command.env("TERM", "xterm").env("NO_COLOR", "1");
-        let child = command.stdin(open()).stderr(open()).stdout(Stdio::piped()).spawn().unwrap();
+        let child = command
+            .stdin(open())
+            .stderr(open())
+            .stdout(if whole { open().into() } else { Stdio::piped() })
+            .spawn()
+            .unwrap();
         // The command keeps its ends of the terminal open, which would hide that the program has ended.
         drop(command);
-        Terminal { child, ours: File::from(ours), seen: String::new() }
+        Terminal { child, ours: File::from(ours), seen: String::new(), looked: 0 }
     }
 
-    /// Reads on until this is shown.
+    /// Reads on until this is shown, behind what was waited for before.
     pub fn until(&mut self, text: &str) {
         let mut bytes = [0; 4096];
-        let from = self.seen.len();
-        while !self.seen[from..].contains(text) {
+        loop {
+            if let Some(at) = self.seen[self.looked..].find(text) {
+                self.looked += at + text.len();
+                return;
+            }
             let read = self.ours.read(&mut bytes).unwrap_or(0);
             assert!(read > 0, "the program ended before it showed {text:?}: {}", self.seen);
             self.seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
@@ -48,8 +67,12 @@ impl Terminal {
     }
 
     pub fn types(&mut self, line: &str) {
-        self.ours.write_all(line.as_bytes()).unwrap();
-        self.ours.write_all(b"\n").unwrap();
+        self.presses(&format!("{line}\n"));
+    }
+
+    /// Types keys without Enter.
+    pub fn presses(&mut self, keys: &str) {
+        self.ours.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Exit code, stdout, and all that the terminal showed.
@@ -62,12 +85,14 @@ impl Terminal {
             self.seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
         }
         let mut stdout = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        if let Some(mut pipe) = self.child.stdout.take() {
+            pipe.read_to_string(&mut stdout).unwrap();
+        }
         (self.child.wait().unwrap().code().unwrap(), stdout, self.seen)
     }
 }
 
-fn world(script: &str) -> TempDir {
+pub(super) fn world(script: &str) -> TempDir {
     let dir = TempDir::new().unwrap();
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     fs::create_dir(dir.path().join("notes")).unwrap();
@@ -81,7 +106,7 @@ fn world(script: &str) -> TempDir {
     dir
 }
 
-fn agentd(dir: &TempDir, args: &[&str]) -> Command {
+pub(super) fn agentd(dir: &TempDir, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agentd"));
     command.args(args).current_dir(dir.path()).env("AGENTD_HOME", dir.path().join("home"));
     command.env_remove("AGENTD_CONFIG").env_remove("AGENTD_LOG");
