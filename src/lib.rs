@@ -21,6 +21,7 @@ pub mod clock;
 pub mod daemon;
 pub mod engine;
 pub mod journal;
+mod json;
 pub mod mcp;
 pub mod provider;
 pub mod repair;

@@ -31,9 +31,11 @@ impl<T: Clone> PerTool<T> {
     /// is kept of an error.
     pub fn get<E>(&self, tool: &ToolDef, make: impl FnOnce(&Arc<Value>) -> Result<T, E>) -> Result<T, E> {
         // The hash names a definition as its server gave it; only the schema itself says that it is the same.
-        if let Some((schema, made)) = self.made().get(&tool.hash)
-            && *schema == tool.input_schema
+        if let Some((schema, made)) = self.made().get_mut(&tool.hash)
+            && (Arc::ptr_eq(schema, &tool.input_schema) || *schema == tool.input_schema)
         {
+            // Another listing of the same: those who have it from there need not be compared again.
+            schema.clone_from(&tool.input_schema);
             return Ok(made.clone());
         }
         let new = make(&tool.input_schema)?;

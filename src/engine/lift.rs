@@ -110,26 +110,30 @@ fn repair(text: &str, found: &Found) -> Repair {
 /// Shows the text of an answer while it comes, without the calls in it.
 pub(super) struct Preview {
     tools: ToolSet,
+    /// Who answers.
+    model: String,
+    /// Made when text comes, as most answers are calls alone.
     extractor: Option<Extractor>,
 }
 
 impl Preview {
     pub(super) fn new(tools: ToolSet) -> Self {
-        Preview { tools, extractor: None }
+        Preview { tools, model: String::new(), extractor: None }
     }
 
     /// Another answer begins; what was held back of the one before is not shown.
     pub(super) fn begin(&mut self, model: &str) {
-        let has_tools = !self.tools.tools().is_empty();
-        self.extractor = has_tools.then(|| Extractor::new(self.tools.clone(), Some(model)));
+        self.model = model.to_owned();
+        self.extractor = None;
     }
 
     /// Takes in the next piece and shows what is text for certain.
     pub(super) fn feed(&mut self, piece: &str, mut show: impl FnMut(String)) {
-        match &mut self.extractor {
-            Some(extractor) => shown(extractor.feed(piece), show),
-            None => show(piece.to_owned()),
+        if self.tools.tools().is_empty() {
+            return show(piece.to_owned());
         }
+        let new = || Extractor::new(self.tools.clone(), Some(&self.model));
+        shown(self.extractor.get_or_insert_with(new).feed(piece), show);
     }
 
     /// Shows what was held back, at the end of the answer.

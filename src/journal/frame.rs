@@ -17,7 +17,7 @@
 //! The CRC finds damage of one frame by that frame alone; the chain finds frames that are missing, exchanged or from
 //! another history. Everything here is a pure function.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::store::Chain;
 
@@ -81,7 +81,89 @@ pub enum Error {
     Chain,
 }
 
-/// Builds the frame that follows `previous`, the chain value behind the frame before it, and returns its own too.
+/// Room for the frames of most turns, so that writing them moves nothing.
+const WRITTEN_BYTES: usize = 2048;
+
+/// Frames on their way out, one behind the other: those of one append are one piece of memory. Each is begun, gets its
+/// payload written behind its header, and is sealed.
+#[derive(Default)]
+pub struct Written {
+    bytes: Vec<u8>,
+    /// Where each sealed frame ends.
+    ends: Vec<usize>,
+}
+
+impl Written {
+    /// Whether there is no frame.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Begins a frame, behind whose header the payload is to be written.
+    pub fn begin(&mut self) -> &mut Vec<u8> {
+        let start = self.start();
+        self.bytes.truncate(start);
+        if start == 0 {
+            self.bytes.reserve(WRITTEN_BYTES);
+        }
+        self.bytes.resize(start + HEADER_BYTES, 0);
+        &mut self.bytes
+    }
+
+    /// Makes of what was begun the frame that follows `previous`, the chain value behind the frame before it, and returns
+    /// its own.
+    ///
+    /// # Errors
+    /// [`Error::Large`], and [`Error::Short`] when none was begun. Nothing is left of the frame then.
+    pub fn seal(&mut self, kind: u16, ignorable: bool, epoch: u64, previous: Chain) -> Result<Chain, Error> {
+        let start = self.start();
+        let sealed = seal(&mut self.bytes[start..], kind, ignorable, epoch, previous);
+        match sealed {
+            Ok(_) => self.ends.push(self.bytes.len()),
+            Err(_) => self.bytes.truncate(start),
+        }
+        sealed
+    }
+
+    /// Hands out all sealed frames.
+    pub fn take(&mut self) -> Vec<Bytes> {
+        // Copied, so that what is kept takes no more than it needs: cut down, the room for it would leave holes behind.
+        let mut bytes = Bytes::copy_from_slice(&std::mem::take(&mut self.bytes));
+        let mut start = 0;
+        let frame = |end| bytes.split_to(end - std::mem::replace(&mut start, end));
+        self.ends.drain(..).map(frame).collect()
+    }
+
+    /// Where the next frame begins.
+    fn start(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+}
+
+/// Writes the header of a frame that ends with its payload.
+fn seal(frame: &mut [u8], kind: u16, ignorable: bool, epoch: u64, previous: Chain) -> Result<Chain, Error> {
+    let bytes = frame.len();
+    let length = match bytes.checked_sub(HEADER_BYTES).map(u32::try_from) {
+        Some(Ok(length)) if bytes <= FRAME_BYTES_MAX => length,
+        Some(_) => return Err(Error::Large(bytes)),
+        None => return Err(Error::Short(bytes)),
+    };
+    let start = start(kind, if ignorable { IGNORABLE } else { 0 }, length);
+    // What the chain covers stands before the payload for a moment: one piece is hashed much faster than several.
+    frame[4..20].copy_from_slice(&previous.0);
+    frame[20..32].copy_from_slice(&start);
+    frame[32..40].copy_from_slice(&epoch.to_le_bytes());
+    let chain = Chain(array(&blake3::hash(&frame[4..]).as_bytes()[..16]));
+
+    frame[..12].copy_from_slice(&start);
+    frame[16..24].copy_from_slice(&epoch.to_le_bytes());
+    frame[24..40].copy_from_slice(&chain.0);
+    let checksum = checksum(frame);
+    frame[12..16].copy_from_slice(&checksum.to_le_bytes());
+    Ok(chain)
+}
+
+/// The one frame with this payload that follows `previous`, and its chain value: for those who have no more to write.
 ///
 /// # Errors
 /// [`Error::Large`] and no other.
@@ -92,23 +174,10 @@ pub fn encode(
     previous: Chain,
     payload: &[u8],
 ) -> Result<(Bytes, Chain), Error> {
-    let bytes = HEADER_BYTES.saturating_add(payload.len());
-    let length = match u32::try_from(payload.len()) {
-        Ok(length) if bytes <= FRAME_BYTES_MAX => length,
-        _ => return Err(Error::Large(bytes)),
-    };
-    let start = start(kind, if ignorable { IGNORABLE } else { 0 }, length);
-    let chain = chain(previous, &start, epoch, payload);
-
-    let mut frame = BytesMut::with_capacity(bytes);
-    frame.put_slice(&start);
-    frame.put_u32_le(0);
-    frame.put_u64_le(epoch);
-    frame.put_slice(&chain.0);
-    frame.put_slice(payload);
-    let checksum = checksum(&frame);
-    frame[12..16].copy_from_slice(&checksum.to_le_bytes());
-    Ok((frame.freeze(), chain))
+    let mut written = Written::default();
+    written.begin().extend_from_slice(payload);
+    let chain = written.seal(kind, ignorable, epoch, previous)?;
+    Ok((written.take().pop().unwrap_or_default(), chain))
 }
 
 /// Reads a frame, checking all but the chain.
@@ -157,7 +226,7 @@ impl Frame<'_> {
         // A frame that was read is at most 16 MiB long.
         let length = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
         let start = start(self.kind, if self.ignorable { IGNORABLE } else { 0 }, length);
-        if chain(previous, &start, self.epoch, self.payload) == self.chain { Ok(()) } else { Err(Error::Chain) }
+        if self.chain == chain(previous, &start, self.epoch, self.payload) { Ok(()) } else { Err(Error::Chain) }
     }
 }
 
@@ -225,6 +294,26 @@ mod tests {
         expected.extend(&covered[12..]);
         assert_eq!(bytes, expected);
         assert_eq!(chain.0[..], hash);
+    }
+
+    #[test]
+    fn frames_come_out_as_they_went_in_and_nothing_is_left_of_those_too_large() {
+        let mut written = Written::default();
+        assert_eq!(written.seal(1, false, 1, BEFORE), Err(Error::Short(0)));
+        assert!(written.is_empty());
+        let (mut expected, mut chain) = (Vec::new(), BEFORE);
+        for payload in ["{}", "", "{\"a\":1}"] {
+            written.begin().extend_from_slice(b"given up");
+            written.begin().extend_from_slice(payload.as_bytes());
+            let (frame, next) = encode(7, true, 3, chain, payload.as_bytes()).unwrap();
+            chain = written.seal(7, true, 3, chain).unwrap();
+            assert_eq!(chain, next);
+            expected.push(frame);
+            written.begin().resize(3 * FRAME_BYTES_MAX, b' ');
+            assert!(matches!(written.seal(1, false, 1, chain), Err(Error::Large(_))));
+        }
+        assert_eq!(written.take(), expected);
+        assert!(written.is_empty() && written.take().is_empty());
     }
 
     #[test]

@@ -159,7 +159,8 @@ async fn a_released_format_is_not_written_again() {
 /// The golden journal would be worth little if it lacked something.
 #[test]
 fn the_golden_journal_has_every_kind() {
-    let mut kinds: Vec<u16> = every_event().iter().map(|event| v1::encode(Time(0), event).kind).collect();
+    let mut kinds: Vec<u16> =
+        every_event().iter().map(|event| v1::encode(Time(0), event, &mut Vec::new()).kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
     assert_eq!(kinds, v1::KINDS.iter().map(|(kind, _)| *kind).collect::<Vec<_>>());

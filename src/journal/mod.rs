@@ -36,6 +36,8 @@ use crate::{
     store::{self, Appended, BoxFuture, Chain, Columns, InboxId, Part, Store},
 };
 
+use self::v1::Encoded;
+
 pub use inbox::{InboxItem, Posted, Unreadable, What, post};
 
 /// The journal of one run, in the hands of the one who extends it.
@@ -47,8 +49,9 @@ pub struct Journal {
     length: u64,
     chain: Chain,
     durable: u64,
-    /// What goes with the next append.
+    /// What goes with the next append, and the frames that go behind its own.
     queue: Part,
+    written: frame::Written,
     /// Appends whose outcome is not known yet, oldest first.
     flights: VecDeque<Flight>,
     /// Refused for want of room, and to be tried again in front of the queue once `flights` is empty.
@@ -83,6 +86,7 @@ impl Journal {
             chain: head.chain,
             durable: head.length,
             queue: empty(run, head.epoch),
+            written: frame::Written::default(),
             flights: VecDeque::new(),
             refused: None,
             failed: None,
@@ -128,7 +132,7 @@ impl Journal {
 
     /// Whether anything given to this journal was not handed to the store yet.
     pub fn queued(&self) -> bool {
-        !is_empty(&self.queue)
+        !self.written.is_empty() || !is_empty(&self.queue)
     }
 
     /// Whether anything given to this journal is not known to be durable.
@@ -148,16 +152,15 @@ impl Journal {
     /// [`Error::TooLarge`]: the event is not queued, and the journal is as before.
     pub fn push(&mut self, at: Time, mut event: Event) -> Result<Arc<Entry>, Error> {
         v1::cut_durations(&mut event);
-        let encoded = v1::encode(at, &event);
-        let (frame, chain) =
-            frame::encode(encoded.kind, encoded.ignorable, self.epoch, self.chain, encoded.payload.as_bytes())
-                .map_err(|_| Error::TooLarge { bytes: frame::HEADER_BYTES + encoded.payload.len() })?;
+        let Encoded { kind, ignorable, blobs } = v1::encode(at, &event, self.written.begin());
+        self.chain = self.written.seal(kind, ignorable, self.epoch, self.chain).map_err(|error| match error {
+            frame::Error::Large(bytes) => Error::TooLarge { bytes },
+            other => Error::Corrupt { run: self.run, index: Some(self.length), source: other.into() },
+        })?;
         if let Some(id) = inbox_item(&event) {
             self.consume(id);
         }
-        self.queue.frames.push(frame);
-        self.queue.blobs.extend(encoded.blobs);
-        self.chain = chain;
+        self.queue.blobs.extend(blobs);
         let index = self.length;
         self.length += 1;
         Ok(Arc::new(Entry { index, at, event }))
@@ -200,10 +203,11 @@ impl Journal {
     /// tells what became of it.
     pub fn start_commit(&mut self) {
         // What was refused comes first, and goes back into the queue when the last append under way has landed.
-        if is_empty(&self.queue) || self.failed.is_some() || self.refused.is_some() {
+        if !self.queued() || self.failed.is_some() || self.refused.is_some() {
             return;
         }
         let mut part = mem::replace(&mut self.queue, empty(self.run, self.epoch));
+        part.frames.extend(self.written.take());
         part.expected_length = self.length - part.frames.len() as u64;
         part.chain = self.chain;
         chaos::point("append");

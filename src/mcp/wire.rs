@@ -41,6 +41,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::Progress;
+use crate::json;
 
 /// Longest line that is read; what rmcp allows (`DEFAULT_MAX_LINE_LENGTH`, 3.9).
 const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -354,9 +355,9 @@ fn encode(message: &ClientJsonRpcMessage, asked: &Asked) -> io::Result<(Vec<u8>,
             asked.insert(request.id.clone(), question);
             match (&request.request, &ticket) {
                 (ClientRequest::CallToolRequest(call), Some(ticket)) => {
-                    serde_json::to_vec(&ExactCall::new(&request.id, &call.params.name, &ticket.arguments, meta))?
+                    json::to_vec(&ExactCall::new(&request.id, &call.params.name, &ticket.arguments, meta))?
                 }
-                _ => serde_json::to_vec(message)?,
+                _ => json::to_vec(message)?,
             }
         }
         JsonRpcMessage::Notification(notification) => {
@@ -365,9 +366,9 @@ fn encode(message: &ClientJsonRpcMessage, asked: &Asked) -> io::Result<(Vec<u8>,
             {
                 asked.forget(id);
             }
-            serde_json::to_vec(message)?
+            json::to_vec(message)?
         }
-        _ => serde_json::to_vec(message)?,
+        _ => json::to_vec(message)?,
     };
     line.push(b'\n');
     Ok((line, ticket))

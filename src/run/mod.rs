@@ -20,7 +20,7 @@ mod tests;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use crate::chat::{AnswerPart, CallId, Finish, ToolName};
@@ -250,11 +250,21 @@ impl Run {
     }
 
     fn open_calls_mut(&mut self) -> &mut [CallRecord] {
-        let answer = self.items.iter_mut().rev().find_map(|item| match item {
+        let Some(answer) = self.answers_mut().next_back() else { return &mut [] };
+        answer.shown.take();
+        &mut answer.calls
+    }
+
+    fn answers_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Answer> {
+        self.items.iter_mut().filter_map(|item| match item {
             Item::Answer(answer) => Some(answer),
             _ => None,
-        });
-        answer.map_or(&mut [], |answer| &mut answer.calls)
+        })
+    }
+
+    /// What models were shown of all answers is to be made anew.
+    fn forget_shown(&mut self) {
+        self.answers_mut().for_each(|answer| drop(answer.shown.take()));
     }
 
     /// Whether something that we sent may still be answered.
@@ -285,6 +295,7 @@ impl Run {
             Event::ToolsListed(listed) => {
                 expect(self.tools.is_none(), "the tools are frozen")?;
                 self.tools = Some(listed.clone());
+                self.forget_shown();
             }
             Event::ModelAsked(asked) => self.ask(asked)?,
             Event::AttemptFailed(failed) => {
@@ -403,6 +414,7 @@ impl Run {
             }
             Event::Compacted(compacted) => {
                 self.elided.extend(&compacted.elided);
+                self.forget_shown();
                 if let Some(summary) = &compacted.summary {
                     self.summary = Some((compacted.through, summary.clone()));
                 }
@@ -415,6 +427,7 @@ impl Run {
                     }
                 }
                 self.tools = None;
+                self.forget_shown();
             }
             Event::Forked(_) => {
                 // The copy is another run, whose epochs begin anew.
@@ -476,7 +489,7 @@ impl Run {
 
     fn input(&mut self, index: u64, given: &InputGiven) {
         self.note_inbox(given.inbox.as_deref());
-        self.items.push(Item::Input { index, parts: given.parts.clone() });
+        self.items.push(Item::Input { index, message: render::user(given.parts.clone()) });
         self.end = None;
         self.wait = None;
         self.output_rejections = 0;
@@ -530,6 +543,7 @@ impl Run {
             calls,
             output: answered.output.clone(),
             refused: false,
+            shown: OnceLock::new(),
         });
         // Input that came while the model answered stands behind the answer that has not seen it.
         let unseen = |item: &Item| matches!(item, Item::Input { index, .. } if *index >= answered.seen);
@@ -580,7 +594,7 @@ impl Run {
         answer.refused = true;
         // A rejected call tells the model by its result; text needs a word of ours.
         if answer.calls.is_empty() {
-            self.items.insert(place + 1, Item::Notice(rejected.diagnosis.as_str().into()));
+            self.items.insert(place + 1, Item::Notice(render::notice(rejected.diagnosis.as_str())));
         }
         self.output_rejections += 1;
         self.output_rejection = Some(rejected.clone());

@@ -31,7 +31,7 @@ impl Run {
             None => (0, None),
         };
         if let Some(summary) = summary {
-            messages.push(user(format!("What happened before, in short:\n{summary}")));
+            messages.push(notice(format!("What happened before, in short:\n{summary}")));
         }
         let covered = self
             .items
@@ -40,20 +40,22 @@ impl Run {
             .map_or(0, |last| last + 1);
         for item in &self.items[covered..] {
             match item {
-                Item::Input { parts, .. } => messages.push(Arc::new(Message::User(content(parts.clone())))),
-                Item::Notice(text) => messages.push(user(&**text)),
-                Item::Answer(answer) => self.render_answer(answer, &mut messages),
+                Item::Input { message, .. } | Item::Notice(message) => messages.push(message.clone()),
+                Item::Answer(answer) => {
+                    messages.extend_from_slice(answer.shown.get_or_init(|| self.render_answer(answer)));
+                }
             }
         }
         // A conversation begins with a person: when none said anything, the typed input speaks.
         if !matches!(messages.first().map(|first| &**first), Some(Message::User(_))) {
             let input = self.started.as_ref().and_then(|started| started.input.clone());
-            messages.insert(0, user(input.unwrap_or_else(|| "Begin.".into())));
+            messages.insert(0, notice(input.unwrap_or_else(|| "Begin.".into())));
         }
         messages
     }
 
-    fn render_answer(&self, answer: &Answer, messages: &mut Vec<Arc<Message>>) {
+    /// The answer and what became of its calls.
+    fn render_answer(&self, answer: &Answer) -> Box<[Arc<Message>]> {
         let mut parts = Vec::with_capacity(answer.parts.len());
         let mut results = Vec::new();
         let mut notices = Vec::new();
@@ -85,11 +87,9 @@ impl Run {
             // Providers refuse an assistant message without content, and thoughts go back to their issuer only.
             parts.push(Part::text("(no answer)"));
         }
-        messages.push(Arc::new(Message::Assistant(parts)));
-        messages.extend(results.into_iter().map(|result| Arc::new(Message::Tool(result))));
-        if !notices.is_empty() {
-            messages.push(user(notices.join("\n")));
-        }
+        let results = results.into_iter().map(|result| Arc::new(Message::Tool(result)));
+        let notices = (!notices.is_empty()).then(|| notice(notices.join("\n")));
+        std::iter::once(Arc::new(Message::Assistant(parts))).chain(results).chain(notices).collect()
     }
 
     /// The call as it may go upstream: as resolved, else as written if that is a call of an offered tool.
@@ -210,7 +210,13 @@ fn rejection(reason: &Rejection) -> String {
     }
 }
 
-fn user(text: impl Into<Arc<str>>) -> Arc<Message> {
+/// What a person said.
+pub(super) fn user(parts: Vec<Part>) -> Arc<Message> {
+    Arc::new(Message::User(content(parts)))
+}
+
+/// What we say to the model, who hears it as from a person.
+pub(super) fn notice(text: impl Into<Arc<str>>) -> Arc<Message> {
     Arc::new(Message::User(vec![Part::text(text)]))
 }
 

@@ -1,8 +1,11 @@
 //! What a run remembers of its calls and of what it has used.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use crate::chat::{AnswerPart, CallId, Effect, Part, Usage, WrittenCall};
+use crate::chat::{AnswerPart, CallId, Effect, Message, Part, Usage, WrittenCall};
 
 use super::{ApprovalAsked, ApprovalReason, End, NanoDollars, OnDoubt, Rejection, Resolved, Time, Waiting};
 
@@ -13,12 +16,12 @@ pub(super) enum Item {
     Input {
         /// Its place in the journal.
         index: u64,
-        parts: Vec<Part>,
+        message: Arc<Message>,
     },
     /// By a model.
     Answer(Answer),
     /// By us, to the model: why its answer was not taken.
-    Notice(Arc<str>),
+    Notice(Arc<Message>),
 }
 
 /// A model's answer and what became of its calls.
@@ -31,6 +34,8 @@ pub(super) struct Answer {
     pub output: Option<Arc<str>>,
     /// Whether it was refused as the final answer.
     pub refused: bool,
+    /// What models see of it and its results, once that was asked for; to be forgotten when any of it changes.
+    pub shown: OnceLock<Box<[Arc<Message>]>>,
 }
 
 impl Answer {

@@ -11,6 +11,7 @@ use syn::{UseTree, spanned::Spanned, visit::Visit};
 const FLOORS: &[(&str, u8)] = &[
     ("chaos", 0),
     ("clock", 0),
+    ("json", 0),
     ("chat", 0),
     ("agent", 0),
     ("yaml", 0),

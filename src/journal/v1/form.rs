@@ -1,10 +1,10 @@
 //! How one value becomes its stored form and comes back: plain values, texts, and the macros that tie a stored type to
 //! its domain type field by field.
 
-use std::{collections::HashMap, fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, fmt, marker::PhantomData, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::{
@@ -14,24 +14,52 @@ use crate::{
     store::BlobHash,
 };
 
-/// A stored form of `D`.
+/// A stored form of `D`: how a value is written, straight from where it stands in the domain, and what is read again.
 pub(super) trait Form<D>: Sized {
-    /// The stored form of `value`; texts that are too large for it go to `texts`.
-    fn write(value: &D, texts: &mut Outgoing) -> Self;
+    /// Writes `value` in this form; texts that are too large for it go to `texts`.
+    fn write<S: Serializer>(value: &D, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error>;
+
+    /// Whether `value` says nothing, so that a field that may be left out is.
+    fn absent(_: &D) -> bool {
+        false
+    }
 
     /// The value again, with its texts from `texts`. Where one is missing there, that is noted and something stands in.
     fn read(self, texts: &mut Incoming) -> Result<D, Damage>;
 }
 
+/// A value that serialises in the form `F`.
+pub(super) struct Written<'a, D, F> {
+    value: &'a D,
+    texts: &'a Outgoing,
+    form: PhantomData<F>,
+}
+
+impl<'a, D, F: Form<D>> Written<'a, D, F> {
+    pub(super) fn new(value: &'a D, texts: &'a Outgoing) -> Self {
+        Written { value, texts, form: PhantomData }
+    }
+}
+
+impl<D, F: Form<D>> Serialize for Written<'_, D, F> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        F::write(self.value, self.texts, to)
+    }
+}
+
 /// Texts on their way out: which stay in the entry and which become blobs.
 pub(super) struct Outgoing {
     inline_bytes_max: usize,
-    pub(super) blobs: Vec<(BlobHash, Bytes)>,
+    blobs: RefCell<Vec<(BlobHash, Bytes)>>,
 }
 
 impl Outgoing {
     pub(super) fn new(inline_bytes_max: usize) -> Self {
-        Outgoing { inline_bytes_max, blobs: Vec::new() }
+        Outgoing { inline_bytes_max, blobs: RefCell::default() }
+    }
+
+    pub(super) fn into_blobs(self) -> Vec<(BlobHash, Bytes)> {
+        self.blobs.into_inner()
     }
 }
 
@@ -60,31 +88,33 @@ pub(in crate::journal) fn hex(hash: BlobHash) -> String {
 }
 
 /// A text: here, or in a blob of the run.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Text {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    text: Option<Arc<str>>,
+#[derive(Serialize, Deserialize)]
+pub(super) struct Text<T = Arc<str>> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<T>,
     /// BLAKE3 of the text, in hexadecimal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     blob: Option<String>,
     /// How long the blob is, for readers who do not have it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
 }
 
-impl Text {
-    fn new(text: Arc<str>, texts: &mut Outgoing) -> Self {
+impl Text<&str> {
+    fn write<S: Serializer>(text: &str, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
         if text.len() <= texts.inline_bytes_max {
-            return Text { text: Some(text), blob: None, bytes: None };
+            return Text { text: Some(text), blob: None, bytes: None }.serialize(to);
         }
         let hash = BlobHash(*blake3::hash(text.as_bytes()).as_bytes());
-        let bytes = text.len() as u64;
-        if texts.blobs.iter().all(|(other, _)| *other != hash) {
-            texts.blobs.push((hash, Bytes::copy_from_slice(text.as_bytes())));
+        let mut blobs = texts.blobs.borrow_mut();
+        if blobs.iter().all(|(other, _)| *other != hash) {
+            blobs.push((hash, Bytes::copy_from_slice(text.as_bytes())));
         }
-        Text { text: None, blob: Some(hex(hash)), bytes: Some(bytes) }
+        Text::<&str> { text: None, blob: Some(hex(hash)), bytes: Some(text.len() as u64) }.serialize(to)
     }
+}
 
+impl Text {
     /// The text; `None` when its blob is not at hand.
     fn get(self, texts: &mut Incoming) -> Result<Option<Arc<str>>, Damage> {
         match (self.text, self.blob) {
@@ -104,8 +134,8 @@ impl Text {
 }
 
 impl Form<Arc<str>> for Text {
-    fn write(value: &Arc<str>, texts: &mut Outgoing) -> Self {
-        Text::new(value.clone(), texts)
+    fn write<S: Serializer>(value: &Arc<str>, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        Text::<&str>::write(value, texts, to)
     }
 
     fn read(self, texts: &mut Incoming) -> Result<Arc<str>, Damage> {
@@ -114,8 +144,8 @@ impl Form<Arc<str>> for Text {
 }
 
 impl Form<String> for Text {
-    fn write(value: &String, texts: &mut Outgoing) -> Self {
-        Text::new(value.as_str().into(), texts)
+    fn write<S: Serializer>(value: &String, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        Text::<&str>::write(value, texts, to)
     }
 
     fn read(self, texts: &mut Incoming) -> Result<String, Damage> {
@@ -125,8 +155,8 @@ impl Form<String> for Text {
 
 /// A JSON document, stored as its text so that it comes back with its keys in order and its numbers as they were.
 impl Form<Arc<Value>> for Text {
-    fn write(value: &Arc<Value>, texts: &mut Outgoing) -> Self {
-        Text::new(value.to_string().into(), texts)
+    fn write<S: Serializer>(value: &Arc<Value>, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        Text::<&str>::write(&value.to_string(), texts, to)
     }
 
     fn read(self, texts: &mut Incoming) -> Result<Arc<Value>, Damage> {
@@ -139,8 +169,12 @@ impl Form<Arc<Value>> for Text {
 macro_rules! as_is {
     ($($ty:ty),*) => {$(
         impl Form<$ty> for $ty {
-            fn write(value: &$ty, _: &mut Outgoing) -> Self {
-                value.clone()
+            fn write<S: Serializer>(value: &$ty, _: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+                value.serialize(to)
+            }
+
+            fn absent(value: &$ty) -> bool {
+                *value == <$ty>::default()
             }
 
             fn read(self, _: &mut Incoming) -> Result<$ty, Damage> {
@@ -153,8 +187,8 @@ as_is!(bool, u32, u64, String);
 
 /// A short text that the domain shares.
 impl Form<Arc<str>> for String {
-    fn write(value: &Arc<str>, _: &mut Outgoing) -> Self {
-        value.to_string()
+    fn write<S: Serializer>(value: &Arc<str>, _: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        value.serialize(to)
     }
 
     fn read(self, _: &mut Incoming) -> Result<Arc<str>, Damage> {
@@ -163,8 +197,8 @@ impl Form<Arc<str>> for String {
 }
 
 impl Form<OfferedName> for String {
-    fn write(value: &OfferedName, _: &mut Outgoing) -> Self {
-        value.to_string()
+    fn write<S: Serializer>(value: &OfferedName, _: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        value.as_str().serialize(to)
     }
 
     fn read(self, _: &mut Incoming) -> Result<OfferedName, Damage> {
@@ -173,8 +207,8 @@ impl Form<OfferedName> for String {
 }
 
 impl Form<CallId> for String {
-    fn write(value: &CallId, _: &mut Outgoing) -> Self {
-        value.to_string()
+    fn write<S: Serializer>(value: &CallId, _: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
     }
 
     fn read(self, _: &mut Incoming) -> Result<CallId, Damage> {
@@ -183,8 +217,8 @@ impl Form<CallId> for String {
 }
 
 impl Form<RunId> for String {
-    fn write(value: &RunId, _: &mut Outgoing) -> Self {
-        value.to_string()
+    fn write<S: Serializer>(value: &RunId, _: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
     }
 
     fn read(self, _: &mut Incoming) -> Result<RunId, Damage> {
@@ -194,8 +228,8 @@ impl Form<RunId> for String {
 
 /// Milliseconds since 1970.
 impl Form<Time> for i64 {
-    fn write(value: &Time, _: &mut Outgoing) -> Self {
-        value.0
+    fn write<S: Serializer>(value: &Time, _: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i64(value.0)
     }
 
     fn read(self, _: &mut Incoming) -> Result<Time, Damage> {
@@ -205,8 +239,8 @@ impl Form<Time> for i64 {
 
 /// Milliseconds.
 impl Form<Duration> for u64 {
-    fn write(value: &Duration, _: &mut Outgoing) -> Self {
-        milliseconds(*value)
+    fn write<S: Serializer>(value: &Duration, _: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(milliseconds(*value))
     }
 
     fn read(self, _: &mut Incoming) -> Result<Duration, Damage> {
@@ -216,8 +250,8 @@ impl Form<Duration> for u64 {
 
 /// A place in a text, in bytes.
 impl Form<usize> for u64 {
-    fn write(value: &usize, _: &mut Outgoing) -> Self {
-        *value as u64
+    fn write<S: Serializer>(value: &usize, _: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        value.serialize(to)
     }
 
     fn read(self, _: &mut Incoming) -> Result<usize, Damage> {
@@ -226,8 +260,8 @@ impl Form<usize> for u64 {
 }
 
 impl Form<NanoDollars> for u64 {
-    fn write(value: &NanoDollars, _: &mut Outgoing) -> Self {
-        value.0
+    fn write<S: Serializer>(value: &NanoDollars, _: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(value.0)
     }
 
     fn read(self, _: &mut Incoming) -> Result<NanoDollars, Damage> {
@@ -236,8 +270,15 @@ impl Form<NanoDollars> for u64 {
 }
 
 impl<D, F: Form<D>> Form<Option<D>> for Option<F> {
-    fn write(value: &Option<D>, texts: &mut Outgoing) -> Self {
-        value.as_ref().map(|value| F::write(value, texts))
+    fn write<S: Serializer>(value: &Option<D>, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => F::write(value, texts, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    fn absent(value: &Option<D>) -> bool {
+        value.is_none()
     }
 
     fn read(self, texts: &mut Incoming) -> Result<Option<D>, Damage> {
@@ -246,8 +287,12 @@ impl<D, F: Form<D>> Form<Option<D>> for Option<F> {
 }
 
 impl<D, F: Form<D>> Form<Vec<D>> for Vec<F> {
-    fn write(value: &Vec<D>, texts: &mut Outgoing) -> Self {
-        value.iter().map(|value| F::write(value, texts)).collect()
+    fn write<S: Serializer>(value: &Vec<D>, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(value.iter().map(|value| Written::<D, F>::new(value, texts)))
+    }
+
+    fn absent(value: &Vec<D>) -> bool {
+        value.is_empty()
     }
 
     fn read(self, texts: &mut Incoming) -> Result<Vec<D>, Damage> {
@@ -256,8 +301,8 @@ impl<D, F: Form<D>> Form<Vec<D>> for Vec<F> {
 }
 
 impl<D, F: Form<D>> Form<Arc<[D]>> for Vec<F> {
-    fn write(value: &Arc<[D]>, texts: &mut Outgoing) -> Self {
-        value.iter().map(|value| F::write(value, texts)).collect()
+    fn write<S: Serializer>(value: &Arc<[D]>, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(value.iter().map(|value| Written::<D, F>::new(value, texts)))
     }
 
     fn read(self, texts: &mut Incoming) -> Result<Arc<[D]>, Damage> {
@@ -266,8 +311,8 @@ impl<D, F: Form<D>> Form<Arc<[D]>> for Vec<F> {
 }
 
 impl<D, F: Form<D>> Form<Box<D>> for F {
-    fn write(value: &Box<D>, texts: &mut Outgoing) -> Self {
-        F::write(&**value, texts)
+    fn write<S: Serializer>(value: &Box<D>, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        F::write(&**value, texts, to)
     }
 
     fn read(self, texts: &mut Incoming) -> Result<Box<D>, Damage> {
@@ -280,17 +325,39 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Whether an optional field says nothing, and so is left out.
-pub(super) fn absent<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
 fn parse<T: FromStr>(what: &str, text: &str) -> Result<T, Damage> {
     text.parse().map_err(|_| unreadable(what, text))
 }
 
 fn unreadable(what: &str, text: impl fmt::Debug) -> Damage {
     Damage::Payload(format!("{text:?} is not a {what}").into())
+}
+
+/// Writes an object: its fields, with the form of each, and behind them those that are left out when they say nothing.
+macro_rules! write_fields {
+    (
+        $texts:ident, $to:ident,
+        [$($field:expr => $name:expr, $form:ty;)*],
+        [$($opt:expr => $opt_name:expr, $opt_form:ty;)*]
+    ) => {{
+        // JSON wants to know no more of the number than that it is not zero.
+        let mut object = serde::Serializer::serialize_struct($to, "", 1)?;
+        $(SerializeStruct::serialize_field(&mut object, $name, &Written::<_, $form>::new($field, $texts))?;)*
+        $(if !<$opt_form as Form<_>>::absent($opt) {
+            SerializeStruct::serialize_field(&mut object, $opt_name, &Written::<_, $opt_form>::new($opt, $texts))?;
+        })*
+        SerializeStruct::end(object)
+    }};
+}
+
+/// The name of a field in JSON.
+macro_rules! json_name {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $json:literal) => {
+        $json
+    };
 }
 
 /// Ties stored structs to domain structs. Each has the domain's field names (`as` gives the name in JSON where it says
@@ -303,21 +370,22 @@ macro_rules! stored {
             $($opt:ident $(as $opt_json:literal)? : $opt_form:ty),* $(,)?
         })?;
     )*) => {$(
-        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        #[derive(Deserialize)]
         pub(super) struct $name {
             $($(#[serde(rename = $json)])? $field: $form,)*
             $($(
-                #[serde(default, skip_serializing_if = "absent")]
+                #[serde(default)]
                 $(#[serde(rename = $opt_json)])?
                 $opt: $opt_form,
             )*)?
         }
 
         impl Form<$module::$name> for $name {
-            fn write(value: &$module::$name, texts: &mut Outgoing) -> Self {
-                $name {
-                    $($field: Form::write(&value.$field, texts),)*
-                    $($($opt: Form::write(&value.$opt, texts),)*)?
+            fn write<S: Serializer>(value: &$module::$name, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+                write_fields! {
+                    texts, to,
+                    [$(&value.$field => json_name!($field $($json)?), $form;)*],
+                    [$($(&value.$opt => json_name!($opt $($opt_json)?), $opt_form;)*)?]
                 }
             }
 
@@ -336,7 +404,7 @@ macro_rules! words {
     ($(
         $module:ident::$name:ident { $first:ident = $first_word:literal $(, $variant:ident = $word:literal)* $(,)? }
     )*) => {$(
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+        #[derive(Default, Deserialize)]
         enum $name {
             #[default]
             #[serde(rename = $first_word)]
@@ -345,11 +413,15 @@ macro_rules! words {
         }
 
         impl Form<$module::$name> for $name {
-            fn write(value: &$module::$name, _: &mut Outgoing) -> Self {
-                match value {
-                    $module::$name::$first => $name::$first,
-                    $($module::$name::$variant => $name::$variant,)*
-                }
+            fn write<S: Serializer>(value: &$module::$name, _: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(match value {
+                    $module::$name::$first => $first_word,
+                    $($module::$name::$variant => $word,)*
+                })
+            }
+
+            fn absent(value: &$module::$name) -> bool {
+                matches!(value, $module::$name::$first)
             }
 
             fn read(self, _: &mut Incoming) -> Result<$module::$name, Damage> {
@@ -362,6 +434,26 @@ macro_rules! words {
     )*};
 }
 
+/// A choice as it is written: `{"type": "…", "data": {…}}`.
+#[derive(Serialize)]
+pub(super) struct Choice<T> {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<T>,
+}
+
+impl<T: Serialize> Choice<T> {
+    pub(super) fn write<S: Serializer>(r#type: &'static str, data: T, to: S) -> Result<S::Ok, S::Error> {
+        Choice { r#type, data: Some(data) }.serialize(to)
+    }
+}
+
+impl Choice<()> {
+    pub(super) fn write_bare<S: Serializer>(r#type: &'static str, to: S) -> Result<S::Ok, S::Error> {
+        Choice::<()> { r#type, data: None }.serialize(to)
+    }
+}
+
 /// Ties stored choices, `{"type": "…", "data": {…}}`, to a domain enum. Every form is an object, so that it can gain
 /// fields.
 macro_rules! choices {
@@ -371,7 +463,7 @@ macro_rules! choices {
             $(; $($unit:ident = $unit_word:literal,)*)?
         }
     )*) => {$(
-        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        #[derive(Deserialize)]
         #[serde(tag = "type", content = "data")]
         enum $name {
             $(#[serde(rename = $word)] $variant($form),)*
@@ -379,10 +471,12 @@ macro_rules! choices {
         }
 
         impl Form<$module::$name> for $name {
-            fn write(value: &$module::$name, texts: &mut Outgoing) -> Self {
+            fn write<S: Serializer>(value: &$module::$name, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
                 match value {
-                    $($module::$name::$variant(value) => $name::$variant(Form::write(value, texts)),)*
-                    $($($module::$name::$unit => $name::$unit,)*)?
+                    $($module::$name::$variant(value) => {
+                        Choice::write($word, Written::<_, $form>::new(value, texts), to)
+                    })*
+                    $($($module::$name::$unit => Choice::write_bare($unit_word, to),)*)?
                 }
             }
 
@@ -396,4 +490,4 @@ macro_rules! choices {
     )*};
 }
 
-pub(super) use {choices, stored, words};
+pub(super) use {choices, json_name, stored, words, write_fields};

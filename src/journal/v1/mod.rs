@@ -26,7 +26,7 @@ use crate::{
 
 use super::{Damage, Posted, frame::Frame};
 
-use form::{Form, Outgoing, milliseconds};
+use form::{Form, Outgoing, Written, milliseconds};
 pub(super) use form::{Incoming, hex};
 
 /// Longest text that stays inside its entry: large enough that most entries are whole by themselves, small enough that
@@ -36,38 +36,40 @@ pub const INLINE_BYTES_MAX: usize = 16 * 1024;
 /// Deepest JSON that is read. Ours is not a quarter as deep, since exact texts are strings.
 pub const DEPTH_MAX: usize = 64;
 
-/// An entry on its way into a frame.
+/// An entry whose payload was written.
 pub(super) struct Encoded {
     pub(super) kind: u16,
     pub(super) ignorable: bool,
-    pub(super) payload: String,
     pub(super) blobs: Vec<(BlobHash, Bytes)>,
 }
 
 /// All kinds of entries: number, name, event, and whether a reader that does not know it may pass over it.
 macro_rules! kinds {
     ($($kind:literal $name:literal $event:ident $ignorable:literal;)*) => {
-        /// The form of an event in a frame.
-        pub(super) fn encode(at: Time, event: &Event) -> Encoded {
-            let mut texts = Outgoing::new(INLINE_BYTES_MAX);
-            match event {
+        /// Writes the payload of an event behind what is there.
+        pub(super) fn encode(at: Time, event: &Event, into: &mut Vec<u8>) -> Encoded {
+            let texts = Outgoing::new(INLINE_BYTES_MAX);
+            let (kind, ignorable) = match event {
                 $(Event::$event(data) => {
-                    let data: types::$event = Form::write(data, &mut texts);
-                    let payload = json(&Payload { r#type: $name.into(), at_ms: at.0, data });
-                    Encoded { kind: $kind, ignorable: $ignorable, payload, blobs: texts.blobs }
+                    let data = Written::<_, types::$event>::new(data, &texts);
+                    json(into, &Payload { r#type: $name.into(), at_ms: at.0, data });
+                    ($kind, $ignorable)
                 })*
-            }
+            };
+            Encoded { kind, ignorable, blobs: texts.into_blobs() }
         }
 
         /// The entry as one line of JSON, without a line break at its end.
         pub fn line(entry: &Entry) -> String {
-            let mut texts = Outgoing::new(usize::MAX);
+            let texts = Outgoing::new(usize::MAX);
+            let mut line = Vec::new();
             match &entry.event {
                 $(Event::$event(data) => {
-                    let data: types::$event = Form::write(data, &mut texts);
-                    json(&Line { v: 1, seq: entry.index, at_ms: entry.at.0, r#type: $name, data })
+                    let data = Written::<_, types::$event>::new(data, &texts);
+                    json(&mut line, &Line { v: 1, seq: entry.index, at_ms: entry.at.0, r#type: $name, data });
                 })*
             }
+            text(line)
         }
 
         fn decode_known(frame: &Frame<'_>, texts: &mut Incoming) -> Option<Result<(Time, Event), Damage>> {
@@ -133,8 +135,9 @@ pub(super) fn decode(index: u64, frame: &Frame<'_>, texts: &mut Incoming) -> Res
 
 /// The stored form of an inbox item; all its texts are in it, since inboxes have no blobs.
 pub(super) fn encode_posted(posted: &Posted) -> Bytes {
-    let stored: types::Posted = Form::write(posted, &mut Outgoing::new(usize::MAX));
-    json(&stored).into()
+    let mut item = Vec::new();
+    json(&mut item, &Written::<_, types::Posted>::new(posted, &Outgoing::new(usize::MAX)));
+    item.into()
 }
 
 /// Reads an inbox item.
@@ -236,12 +239,12 @@ fn depth(json: &[u8]) -> usize {
     deepest
 }
 
-/// Room for most entries, so that writing one moves nothing.
-const PAYLOAD_BYTES: usize = 512;
-
-#[expect(clippy::expect_used, reason = "stored types have string keys and no numbers that JSON lacks; JSON is UTF-8")]
-fn json<T: Serialize>(value: &T) -> String {
-    let mut json = Vec::with_capacity(PAYLOAD_BYTES);
-    serde_json::to_writer(&mut json, value).expect("stored types are JSON");
+#[expect(clippy::expect_used, reason = "JSON is UTF-8")]
+fn text(json: Vec<u8>) -> String {
     String::from_utf8(json).expect("JSON is UTF-8")
+}
+
+#[expect(clippy::expect_used, reason = "stored types have string keys and no numbers that JSON lacks")]
+fn json<T: Serialize>(into: &mut Vec<u8>, value: &T) {
+    crate::json::write(into, value).expect("stored types are JSON");
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
 use crate::{
     chat::{self, CallId},
@@ -13,7 +13,7 @@ use crate::{
     run::{self, RunId},
 };
 
-use super::form::{Form, Incoming, Outgoing, Text, absent, choices, stored, words};
+use super::form::{Choice, Form, Incoming, Outgoing, Text, Written, choices, json_name, stored, words, write_fields};
 
 // Events.
 
@@ -431,7 +431,7 @@ words! {
 }
 
 /// See `run::End`.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 enum End {
     Done {
@@ -444,21 +444,41 @@ enum End {
     Cancelled,
     Exhausted {
         limit: Limit,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default)]
         message: Option<String>,
     },
 }
 
+/// The same on its way out.
+#[derive(Serialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+enum EndWritten<'a> {
+    Done {
+        output: Written<'a, Arc<str>, Text>,
+    },
+    Failed {
+        code: &'a str,
+        message: &'a str,
+    },
+    Cancelled,
+    Exhausted {
+        limit: Written<'a, run::Limit, Limit>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<&'a str>,
+    },
+}
+
 impl Form<run::End> for End {
-    fn write(value: &run::End, texts: &mut Outgoing) -> Self {
-        match value {
-            run::End::Done { output } => End::Done { output: Form::write(output, texts) },
-            run::End::Failed { code, message } => End::Failed { code: code.clone(), message: message.clone() },
-            run::End::Cancelled => End::Cancelled,
+    fn write<S: Serializer>(value: &run::End, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        let written = match value {
+            run::End::Done { output } => EndWritten::Done { output: Written::new(output, texts) },
+            run::End::Failed { code, message } => EndWritten::Failed { code, message },
+            run::End::Cancelled => EndWritten::Cancelled,
             run::End::Exhausted { limit, message } => {
-                End::Exhausted { limit: Form::write(limit, texts), message: message.clone() }
+                EndWritten::Exhausted { limit: Written::new(limit, texts), message: message.as_deref() }
             }
-        }
+        };
+        written.serialize(to)
     }
 
     fn read(self, texts: &mut Incoming) -> Result<run::End, Damage> {
@@ -473,19 +493,26 @@ impl Form<run::End> for End {
 
 /// Ties a stored struct with one field, or one for each place of a tuple, to a domain value that has no field names.
 macro_rules! named {
-    ($($name:ident { $($(#[$meta:meta])* $field:ident: $form:ty),* } = $domain:ty as $pattern:pat => $value:expr;)*) => {$(
-        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    ($($name:ident { $($field:ident: $form:ty),* } $(optional { $opt:ident: $opt_form:ty })?
+        = $domain:ty as $pattern:pat => $value:expr;)*) => {$(
+        #[derive(Deserialize)]
         struct $name {
-            $($(#[$meta])* $field: $form,)*
+            $($field: $form,)*
+            $(#[serde(default)] $opt: $opt_form,)?
         }
 
         impl Form<$domain> for $name {
-            fn write($pattern: &$domain, texts: &mut Outgoing) -> Self {
-                $name { $($field: Form::write($field, texts),)* }
+            fn write<S: Serializer>($pattern: &$domain, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+                write_fields! {
+                    texts, to,
+                    [$($field => stringify!($field), $form;)*],
+                    [$($opt => stringify!($opt), $opt_form;)?]
+                }
             }
 
             fn read(self, texts: &mut Incoming) -> Result<$domain, Damage> {
                 $(let $field = Form::read(self.$field, texts)?;)*
+                $(let $opt = Form::read(self.$opt, texts)?;)?
                 Ok($value)
             }
         }
@@ -496,13 +523,12 @@ named! {
     Parent { run: String, call: String } = (RunId, CallId) as (run, call) => (run, call);
     Missing { server: String, reason: String } = (String, String) as (server, reason) => (server, reason);
     Behind { call: String } = CallId as call => call;
-    Happened { #[serde(default, skip_serializing_if = "absent")] result: Option<Text> }
-        = Option<Arc<str>> as result => result;
-    Deny { #[serde(default, skip_serializing_if = "absent")] text: Option<String> } = Option<String> as text => text;
+    Happened {} optional { result: Option<Text> } = Option<Arc<str>> as result => result;
+    Deny {} optional { text: Option<String> } = Option<String> as text => text;
 }
 
 /// See `journal::Posted`.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct Posted {
     by: String,
     at_ms: i64,
@@ -510,8 +536,12 @@ pub(super) struct Posted {
 }
 
 impl Form<journal::Posted> for Posted {
-    fn write(value: &journal::Posted, texts: &mut Outgoing) -> Self {
-        Posted { by: value.by.clone(), at_ms: Form::write(&value.at, texts), what: Form::write(&value.what, texts) }
+    fn write<S: Serializer>(value: &journal::Posted, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        write_fields! {
+            texts, to,
+            [&value.by => "by", String; &value.at => "at_ms", i64; &value.what => "what", What;],
+            []
+        }
     }
 
     fn read(self, texts: &mut Incoming) -> Result<journal::Posted, Damage> {
@@ -520,7 +550,7 @@ impl Form<journal::Posted> for Posted {
 }
 
 /// See `journal::What`.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 enum What {
     Prompt { parts: Vec<Part> },
@@ -530,21 +560,44 @@ enum What {
     Limits { limits: Limits },
 }
 
+/// The same on its way out.
+#[derive(Serialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+enum WhatWritten<'a> {
+    Prompt {
+        parts: Written<'a, Vec<chat::Part>, Vec<Part>>,
+    },
+    Approval {
+        call: Written<'a, CallId, String>,
+        decision: Written<'a, run::Decision, Decision>,
+        shown: Written<'a, Arc<str>, Text>,
+    },
+    Doubt {
+        call: Written<'a, CallId, String>,
+        resolution: Written<'a, run::Resolution, Resolution>,
+    },
+    Cancel,
+    Limits {
+        limits: Written<'a, run::Limits, Limits>,
+    },
+}
+
 impl Form<journal::What> for What {
-    fn write(value: &journal::What, texts: &mut Outgoing) -> Self {
-        match value {
-            journal::What::Prompt { parts } => What::Prompt { parts: Form::write(parts, texts) },
-            journal::What::Approval { call, decision, shown } => What::Approval {
-                call: Form::write(call, texts),
-                decision: Form::write(decision, texts),
-                shown: Form::write(shown, texts),
+    fn write<S: Serializer>(value: &journal::What, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
+        let written = match value {
+            journal::What::Prompt { parts } => WhatWritten::Prompt { parts: Written::new(parts, texts) },
+            journal::What::Approval { call, decision, shown } => WhatWritten::Approval {
+                call: Written::new(call, texts),
+                decision: Written::new(decision, texts),
+                shown: Written::new(shown, texts),
             },
             journal::What::Doubt { call, resolution } => {
-                What::Doubt { call: Form::write(call, texts), resolution: Form::write(resolution, texts) }
+                WhatWritten::Doubt { call: Written::new(call, texts), resolution: Written::new(resolution, texts) }
             }
-            journal::What::Cancel => What::Cancel,
-            journal::What::Limits { limits } => What::Limits { limits: Form::write(limits, texts) },
-        }
+            journal::What::Cancel => WhatWritten::Cancel,
+            journal::What::Limits { limits } => WhatWritten::Limits { limits: Written::new(limits, texts) },
+        };
+        written.serialize(to)
     }
 
     fn read(self, texts: &mut Incoming) -> Result<journal::What, Damage> {

@@ -76,7 +76,7 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
         stream: true,
     };
     body.mark();
-    serde_json::to_vec(&body)
+    crate::json::to_vec(&body)
 }
 
 #[derive(Serialize)]

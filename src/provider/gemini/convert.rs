@@ -70,7 +70,7 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
         })
         .collect();
     let system = request.system.as_deref().filter(|system| !system.trim().is_empty());
-    serde_json::to_vec(&Body {
+    crate::json::to_vec(&Body {
         system_instruction: system.map(|system| Instruction { parts: [Part::text(system)] }),
         contents: contents(request, target, model),
         tools: if declarations.is_empty() { vec![] } else { vec![Tools { function_declarations: declarations }] },

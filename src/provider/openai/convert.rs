@@ -81,7 +81,7 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
         stream_options: (!quirks.no_stream_options)
             .then_some(ChatCompletionStreamOptions { include_usage: Some(true), include_obfuscation: None }),
     };
-    serde_json::to_writer(&mut body, &written)?;
+    crate::json::write(&mut body, &written)?;
     Ok(body)
 }
 

@@ -95,7 +95,9 @@ impl Wire for Reading {
         if let Some(model) = said(&chunk.model) {
             self.answer.model.get_or_insert_with(|| model.to_owned());
         }
-        self.answer.usage.take(chunk.usage.as_ref());
+        if let Some(usage) = &chunk.usage {
+            self.answer.usage.grow(usage.counts());
+        }
         for UsualChoice { index, delta, finish_reason, .. } in &chunk.choices {
             let mine = *self.choice.get_or_insert(index.unwrap_or(0));
             if index.is_some_and(|index| index != mine) {
@@ -462,7 +464,7 @@ struct Usual<'a> {
     model: Option<Text<'a>>,
     choices: Vec<UsualChoice<'a>>,
     #[serde(default)]
-    usage: Option<Value>,
+    usage: Option<UsualUsage>,
     #[serde(default)]
     object: IgnoredAny,
     #[serde(default)]
@@ -532,6 +534,52 @@ struct UsualFunction<'a> {
     arguments: Option<Text<'a>>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsualUsage {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
+    #[serde(default)]
+    prompt_tokens_details: Option<UsualDetails>,
+    #[serde(default)]
+    completion_tokens_details: Option<UsualDetails>,
+}
+
+/// Of what was read, and of what was written.
+#[derive(Deserialize, Default, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "members that say nothing to us are known, but not read")]
+struct UsualDetails {
+    #[serde(default)]
+    cached_tokens: Option<u64>,
+    #[serde(default)]
+    cache_write_tokens: Option<u64>,
+    #[serde(default)]
+    reasoning_tokens: Option<u64>,
+    #[serde(default)]
+    audio_tokens: Option<u64>,
+    #[serde(default)]
+    accepted_prediction_tokens: Option<u64>,
+    #[serde(default)]
+    rejected_prediction_tokens: Option<u64>,
+}
+
+impl UsualUsage {
+    fn counts(&self) -> Counts {
+        let read = self.prompt_tokens_details.unwrap_or_default();
+        let written = self.completion_tokens_details.unwrap_or_default();
+        Counts {
+            input: Some(self.prompt_tokens),
+            output: Some(self.completion_tokens),
+            total: Some(self.total_tokens),
+            cached: read.cached_tokens,
+            cache_write: read.cache_write_tokens,
+            reasoning: written.reasoning_tokens,
+        }
+    }
+}
+
 /// A text, borrowed unless it has escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
@@ -543,8 +591,9 @@ impl<'a> Usual<'a> {
         let text = str::from_utf8(data).ok().filter(|text| text.trim_start().starts_with('{'))?;
         let chunk: Self = serde_json::from_str(text).ok()?;
         let calls = chunk.choices.iter().flat_map(|choice| choice.delta.tool_calls.iter().flatten());
-        let mut indexes = chunk.choices.iter().map(|choice| choice.index).chain(calls.map(|call| call.index)).flatten();
-        indexes.all(|index| index <= json::COUNT_MAX).then_some(chunk)
+        let indexes = chunk.choices.iter().map(|choice| choice.index).chain(calls.map(|call| call.index));
+        let mut counts = indexes.chain(chunk.usage.iter().flat_map(|usage| usage.counts().all())).flatten();
+        counts.all(|count| count <= json::COUNT_MAX).then_some(chunk)
     }
 }
 
@@ -576,6 +625,10 @@ impl Counts {
                 .or_else(|| nested("output_tokens_details", "reasoning_tokens"))
                 .or_else(|| first(&["reasoning_tokens"])),
         };
+        self.grow(found);
+    }
+
+    fn grow(&mut self, found: Counts) {
         for (mine, new) in [
             (&mut self.input, found.input),
             (&mut self.output, found.output),
@@ -586,6 +639,10 @@ impl Counts {
         ] {
             *mine = (*mine).max(new);
         }
+    }
+
+    fn all(self) -> [Option<u64>; 6] {
+        [self.input, self.output, self.total, self.cached, self.cache_write, self.reasoning]
     }
 }
 

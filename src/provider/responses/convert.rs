@@ -54,7 +54,7 @@ const ITEM: &str = "item.";
 /// When it cannot be written as JSON, which nothing in a request can cause.
 pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
     let quirks = target.quirks;
-    serde_json::to_vec(&Body {
+    crate::json::to_vec(&Body {
         model: target.model,
         instructions: request.system.as_deref().filter(|system| !system.trim().is_empty()),
         input: input(request, target),

@@ -221,6 +221,7 @@ fn play(plan: Plan) {
     come_to_an_end(&mut driver, &mut world);
     assert_replays(&driver);
     assert_history(&driver.journal, &world);
+    assert_shown(&driver);
     assert_robust(&driver);
 }
 
@@ -311,6 +312,18 @@ fn assert_history(journal: &[Entry], world: &World) {
         let twice = world.times(call.id) > 1;
         let may = effected.effect <= Effect::Idempotent || call.on_doubt() == OnDoubt::Retry;
         assert!(!twice || may || retries.contains_key(&call.id), "{} happened twice: {journal:#?}", call.id);
+    }
+}
+
+/// What was shown of a run at any time does not stick: it shows what a run does that was never looked at before.
+fn assert_shown(driver: &Driver) {
+    let mut watched = Run::default();
+    for (number, entry) in (1..).zip(&driver.journal) {
+        watched.apply(entry).unwrap();
+        let shown = watched.conversation();
+        if number % 8 == 0 || number == driver.journal.len() {
+            assert_eq!(shown, Run::replay(&driver.journal[..number]).unwrap().conversation(), "after {entry:?}");
+        }
     }
 }
 
