@@ -57,9 +57,10 @@ impl Agent {
         })
     }
 
-    /// Whether calls of a tool run, and where the file says so. A `deny` beats all.
+    /// Whether calls of a tool run whatever their arguments are, and where the file says so. A `deny` beats all.
     pub fn approval_of(&self, tool: &ToolName) -> (Approval, Said<'_>) {
-        let rules = self.rules_for(tool);
+        let mut rules = self.rules_for(tool);
+        rules.retain(|rule| rule.when.is_none());
         let denied = rules.iter().find(|rule| rule.approve == Some(Approval::Deny));
         match denied.or_else(|| rules.iter().find(|rule| rule.approve.is_some())) {
             Some(rule) => (

@@ -228,7 +228,7 @@ impl Question {
                     "d" | "deny" | "n" | "no" => Decision::Deny(reason),
                     _ => return None,
                 };
-                What::Approval { call, decision, shown: self.call.arguments().clone() }
+                What::Approval { call, decision, shown: self.call.arguments().clone(), for_run: None }
             }
             Kind::Doubt => {
                 let resolution = match &*word {
@@ -304,6 +304,7 @@ mod tests {
             attempts: 0,
             asked: None,
             allowed: false,
+            decided: None,
             state: crate::run::CallState::Ready,
         };
         Question { key: Key { call: id, attempts: 0, kind }, call }

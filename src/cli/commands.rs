@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     chat::CallId,
-    daemon::{Daemon, Driven, Report, Resume},
+    daemon::{Daemon, Driven, Report, Resume, Which},
     engine::Options,
     run::{Decision, End, Resolution, RunId},
     show::redact,
@@ -45,13 +45,15 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
         Command::Resume(it) => resume(it, screen, out).await,
         Command::Approve(it) => {
             let (daemon, id) = find(&it.shared, &it.run).await?;
-            let call = daemon.decide(id, it.call, Decision::Allow).await?;
-            answered(&daemon, id, Some(call), "allowed", it.shared.json, screen, out).await
+            let decision = it.arguments.map_or(Decision::Allow, |arguments| Decision::Edit(arguments.into()));
+            let calls = daemon.decide(id, which(it.call, it.all), decision, it.for_run).await?;
+            answered(&daemon, id, &calls, "allowed", it.shared.json, screen, out).await
         }
         Command::Deny(it) => {
             let (daemon, id) = find(&it.shared, &it.run).await?;
-            let call = daemon.decide(id, it.call, Decision::Deny(it.reason)).await?;
-            answered(&daemon, id, Some(call), "refused", it.shared.json, screen, out).await
+            let decision = Decision::Deny(it.reason);
+            let calls = daemon.decide(id, which(it.call, it.all), decision, it.for_run).await?;
+            answered(&daemon, id, &calls, "refused", it.shared.json, screen, out).await
         }
         Command::Resolve(it) => {
             let (daemon, id) = find(&it.shared, &it.run).await?;
@@ -61,12 +63,12 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
                 None => Resolution::DidNot,
             };
             let call = daemon.resolve(id, Some(it.call), resolution).await?;
-            answered(&daemon, id, Some(call), "resolved", it.shared.json, screen, out).await
+            answered(&daemon, id, &[call], "resolved", it.shared.json, screen, out).await
         }
         Command::Cancel(it) => {
             let (daemon, id) = find(&it.shared, &it.run).await?;
             daemon.cancel(id).await?;
-            answered(&daemon, id, None, "cancelled", it.shared.json, screen, out).await
+            answered(&daemon, id, &[], "cancelled", it.shared.json, screen, out).await
         }
         Command::Check(it) => check::check(&it, screen, out),
         Command::Config(it) => match it.what {
@@ -108,7 +110,8 @@ async fn resume(it: args::Resume, screen: &Screen, out: Out) -> Result<Code, Tro
     let prompt = it.prompt.as_deref().map(start::prompt).transpose()?;
     let (daemon, id) = find(&it.shared, it.run.as_deref().unwrap_or("@last")).await?;
     let stopper = Stopper::listen().context("cannot listen for signals")?;
-    let driven = daemon.resume(id, Resume { prompt, limits: (&it.limits).into() }).await?;
+    let allow = it.drive.allow.clone();
+    let driven = daemon.resume(id, Resume { prompt, limits: (&it.limits).into(), allow }).await?;
     finish(driven, &it.drive, it.shared.json, screen, &stopper, out).await
 }
 
@@ -220,13 +223,16 @@ fn save(file: &Path, output: &str) -> anyhow::Result<()> {
 async fn answered(
     daemon: &Daemon,
     id: RunId,
-    call: Option<CallId>,
+    calls: &[CallId],
     what: &str,
     json: bool,
     screen: &Screen,
     out: Out,
 ) -> Result<Code, Trouble> {
-    let subject = call.map_or_else(|| format!("run {id}"), |call| call.to_string());
+    let subject = match calls {
+        [] => format!("run {id}"),
+        calls => calls.iter().map(CallId::to_string).collect::<Vec<_>>().join(", "),
+    };
     screen.tell(format_args!("{subject} {what}"));
     let (run, _) = daemon.show(id).await?;
     if run.end().is_none() {
@@ -236,6 +242,15 @@ async fn answered(
         out.document(&Report::new(id, &run))?;
     }
     Ok(Code::Done)
+}
+
+/// Which calls a command is about.
+fn which(call: Option<CallId>, all: bool) -> Which {
+    match call {
+        Some(call) => Which::Call(call),
+        None if all => Which::All,
+        None => Which::Only,
+    }
 }
 
 async fn ls(shared: &args::Shared, out: Out) -> Result<Code, Trouble> {

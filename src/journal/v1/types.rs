@@ -163,6 +163,8 @@ stored! {
         pattern: String,
         allow: bool,
         by: String,
+    } optional {
+        inbox: Option<String>,
     };
 
     run::CancelAsked {
@@ -409,7 +411,7 @@ words! {
     run::Purpose { Turn = "turn", Compact = "compact", Output = "output" }
     run::Origin { Model = "model", Verify = "verify" }
     run::OnDoubt { Retry = "retry", Tell = "tell", Ask = "ask" }
-    run::ApprovalReason { Policy = "policy", HeldRepeat = "held_repeat", Repaired = "repaired" }
+    run::ApprovalReason { Policy = "policy", HeldRepeat = "held_repeat", Repaired = "repaired", Unclear = "unclear" }
     run::Limit {
         Turns = "turns", ToolCalls = "tool_calls", Tokens = "tokens", Cost = "cost", Active = "active",
         Budget = "budget",
@@ -520,21 +522,35 @@ impl Form<journal::Posted> for Posted {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 enum What {
-    Prompt { parts: Vec<Part> },
-    Approval { call: String, decision: Decision, shown: Text },
-    Doubt { call: String, resolution: Resolution },
+    Prompt {
+        parts: Vec<Part>,
+    },
+    Approval {
+        call: String,
+        decision: Decision,
+        shown: Text,
+        #[serde(default, skip_serializing_if = "absent")]
+        for_run: Option<String>,
+    },
+    Doubt {
+        call: String,
+        resolution: Resolution,
+    },
     Cancel,
-    Limits { limits: Limits },
+    Limits {
+        limits: Limits,
+    },
 }
 
 impl Form<journal::What> for What {
     fn write(value: &journal::What, texts: &mut Outgoing) -> Self {
         match value {
             journal::What::Prompt { parts } => What::Prompt { parts: Form::write(parts, texts) },
-            journal::What::Approval { call, decision, shown } => What::Approval {
+            journal::What::Approval { call, decision, shown, for_run } => What::Approval {
                 call: Form::write(call, texts),
                 decision: Form::write(decision, texts),
                 shown: Form::write(shown, texts),
+                for_run: for_run.clone(),
             },
             journal::What::Doubt { call, resolution } => {
                 What::Doubt { call: Form::write(call, texts), resolution: Form::write(resolution, texts) }
@@ -547,10 +563,11 @@ impl Form<journal::What> for What {
     fn read(self, texts: &mut Incoming) -> Result<journal::What, Damage> {
         Ok(match self {
             What::Prompt { parts } => journal::What::Prompt { parts: parts.read(texts)? },
-            What::Approval { call, decision, shown } => journal::What::Approval {
+            What::Approval { call, decision, shown, for_run } => journal::What::Approval {
                 call: call.read(texts)?,
                 decision: decision.read(texts)?,
                 shown: shown.read(texts)?,
+                for_run,
             },
             What::Doubt { call, resolution } => {
                 journal::What::Doubt { call: call.read(texts)?, resolution: resolution.read(texts)? }
