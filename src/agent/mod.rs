@@ -9,6 +9,7 @@
 //!
 //! Left out on purpose: whether a provider has the model (`router`), whether a command exists (starting it tells).
 
+mod allow;
 mod condition;
 mod instructions;
 mod origin;
@@ -29,6 +30,7 @@ use crate::{
     yaml::{Place, Problem},
 };
 
+pub use allow::Unwritable;
 pub use condition::{Condition, Unclear};
 pub use origin::Said;
 pub use servers::{Launch, Ready, Server, Servers, Start, ToolFilter, Trust};

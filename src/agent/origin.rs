@@ -71,6 +71,12 @@ impl Agent {
         }
     }
 
+    /// The words that the file has on calls of a tool for some arguments, the most specific first.
+    pub fn conditional(&self, tool: &ToolName) -> Vec<Approval> {
+        let rules = self.rules_for(tool).into_iter().filter(|rule| rule.when.is_some());
+        rules.filter_map(|rule| rule.approve).collect()
+    }
+
     /// Gives a listed tool the effect that the file says. Hints that the file agrees with keep their finer points; with
     /// others nothing is taken for granted.
     pub fn judge(&self, tool: &mut ToolDef) {

@@ -44,6 +44,8 @@ Example:
     #[command(after_help = "\
 Example:
   agentd approve @last && agentd resume @last
+  agentd approve @last --all --for-run
+  agentd approve 0199c2d4 t3c1 --edit
   agentd approve 0199c2d4 t3c1 --arguments '{\"path\": \"draft.txt\"}'")]
     Approve(Approve),
     /// Refuse a call that waits for approval; the run goes on when it is resumed
@@ -246,6 +248,12 @@ pub(super) struct Approve {
     /// Allow the same tool for the rest of this run
     #[arg(long)]
     pub for_run: bool,
+    /// Write into the agent file that this tool needs no approval, and allow it for the rest of this run
+    #[arg(long)]
+    pub write: bool,
+    /// Change the arguments first, in $VISUAL or $EDITOR
+    #[arg(long, conflicts_with_all = ["all", "arguments"])]
+    pub edit: bool,
     /// Run the call with these arguments instead
     #[arg(long, value_name = "JSON", conflicts_with = "all")]
     pub arguments: Option<String>,
@@ -767,6 +775,8 @@ mod tests {
             "agentd approve 0199 c1",
             "agentd approve 0199 t3c1 --all",
             "agentd approve 0199 --all --arguments {}",
+            "agentd approve 0199 --all --edit",
+            "agentd approve 0199 --edit --arguments {}",
             "agentd deny 0199 t3c1 --all",
             "agentd deny 0199 t3c1 --arguments {}",
             "agentd check",

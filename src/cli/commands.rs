@@ -14,19 +14,20 @@ use crate::{
     chat::CallId,
     daemon::{Daemon, Driven, Report, Resume, Which},
     engine::Options,
-    run::{Decision, End, Resolution, RunId},
+    run::{CallRecord, Decision, End, Resolution, RunId},
     show::redact,
 };
 
 use super::{
     args::{self, Command},
-    check, config,
+    ask, check, config,
     drive::{How, drive},
+    editor::Draft,
     exit::{Code, Trouble},
     models,
     open::open,
     out::Out,
-    probe, repair, runs,
+    permit, probe, repair, runs,
     screen::Screen,
     start, stats,
     stopper::Stopper,
@@ -43,12 +44,7 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
         Command::Run(it) => start(it, screen, out).await,
         Command::Resume(it) if it.all => resume_all(it, screen, out).await,
         Command::Resume(it) => resume(it, screen, out).await,
-        Command::Approve(it) => {
-            let (daemon, id) = find(&it.shared, &it.run).await?;
-            let decision = it.arguments.map_or(Decision::Allow, |arguments| Decision::Edit(arguments.into()));
-            let calls = daemon.decide(id, which(it.call, it.all), decision, it.for_run).await?;
-            answered(&daemon, id, &calls, "allowed", it.shared.json, screen, out).await
-        }
+        Command::Approve(it) => approve(it, screen, out).await,
         Command::Deny(it) => {
             let (daemon, id) = find(&it.shared, &it.run).await?;
             let decision = Decision::Deny(it.reason);
@@ -242,6 +238,63 @@ async fn answered(
         out.document(&Report::new(id, &run))?;
     }
     Ok(Code::Done)
+}
+
+async fn approve(it: args::Approve, screen: &Screen, out: Out) -> Result<Code, Trouble> {
+    let (daemon, id) = find(&it.shared, &it.run).await?;
+    let mut which = which(it.call, it.all);
+    let mut decision = Decision::Allow;
+    if it.edit || it.arguments.is_some() {
+        let call = daemon.meant(id, which).await?.into_iter().next();
+        let call = call.ok_or_else(|| Trouble::usage("no call waits for approval"))?;
+        which = Which::Call(call.id);
+        let arguments = match it.arguments {
+            Some(arguments) => {
+                daemon.check_arguments(id, call.id, &arguments).await?;
+                arguments
+            }
+            None => edited(&daemon, id, &call, screen).await?,
+        };
+        decision = Decision::Edit(arguments.into());
+    }
+    if it.write {
+        // Whoever wants both gets both or nothing.
+        let run = daemon.show(id).await?.0;
+        let file = permit::agent_file(&run).ok_or_else(|| Trouble::usage("the run never started"))?;
+        for call in daemon.meant(id, which).await? {
+            let Some(resolved) = &call.resolved else { continue };
+            permit::write_allow(&file, &resolved.origin).map_err(Trouble::usage)?;
+            screen.tell(format_args!("{} allows {} from now on", file.display(), resolved.origin));
+        }
+    }
+    let calls = daemon.decide(id, which, decision, it.for_run || it.write).await?;
+    answered(&daemon, id, &calls, "allowed", it.shared.json, screen, out).await
+}
+
+/// The arguments that somebody puts in place of a call's, in an editor, until they can be run.
+async fn edited(daemon: &Daemon, id: RunId, call: &CallRecord, screen: &Screen) -> Result<String, Trouble> {
+    let draft = Draft::new(call.id, call.arguments()).context("cannot keep a draft")?;
+    let nothing = || Trouble::usage(format!("nothing was changed, and nothing is decided about {}", call.id));
+    loop {
+        let session = tokio::task::spawn_blocking(draft.session());
+        let arguments = session.await.context("the editor broke off")?.map_err(Trouble::usage)?.ok_or_else(nothing)?;
+        let Err(fault) = daemon.check_arguments(id, call.id, &arguments).await else { return Ok(arguments) };
+        let fault = Trouble::from(fault);
+        let attended = io::stdin().is_terminal() && screen.is_terminal();
+        if attended {
+            screen.tell(fault.text());
+            screen.ask("edit again? [Y/n]:");
+        }
+        let answer = tokio::task::spawn_blocking(move || attended.then(ask::read_line).flatten());
+        let answer = answer.await.ok().flatten().map(|line| line.trim().to_lowercase());
+        if !answer.is_some_and(|answer| matches!(&*answer, "" | "y" | "yes" | "e")) {
+            let kept = draft.keep();
+            return Err(Trouble {
+                message: format!("{}\nwhat you wrote is in {}", fault.message, kept.display()),
+                ..fault
+            });
+        }
+    }
 }
 
 /// Which calls a command is about.

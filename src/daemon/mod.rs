@@ -296,8 +296,25 @@ impl Daemon {
         decision: Decision,
         for_run: bool,
     ) -> Result<Vec<CallId>, Error> {
+        let meant = self.meant(id, which).await?;
+        let word = |record: &CallRecord| {
+            let tool = record.resolved.as_ref().map(|resolved| resolved.origin.to_string());
+            let (decision, shown) = (decision.clone(), record.arguments().clone());
+            What::Approval { call: record.id, decision, shown, for_run: tool.filter(|_| for_run) }
+        };
+        let calls = meant.iter().map(|record| record.id).collect();
+        let words = meant.iter().map(word).collect();
+        self.post(id, words).await?;
+        Ok(calls)
+    }
+
+    /// The calls that a decision would be about, as they stand.
+    ///
+    /// # Errors
+    /// When there is none, or more than the one that should be meant.
+    pub async fn meant(&self, id: RunId, which: Which) -> Result<Vec<CallRecord>, Error> {
         let run = self.replay(id).await?;
-        let meant = match which {
+        let meant: Vec<&CallRecord> = match which {
             Which::All => match run.calls().filter(|call| call.undecided()).collect::<Vec<_>>() {
                 open if open.is_empty() => vec![pick(&run, None, CallRecord::undecided, "waits for approval")?],
                 open => open,
@@ -309,15 +326,7 @@ impl Daemon {
                 _ => vec![pick(&run, Some(call), CallRecord::undecided, "waits for approval")?],
             },
         };
-        let word = |record: &CallRecord| {
-            let tool = record.resolved.as_ref().map(|resolved| resolved.origin.to_string());
-            let (decision, shown) = (decision.clone(), record.arguments().clone());
-            What::Approval { call: record.id, decision, shown, for_run: tool.filter(|_| for_run) }
-        };
-        let calls = meant.iter().map(|record| record.id).collect();
-        let words = meant.iter().map(|record| word(record)).collect();
-        self.post(id, words).await?;
-        Ok(calls)
+        Ok(meant.into_iter().cloned().collect())
     }
 
     /// Checks arguments that somebody would put in place of those of a call that waits for approval.
@@ -480,6 +489,11 @@ impl Driven {
     /// Its id.
     pub fn id(&self) -> RunId {
         self.journal.run()
+    }
+
+    /// The agent that it runs.
+    pub fn agent(&self) -> &Arc<Agent> {
+        &self.world.agent
     }
 
     /// The endpoint that answers, and whether it is a script and no model.

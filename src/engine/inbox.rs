@@ -77,6 +77,7 @@ fn check_edit(record: &CallRecord, tools: &ToolSet, agent: Option<&Agent>, decis
     let Decision::Edit(arguments) = decision else { return Ok(()) };
     let agent = agent.ok_or("the agent's definition cannot be read any more")?;
     let resolved = record.resolved.as_ref().ok_or("the call is not valid")?;
+    let parsed = serde_json::from_str(arguments).map_err(|error| format!("they are no JSON: {error}"))?;
     let mut edited = record.written.clone();
     edited.name = resolved.name.to_string();
     edited.arguments = Arc::clone(arguments);
@@ -88,8 +89,7 @@ fn check_edit(record: &CallRecord, tools: &ToolSet, agent: Option<&Agent>, decis
         Outcome::AskAgain(diagnosis) => return Err(diagnosis.text),
     }
     // Who edits has a word on this call, and not on what the file refuses.
-    let arguments = serde_json::from_str(arguments).unwrap_or_default();
-    match agent.approval(&resolved.origin, &arguments) {
+    match agent.approval(&resolved.origin, &parsed) {
         Ok(Approval::Deny) => Err(judge::refusal(agent, &resolved.origin)),
         Ok(_) | Err(_) => Ok(()),
     }

@@ -152,22 +152,36 @@ fn other_arguments_are_checked_before_anything_is_decided_and_told_to_the_model(
     assert_eq!(entry("tool_started")["arguments"]["text"], edited);
 }
 
+/// Lets the time pass that the newest run's question stands.
+fn let_it_expire(world: &World) {
+    let until = world.show()["waiting"][0]["until_ms"].as_i64().unwrap();
+    let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+    while now() <= until {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn a_question_expires_while_nobody_runs() {
-    for (on_expire, output) in [("deny", "I was not allowed to.\n"), ("allow", "Written.\n")] {
-        let world = World::new(&agent(&format!("approvals: {{expire: 1ms, on_expire: {on_expire}}}")), WRITE);
+    let parked = |on_expire: &str| {
+        let world = World::new(&agent(&format!("approvals: {{expire: 2s, on_expire: {on_expire}}}")), WRITE);
         assert_eq!(world.agentd(&["run", "agent.yaml", "go"]).code, 3);
+        world
+    };
+    let worlds = [("deny", "I was not allowed to."), ("allow", "Written.")].map(|it| (parked(it.0), it));
+    let late_world = parked("deny");
+    for (world, (on_expire, output)) in worlds {
+        let_it_expire(&world);
         assert_eq!(world.agentd(&["resume", "--all"]).code, 0);
         assert_eq!(decisions(&world), [format!("t1c1 {on_expire} by expiry")]);
-        assert_eq!(world.show()["output"], output.trim_end());
+        assert_eq!(world.show()["output"], output);
     }
-    let world = World::new(&agent("approvals: {expire: 1ms}"), WRITE);
-    assert_eq!(world.agentd(&["run", "agent.yaml", "go"]).code, 3);
-    let late = world.agentd(&["approve", "@last", "t1c1"]);
+    let_it_expire(&late_world);
+    let late = late_world.agentd(&["approve", "@last", "t1c1"]);
     assert_eq!(late.code, 2, "{late:#?}");
     assert!(late.stderr.contains("after the question had expired"), "{late:#?}");
-    assert_eq!(decisions(&world), ["t1c1 deny by expiry"]);
-    assert_eq!(world.agentd(&["resume", "@last"]).stdout, "I was not allowed to.\n");
+    assert_eq!(decisions(&late_world), ["t1c1 deny by expiry"]);
+    assert_eq!(late_world.agentd(&["resume", "@last"]).stdout, "I was not allowed to.\n");
 }
 
 #[test]

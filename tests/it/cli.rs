@@ -74,7 +74,7 @@ impl World {
     }
 
     /// An agent whose tool server takes its time: each call half a minute.
-    fn slow(tool: &str) -> Self {
+    pub fn slow(tool: &str) -> Self {
         let script = format!("answers: [{{calls: [{{name: slow__{tool}, arguments: {{text: a}}}}]}}, {{text: done}}]");
         let world = World::new("", &script);
         let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/counter.py");
