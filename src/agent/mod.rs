@@ -9,7 +9,8 @@
 //!
 //! Left out on purpose: whether a provider has the model (`router`), whether a command exists (starting it tells).
 
-mod glob;
+mod allow;
+mod condition;
 mod instructions;
 mod origin;
 mod parse;
@@ -23,13 +24,14 @@ use std::{sync::Arc, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    chat::{Effect, ToolDef, ToolName},
+    chat::{Effect, ToolDef, ToolName, glob, specificity},
     repair::{self, Schema},
     run::{Limits, OnDoubt},
     yaml::{Place, Problem},
 };
 
-pub use glob::glob;
+pub use allow::Unwritable;
+pub use condition::{Condition, Unclear};
 pub use origin::Said;
 pub use servers::{Launch, Ready, Server, Servers, Start, ToolFilter, Trust};
 
@@ -124,6 +126,8 @@ pub struct Rule {
     pub effect: Option<Effect>,
     /// Whether they run.
     pub approve: Option<Approval>,
+    /// For which arguments `approve` holds; `None`: for all. The rest of the rule holds always.
+    pub when: Option<Condition>,
     /// Longest silence of the server during a call.
     pub timeout: Option<Duration>,
     /// Hard cap on a call.
@@ -141,7 +145,8 @@ pub struct Rule {
 pub struct Policy {
     /// What calling it may do; `None` leaves it to the server's hints.
     pub effect: Option<Effect>,
-    /// Whether it runs; `None` leaves it to [`Approvals::default`].
+    /// Whether it runs, whatever its arguments; `None` leaves it to [`Approvals::default`]. What rules with conditions
+    /// say is in [`Agent::approval`].
     pub approve: Option<Approval>,
     /// Longest silence of the server during a call. Default 60 s.
     pub timeout: Duration,
@@ -168,11 +173,25 @@ pub enum Approval {
     AskOnWrite,
 }
 
+/// What becomes of a call that would ask while nobody attends the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Unattended {
+    /// The run waits.
+    #[default]
+    Wait,
+    /// The call is refused.
+    Deny,
+    /// The call runs, if it was the policy that asked.
+    Allow,
+}
+
 /// When a person is asked, and what silence means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Approvals {
     /// What holds for tools that no rule speaks of. Default [`Approval::AskOnWrite`].
     pub default: Approval,
+    /// What happens while nobody is there to be asked. Default [`Unattended::Wait`].
+    pub unattended: Unattended,
     /// How long a question stands; `None`, the default, for ever.
     pub expire: Option<Duration>,
     /// What silence means then: `true` allows. Default `false`.
@@ -226,7 +245,8 @@ impl Agent {
     pub fn policy_for(&self, tool: &ToolName) -> Policy {
         let rules = self.rules_for(tool);
         let server = self.server_of(tool);
-        let denied = rules.iter().any(|rule| rule.approve == Some(Approval::Deny));
+        let mut words = rules.iter().filter(|rule| rule.when.is_none()).filter_map(|rule| rule.approve);
+        let denied = words.clone().any(|word| word == Approval::Deny);
         let timeout = rules.iter().find_map(|rule| rule.timeout);
         let total_timeout = rules.iter().find_map(|rule| rule.total_timeout);
         let by_server = server.filter(|_| timeout.is_none()).map(|server| server.total_timeout);
@@ -234,7 +254,7 @@ impl Agent {
         let total_timeout = total_timeout.or(by_server).unwrap_or(timeout.saturating_mul(TOTAL_FACTOR));
         Policy {
             effect: rules.iter().find_map(|rule| rule.effect).or(server.and_then(|server| server.effect)),
-            approve: if denied { Some(Approval::Deny) } else { rules.iter().find_map(|rule| rule.approve) },
+            approve: if denied { Some(Approval::Deny) } else { words.next() },
             timeout,
             total_timeout: total_timeout.max(timeout),
             on_doubt: rules.iter().find_map(|rule| rule.on_doubt),
@@ -243,12 +263,34 @@ impl Agent {
         }
     }
 
-    /// The rules that match a tool, the most specific first.
+    /// What the file says of a call with these arguments: the word of the most specific rule that has one and whose
+    /// condition holds, else [`Approvals::default`]. A `deny` beats all.
+    ///
+    /// # Errors
+    /// When a condition that matters cannot be told. A person must then be asked, whatever else allows the call.
+    pub fn approval(&self, tool: &ToolName, arguments: &Value) -> Result<Approval, Unclear> {
+        let mut said = None;
+        let mut unclear = None;
+        for rule in self.rules_for(tool) {
+            let Some(word) = rule.approve else { continue };
+            match rule.when.as_ref().map_or(Ok(true), |when| when.holds(arguments)) {
+                Ok(true) if word == Approval::Deny => return Ok(word),
+                Ok(true) => said = said.or(Some(word)),
+                // Behind one that is more specific and holds, only a refusal still matters.
+                Err(reason) if said.is_none() || word == Approval::Deny => {
+                    unclear = unclear.or(Some(Unclear { pattern: rule.pattern.clone(), reason }));
+                }
+                Ok(false) | Err(_) => {}
+            }
+        }
+        unclear.map_or(Ok(said.unwrap_or(self.approvals.default)), Err)
+    }
+
+    /// The rules that match a tool, the most specific one first; of two alike, the later one.
     fn rules_for(&self, tool: &ToolName) -> Vec<&Rule> {
         let name = tool.to_string();
-        // Of two that say as much, the later one comes first.
         let mut rules: Vec<&Rule> = self.rules.iter().rev().filter(|rule| glob(&rule.pattern, &name)).collect();
-        rules.sort_by_key(|rule| std::cmp::Reverse(glob::specificity(&rule.pattern)));
+        rules.sort_by_key(|rule| std::cmp::Reverse(specificity(&rule.pattern)));
         rules
     }
 
@@ -261,6 +303,11 @@ impl Agent {
     pub fn repairs_for(&self, tool: &ToolDef) -> repair::Policy {
         let said = self.policy_for(&tool.origin).repair.or(self.repairs.of(tool.effect));
         said.unwrap_or_else(|| repair::Policy::by_effect(tool))
+    }
+
+    /// Checks a glob over `server.tool` that stands beside the file; the error says what is wrong, for people.
+    pub fn check_pattern(&self, pattern: &str) -> Result<(), String> {
+        parse::check_pattern(pattern, self.servers.iter().map(|server| server.name.as_str()))
     }
 
     /// What the file is called in messages.
@@ -283,7 +330,7 @@ impl Model {
 
 impl Default for Approvals {
     fn default() -> Self {
-        Approvals { default: Approval::AskOnWrite, expire: None, on_expire_allow: false }
+        Approvals { default: Approval::AskOnWrite, unattended: Unattended::Wait, expire: None, on_expire_allow: false }
     }
 }
 

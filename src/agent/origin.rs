@@ -57,9 +57,10 @@ impl Agent {
         })
     }
 
-    /// Whether calls of a tool run, and where the file says so. A `deny` beats all.
+    /// Whether calls of a tool run whatever their arguments are, and where the file says so. A `deny` beats all.
     pub fn approval_of(&self, tool: &ToolName) -> (Approval, Said<'_>) {
-        let rules = self.rules_for(tool);
+        let mut rules = self.rules_for(tool);
+        rules.retain(|rule| rule.when.is_none());
         let denied = rules.iter().find(|rule| rule.approve == Some(Approval::Deny));
         match denied.or_else(|| rules.iter().find(|rule| rule.approve.is_some())) {
             Some(rule) => (
@@ -68,6 +69,12 @@ impl Agent {
             ),
             None => (self.approvals.default, self.approvals_place.map_or(Said::Default, Said::Approvals)),
         }
+    }
+
+    /// The words that the file has on calls of a tool for some arguments, the most specific first.
+    pub fn conditional(&self, tool: &ToolName) -> Vec<Approval> {
+        let rules = self.rules_for(tool).into_iter().filter(|rule| rule.when.is_some());
+        rules.filter_map(|rule| rule.approve).collect()
     }
 
     /// Gives a listed tool the effect that the file says. Hints that the file agrees with keep their finer points; with

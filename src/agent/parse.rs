@@ -8,8 +8,8 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use serde_json::Value;
 
 use super::{
-    Agent, Approval, Approvals, Model, OnDoubts, Repairs, Rule, Server, Source, Start, Steps, TIMEOUT, TOTAL_FACTOR,
-    ToolFilter, Trust, instructions::Instructions, is_name,
+    Agent, Approval, Approvals, Condition, Model, OnDoubts, Repairs, Rule, Server, Source, Start, Steps, TIMEOUT,
+    TOTAL_FACTOR, ToolFilter, Trust, Unattended, instructions::Instructions, is_name,
 };
 use crate::{
     chat::Effect,
@@ -390,8 +390,8 @@ impl Reader<'_> {
 
     /// Refuses what other globs have and ours have not.
     fn glob(&mut self, glob: &str, place: Place) {
-        if glob.is_empty() || glob.contains(['[', ']', '{', '}', '!', ' ']) {
-            self.faults.add(place, "a pattern is a name in which * stands for anything and ? for one character");
+        if is_odd(glob) {
+            self.faults.add(place, ODD);
         }
     }
 
@@ -403,28 +403,24 @@ impl Reader<'_> {
 
     fn rule(&mut self, key: &Key, node: &Node) -> Rule {
         let pattern = &key.text;
-        self.glob(pattern, key.place);
-        let wild = |text: &str| text.contains(['*', '?']);
-        match pattern.split_once('.') {
-            Some((server, _)) if !wild(server) && !self.servers.iter().any(|name| name == server) => {
-                let hint = nearest(server, self.servers.iter().map(String::as_str));
-                let hint = hint.map_or(String::new(), |meant| format!("; did you mean {meant:?}?"));
-                self.faults.add(key.place, format!("unknown server {server:?}{hint}"));
-            }
-            None if !wild(pattern) => {
-                self.faults.add(key.place, "write server.tool, such as files.write or files.*");
-            }
-            _ => {}
+        if let Err(fault) = check_pattern(pattern, self.servers.iter().map(String::as_str)) {
+            self.faults.add(key.place, fault);
         }
-        let keys = ["effect", "approve", "timeout", "total_timeout", "on_doubt", "parallel", "repair"];
+        let keys = ["effect", "approve", "when", "timeout", "total_timeout", "on_doubt", "parallel", "repair"];
         let fields = self.faults.fields(node, &keys);
         let timeout = fields.get("timeout").and_then(|node| self.faults.duration(node));
         let approve = [("allow", Approval::Allow), ("ask", Approval::Ask), ("deny", Approval::Deny)];
+        if let Some((key, _)) = fields.entry("when")
+            && fields.get("approve").is_none()
+        {
+            self.faults.add(key.place, "when says for which arguments approve holds; write approve beside it");
+        }
         Rule {
             pattern: pattern.clone(),
             place: key.place,
             effect: fields.get("effect").and_then(|node| self.faults.choice(node, EFFECTS)),
             approve: fields.get("approve").and_then(|node| self.faults.choice(node, &approve)),
+            when: fields.get("when").and_then(|node| Condition::read(node, &mut self.faults)),
             timeout,
             total_timeout: self.total(&fields, timeout.unwrap_or_default()),
             on_doubt: fields.get("on_doubt").and_then(|node| self.faults.choice(node, ON_DOUBT)),
@@ -455,7 +451,7 @@ impl Reader<'_> {
     fn approvals(&mut self, node: Option<&Node>) -> Approvals {
         let mut approvals = Approvals::default();
         let Some(node) = node else { return approvals };
-        let fields = self.faults.fields(node, &["default", "expire", "on_expire"]);
+        let fields = self.faults.fields(node, &["default", "unattended", "expire", "on_expire"]);
         let words = [
             ("ask_on_write", Approval::AskOnWrite),
             ("allow", Approval::Allow),
@@ -465,6 +461,9 @@ impl Reader<'_> {
         if let Some(word) = fields.get("default").and_then(|node| self.faults.choice(node, &words)) {
             approvals.default = word;
         }
+        let words = [("wait", Unattended::Wait), ("deny", Unattended::Deny), ("allow", Unattended::Allow)];
+        approvals.unattended =
+            fields.get("unattended").and_then(|node| self.faults.choice(node, &words)).unwrap_or_default();
         approvals.expire = fields.get("expire").and_then(|node| self.faults.duration(node));
         if let Some((key, node)) = fields.entry("on_expire") {
             approvals.on_expire_allow = self.faults.choice(node, &[("deny", false), ("allow", true)]).unwrap_or(false);
@@ -517,6 +516,27 @@ fn default_approval(fields: &Fields<'_>) -> Option<Place> {
     match &fields.get("approvals")?.content {
         Content::Map(members) => members.iter().find(|(key, _)| key.text == "default").map(|(key, _)| key.place),
         _ => None,
+    }
+}
+
+const ODD: &str = "a pattern is a name in which * stands for anything and ? for one character";
+
+/// Whether a text has what other globs have and ours have not.
+fn is_odd(glob: &str) -> bool {
+    glob.is_empty() || glob.contains(['[', ']', '{', '}', '!', ' '])
+}
+
+/// Checks a glob over `server.tool`, given the names of the servers; the error says what is wrong, for people.
+pub(super) fn check_pattern<'s>(pattern: &str, servers: impl Iterator<Item = &'s str> + Clone) -> Result<(), String> {
+    let wild = |text: &str| text.contains(['*', '?']);
+    match pattern.split_once('.') {
+        _ if is_odd(pattern) => Err(ODD.to_owned()),
+        Some((server, _)) if !wild(server) && !servers.clone().any(|name| name == server) => {
+            let hint = nearest(server, servers).map_or(String::new(), |meant| format!("; did you mean {meant:?}?"));
+            Err(format!("unknown server {server:?}{hint}"))
+        }
+        None if !wild(pattern) => Err("write server.tool, such as files.write or files.*".to_owned()),
+        _ => Ok(()),
     }
 }
 

@@ -119,7 +119,7 @@ pub enum Launch {
 impl ToolFilter {
     /// Whether a tool of this name is offered.
     pub fn offers(&self, tool: &str) -> bool {
-        let matches = |globs: &[String]| globs.iter().any(|glob| super::glob(glob, tool));
+        let matches = |globs: &[String]| globs.iter().any(|glob| crate::chat::glob(glob, tool));
         (self.allow.is_empty() || matches(&self.allow)) && !matches(&self.deny)
     }
 }

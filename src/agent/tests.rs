@@ -53,8 +53,9 @@ servers:
 policy:
   "github.issue_create": {effect: write, approve: ask, timeout: 30s, total_timeout: 2m, on_doubt: ask, parallel: true}
   "files.*": {approve: allow, repair: unique}
+  "files.write": {approve: deny, when: "'..' in args.path"}
 limits: {turns: 40, tool_calls: 200, tokens: 2_000_000, cost: $1.50, active: 30m}
-approvals: {default: ask, expire: 24h, on_expire: allow}
+approvals: {default: ask, unattended: deny, expire: 24h, on_expire: allow}
 context: {compact_at: 0.7, tool_result: 128KiB}
 repair: {ask_again: 0, policy: {read: off, write: lossless}}
 on_doubt: {write: ask, destructive: tell}
@@ -269,6 +270,92 @@ policy:
         .map(|name| format!("{name}: {:?}", agent.policy_for(&tool(name))))
         .collect();
     insta::assert_snapshot!(policies.join("\n"));
+}
+
+#[test]
+fn the_word_on_a_call_depends_on_its_arguments() {
+    let agent = good(&format!(
+        "{HEAD}{}",
+        r#"
+servers:
+  pay: {command: x}
+  files: {builtin: files, root: .}
+policy:
+  "pay.*": {approve: deny, when: args.amount > 1000}
+  "pay.transfer": {approve: allow, when: "args.amount < 10 and args.to == 'rent'"}
+  "pay.refund": {approve: allow}
+  "files.*": {approve: allow, when: args.path is startingwith("notes/")}
+  "files.write": {approve: ask}
+  "*.drop": {approve: deny}
+"#
+    ));
+    let word = |call: &str| {
+        let (name, arguments) = call.split_once(' ').unwrap();
+        let said = agent.approval(&tool(name), &serde_json::from_str(arguments).unwrap());
+        said.map_or_else(|unclear| format!("unclear: {}", unclear.pattern), |word| format!("{word:?}"))
+    };
+    for (call, expected) in [
+        (r#"pay.transfer {"amount": 5, "to": "rent"}"#, "Allow"),
+        (r#"pay.transfer {"amount": 5, "to": "me"}"#, "AskOnWrite"),
+        (r#"pay.transfer {"amount": 50, "to": "rent"}"#, "AskOnWrite"),
+        (r#"pay.transfer {"amount": 5000, "to": "rent"}"#, "Deny"),
+        // Whether to refuse cannot be told, whatever else would allow it.
+        (r#"pay.refund {}"#, "unclear: pay.*"),
+        (r#"pay.refund {"amount": 7}"#, "Allow"),
+        (r#"pay.transfer {"amount": 5}"#, "unclear: pay.transfer"),
+        (r#"pay.drop {}"#, "Deny"),
+        (r#"files.read {"path": "notes/a"}"#, "Allow"),
+        (r#"files.read {"path": "etc/a"}"#, "AskOnWrite"),
+        (r#"files.read {}"#, "unclear: files.*"),
+        // A more specific rule has spoken.
+        (r#"files.write {}"#, "Ask"),
+        (r#"files.write {"path": "notes/a"}"#, "Ask"),
+    ] {
+        assert_eq!(word(call), expected, "{call}");
+    }
+    // What holds whatever the arguments are.
+    let always = |name: &str| agent.policy_for(&tool(name)).approve;
+    assert_eq!(always("pay.transfer"), None);
+    assert_eq!((always("pay.refund"), always("files.write")), (Some(Approval::Allow), Some(Approval::Ask)));
+    assert_eq!(always("files.drop"), Some(Approval::Deny));
+}
+
+#[test]
+fn of_two_patterns_that_say_as_much_the_later_one_wins() {
+    let file = format!(
+        "{HEAD}servers: {{a: {{command: x}}}}\npolicy:\n  \"a.x?\": {{approve: ask}}\n  \"a.?y\": {{approve: allow}}\n"
+    );
+    assert_eq!(good(&file).policy_for(&tool("a.xy")).approve, Some(Approval::Allow));
+}
+
+#[test]
+fn wrong_rules_about_approval_are_told_with_their_places() {
+    let text = format!(
+        "{HEAD}{}",
+        r#"
+servers: {files: {builtin: files, root: .}}
+policy:
+  "files.a": {when: "true"}
+  "files.b": {approve: allow, when: "args.path is startingwith('x'"}
+  "files.c": {approve: allow, when: "{{ args.path == 'x' }}"}
+  "files.d": {approve: allow, when: "path == 'x' or arg.y"}
+  "files.e": {approve: alow, wen: "true"}
+  "files.f": {approve: deny, when: [args.path]}
+  "files.g": {approve: ask_on_write}
+approvals: {default: ask_on_writ, unattended: alow, expires: 24h, on_expire: denied}
+"#
+    );
+    insta::assert_snapshot!(Agent::parse("a.yaml", &text).unwrap_err().to_string());
+}
+
+#[test]
+fn patterns_beside_the_file_are_checked_against_its_servers() {
+    let agent = good(&format!("{HEAD}servers: {{files: {{builtin: files, root: .}}}}\n"));
+    let check = |pattern: &str| agent.check_pattern(pattern).err().unwrap_or_default();
+    assert_eq!(["files.write", "files.*", "*", "f*.x", "*.write"].map(check), [""; 5]);
+    assert_eq!(check("file.write"), "unknown server \"file\"; did you mean \"files\"?");
+    assert_eq!(check("write"), "write server.tool, such as files.write or files.*");
+    assert!(check("files.[ab]").contains("stands for anything") && !check("").is_empty());
 }
 
 #[test]

@@ -4,12 +4,14 @@
 //! - Nothing here does I/O or knows a vendor; what only one vendor understands travels as [`Opaque`], tagged with its issuer.
 //! - Text that must stay exact (arguments as written, signatures) is kept as a string, never as a re-serialised value.
 
+mod glob;
 mod made;
 mod request;
 mod tool;
 
 use std::sync::Arc;
 
+pub use glob::{glob, specificity};
 pub use made::PerTool;
 pub use request::{
     Answer, AnswerPart, Choice, Finish, Hold, OutputFormat, ReasoningEffort, Request, Usage, WrittenCall,

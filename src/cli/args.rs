@@ -45,7 +45,10 @@ Example:
     /// Allow a call that waits for approval; the run goes on when it is resumed
     #[command(after_help = "\
 Example:
-  agentd approve @last && agentd resume @last")]
+  agentd approve @last && agentd resume @last
+  agentd approve @last --all --for-run
+  agentd approve 0199c2d4 t3c1 --edit
+  agentd approve 0199c2d4 t3c1 --arguments '{\"path\": \"draft.txt\"}'")]
     Approve(Approve),
     /// Refuse a call that waits for approval; the run goes on when it is resumed
     #[command(after_help = "\
@@ -206,7 +209,7 @@ pub(super) struct Resume {
     #[arg(short, long = "file", value_name = "FILE", requires = "prompt")]
     pub files: Vec<PathBuf>,
     /// Go on with every run that can go on by itself
-    #[arg(long, conflicts_with_all = ["stream_json", "output", "max_turns", "max_tool_calls", "max_tokens", "max_cost", "timeout"])]
+    #[arg(long, conflicts_with_all = ["stream_json", "output", "max_turns", "max_tool_calls", "max_tokens", "max_cost", "timeout", "allow"])]
     pub all: bool,
     #[command(flatten)]
     pub limits: Limits,
@@ -254,6 +257,9 @@ pub(super) struct Drive {
     /// Allow calls that would ask; never what is denied, in doubt, or a held repeat
     #[arg(long)]
     pub yes: bool,
+    /// Allow calls of these tools that would ask, for the whole run: files.write, 'github.issue_*'; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub allow: Vec<String>,
     /// Leave with exit code 4 when no provider can be reached, instead of waiting
     #[arg(long)]
     pub no_wait: bool,
@@ -273,6 +279,21 @@ pub(super) struct Approve {
     pub run: String,
     /// The call, such as t3c1; may be left out when only one waits
     pub call: Option<CallId>,
+    /// All calls that wait for approval
+    #[arg(long, conflicts_with = "call")]
+    pub all: bool,
+    /// Allow the same tool for the rest of this run
+    #[arg(long)]
+    pub for_run: bool,
+    /// Write into the agent file that this tool needs no approval, and allow it for the rest of this run
+    #[arg(long)]
+    pub write: bool,
+    /// Change the arguments first, in $VISUAL or $EDITOR
+    #[arg(long, conflicts_with_all = ["all", "arguments"])]
+    pub edit: bool,
+    /// Run the call with these arguments instead
+    #[arg(long, value_name = "JSON", conflicts_with = "all")]
+    pub arguments: Option<String>,
     #[command(flatten)]
     pub shared: Shared,
 }
@@ -285,6 +306,12 @@ pub(super) struct Deny {
     pub run: String,
     /// The call, such as t3c1; may be left out when only one waits
     pub call: Option<CallId>,
+    /// All calls that wait for approval
+    #[arg(long, conflicts_with = "call")]
+    pub all: bool,
+    /// Refuse the same tool for the rest of this run
+    #[arg(long)]
+    pub for_run: bool,
     /// Why, for the model
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
@@ -845,6 +872,12 @@ mod tests {
             "agentd resolve 0199 t3c1 --did-not --retry",
             "agentd resolve 0199 --retry",
             "agentd approve 0199 c1",
+            "agentd approve 0199 t3c1 --all",
+            "agentd approve 0199 --all --arguments {}",
+            "agentd approve 0199 --all --edit",
+            "agentd approve 0199 --edit --arguments {}",
+            "agentd deny 0199 t3c1 --all",
+            "agentd deny 0199 t3c1 --arguments {}",
             "agentd check",
             "agentd probe",
             "agentd probe a/m -n 0",

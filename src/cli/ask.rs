@@ -6,24 +6,31 @@
 //! - A line that was typed under one question never answers another.
 //! - Reading blocks a thread of its own and nothing else.
 
-use std::{collections::HashSet, io, sync::mpsc as blocking, thread};
+use std::{
+    collections::HashSet,
+    io,
+    path::PathBuf,
+    sync::{Arc, mpsc as blocking},
+    thread,
+};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    agent::Agent,
     chat::CallId,
+    engine,
     journal::What,
     run::{ApprovalReason, CallRecord, Decision, Resolution, Run, Wait},
 };
 
 use super::{
+    editor::Draft,
+    permit,
     screen::Screen,
-    story,
-    text::{Form, escape, indent},
+    shown, story,
+    text::{Form, escape},
 };
-
-/// Most characters of arguments that are shown; the rest is a mistake or an attack, and `runs show --json` has it.
-const SHOWN_MAX: usize = 16 * 1024;
 
 /// What a run waits for.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +38,10 @@ pub(super) struct Board {
     questions: Vec<Question>,
     /// Whether nothing but answers can bring the run forward.
     stuck: bool,
+    /// The run, while it has questions.
+    run: Option<Arc<Run>>,
+    /// How many answers came to nothing so far: somebody else was faster, or they do not fit.
+    ignored: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -54,8 +65,8 @@ enum Kind {
 }
 
 impl Board {
-    /// What `run` waits for.
-    pub fn of(run: &Run) -> Self {
+    /// What `run` waits for, after so many answers that came to nothing.
+    pub fn of(run: &Run, ignored: u64) -> Self {
         let want = run.next();
         let question = |wait: &Wait| {
             let (call, kind) = match wait {
@@ -69,8 +80,11 @@ impl Board {
             Some(Question { key: Key { call: call.id, attempts: call.attempts, kind }, call: call.clone() })
         };
         let person = |wait: &Wait| !matches!(wait, Wait::Other(_));
+        let questions: Vec<_> = want.waiting.iter().filter_map(question).collect();
         Board {
-            questions: want.waiting.iter().filter_map(question).collect(),
+            run: (!questions.is_empty()).then(|| Arc::new(run.clone())),
+            questions,
+            ignored,
             stuck: want.is_idle() && !want.waiting.is_empty() && want.waiting.iter().all(person),
         }
     }
@@ -79,7 +93,18 @@ impl Board {
 /// Where the person is asked.
 pub(super) struct Desk {
     screen: Screen,
+    agent: Arc<Agent>,
+    /// The agent's file; `None` when nobody knows where it is.
+    file: Option<PathBuf>,
     lines: Lines,
+    /// The run as it stood when it last had questions.
+    run: Option<Arc<Run>>,
+    /// What somebody edits, and for which question; kept until that is answered.
+    draft: Option<(Key, Draft)>,
+    /// The editor, while it is open.
+    session: Option<oneshot::Receiver<Result<Option<String>, String>>>,
+    /// See [`Board::ignored`].
+    ignored: u64,
     /// The question under which the next line is typed.
     open: Option<Question>,
     /// What was open before a line came that answers nothing any more.
@@ -90,10 +115,16 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub fn new(screen: Screen) -> Self {
+    pub fn new(screen: Screen, agent: Arc<Agent>, file: Option<PathBuf>) -> Self {
         Desk {
             screen,
+            agent,
+            file,
             lines: Lines::default(),
+            run: None,
+            draft: None,
+            session: None,
+            ignored: 0,
             open: None,
             withdrawn: false,
             later: HashSet::new(),
@@ -104,11 +135,18 @@ impl Desk {
     /// Takes in what the run waits for now and asks the next question. Returns `false` when all questions were put off
     /// and nothing else can bring the run forward.
     pub fn look(&mut self, board: &Board) -> bool {
+        self.run = board.run.clone().or(self.run.take());
+        if board.ignored > self.ignored {
+            // Why is told as progress; what still stands is asked again.
+            self.ignored = board.ignored;
+            self.answered.clear();
+        }
         if let Some(open) = &self.open {
             let stands = board.questions.iter().any(|question| question.key == open.key);
             if !stands && !self.withdrawn {
                 self.withdrawn = true;
-                self.screen.tell("\n(this needs no answer any more; press Enter)");
+                let enter = if self.session.is_some() { "" } else { "; press Enter" };
+                self.screen.tell(format_args!("\n(this needs no answer any more{enter})"));
             }
             return true;
         }
@@ -128,11 +166,14 @@ impl Desk {
         }
     }
 
-    /// The next line that is typed; never completes while nothing is asked. Nothing is lost when it is dropped.
-    pub async fn line(&mut self) -> Option<String> {
-        match self.open {
-            Some(_) => self.lines.next().await,
-            None => std::future::pending().await,
+    /// What the person does next; never completes while nothing is asked. Nothing is lost when it is dropped.
+    pub async fn hears(&mut self) -> Heard {
+        match (&mut self.session, &self.open) {
+            (Some(session), _) => {
+                Heard::Edited(session.await.unwrap_or_else(|_| Err("the editor broke off".to_owned())))
+            }
+            (None, Some(_)) => Heard::Line(self.lines.next().await),
+            (None, None) => std::future::pending().await,
         }
     }
 
@@ -143,47 +184,135 @@ impl Desk {
         }
     }
 
-    /// What a line means; `None` when it means nothing to the run.
-    pub fn answer(&mut self, line: Option<&str>) -> Option<What> {
+    /// What that means; `None` when it means nothing to the run.
+    pub fn answer(&mut self, heard: Heard) -> Option<What> {
+        match heard {
+            Heard::Line(line) => self.typed(line.as_deref()),
+            Heard::Edited(edited) => self.edited(edited),
+        }
+    }
+
+    fn typed(&mut self, line: Option<&str>) -> Option<What> {
         let question = self.open.take()?;
-        self.screen.answered();
         if std::mem::take(&mut self.withdrawn) {
+            self.screen.answered();
             return None;
         }
         let Some(line) = line else {
+            self.screen.answered();
             self.screen.tell("later");
             self.later.insert(question.key);
             return None;
         };
         match question.read(line) {
-            Some(Answer::Post(what)) => {
-                self.answered.insert(question.key);
-                Some(what)
-            }
+            Some(Answer::Post(what)) => Some(self.post(&question, what)),
             Some(Answer::Later) => {
+                self.screen.answered();
                 self.later.insert(question.key);
                 None
             }
-            None => {
-                self.screen.ask(question.choices());
-                self.open = Some(question);
-                None
+            Some(Answer::Write) => match self.write(&question) {
+                Ok(what) => Some(self.post(&question, what)),
+                Err(why) => self.again(question, &why),
+            },
+            Some(Answer::Edit) => match self.open_editor(&question) {
+                Ok(()) => {
+                    self.open = Some(question);
+                    None
+                }
+                Err(why) => self.again(question, &why),
+            },
+            None => self.again(question, ""),
+        }
+    }
+
+    /// The question is answered.
+    fn post(&mut self, question: &Question, what: What) -> What {
+        self.screen.answered();
+        self.answered.insert(question.key);
+        self.draft = None;
+        what
+    }
+
+    /// The question still stands, for this reason if there is one.
+    fn again(&mut self, question: Question, why: &str) -> Option<What> {
+        if !why.is_empty() {
+            self.screen.tell(format_args!("  {}", escape(why, Form::Text)));
+        }
+        self.screen.ask(question.choices());
+        self.open = Some(question);
+        None
+    }
+
+    /// Writes into the agent file that the tool needs no approval; this run, which has a copy of the file, is told the same.
+    fn write(&self, question: &Question) -> Result<What, String> {
+        let resolved = question.call.resolved.as_ref().ok_or("the call is not valid")?;
+        let file = self.file.as_ref().ok_or("nobody knows where the agent file is")?;
+        permit::write_allow(file, &resolved.origin)?;
+        let (file, tool) = (file.display().to_string(), resolved.origin.to_string());
+        let line = format!("{file} allows {tool} from now on");
+        self.screen.tell(escape(&line, Form::Line));
+        Ok(question.approval(Decision::Allow, true))
+    }
+
+    fn open_editor(&mut self, question: &Question) -> Result<(), String> {
+        if self.draft.as_ref().is_none_or(|(key, _)| *key != question.key) {
+            let draft = Draft::new(question.key.call, question.call.arguments());
+            self.draft = Some((question.key, draft.map_err(|error| format!("cannot keep a draft: {error}"))?));
+        }
+        let Some((_, draft)) = &self.draft else { return Ok(()) };
+        let (session, (tell, told)) = (draft.session(), oneshot::channel());
+        self.screen.lend();
+        // A thread of its own: the process does not wait for an editor when it ends.
+        thread::spawn(move || tell.send(session()));
+        self.session = Some(told);
+        Ok(())
+    }
+
+    fn edited(&mut self, edited: Result<Option<String>, String>) -> Option<What> {
+        self.session = None;
+        self.screen.take_back();
+        let question = self.open.take()?;
+        if std::mem::take(&mut self.withdrawn) {
+            self.screen.answered();
+            if let (Ok(Some(_)), Some((_, draft))) = (edited, self.draft.take()) {
+                self.screen.tell(format_args!("what you wrote is in {}", draft.keep().display()));
+            }
+            return None;
+        }
+        let arguments = match edited {
+            Ok(Some(arguments)) => arguments,
+            Ok(None) => return self.again(question, "nothing was changed"),
+            Err(why) => return self.again(question, &why),
+        };
+        let run = self.run.clone().unwrap_or_default();
+        match engine::check_arguments(&run, &self.agent, question.key.call, &arguments) {
+            Ok(()) => {
+                let what = question.approval(Decision::Edit(arguments.into()), false);
+                Some(self.post(&question, what))
+            }
+            Err(why) => {
+                self.again(question, &format!("these arguments cannot run: {why}\n  (edit again to mend them)"))
             }
         }
     }
 }
 
-/// Somebody else's text, with a word on what is left out.
-fn shown(text: &str) -> String {
-    let shown: String = text.chars().take(SHOWN_MAX).collect();
-    let rest = text.len() - shown.len();
-    let rest = if rest > 0 { format!("\n  … and {rest} more bytes") } else { String::new() };
-    format!("{}{rest}", escape(&shown, Form::Text))
+/// Something that the person did.
+pub(super) enum Heard {
+    /// Typed a line; `None` at the end of input.
+    Line(Option<String>),
+    /// Left the editor: with other arguments, with none, or with trouble.
+    Edited(Result<Option<String>, String>),
 }
 
 enum Answer {
     Post(What),
     Later,
+    /// Change the arguments first.
+    Edit,
+    /// Allow it in the agent file.
+    Write,
 }
 
 impl Question {
@@ -200,22 +329,16 @@ impl Question {
             }
             Kind::Doubt => format!("? {tool} ({effect}, {}) was sent, and its outcome is unknown", call.id),
         };
-        let arguments = indent(call.arguments(), "  ");
-        match call.resolved.as_ref().filter(|resolved| !resolved.repairs.is_empty()) {
-            None => format!("{question}\n{}", shown(&arguments)),
-            Some(resolved) => {
-                let written = format!("  {} {}", call.written.name, call.written.arguments);
-                let mended = resolved.repairs.iter().map(|repair| format!("  ~ {}\n", story::mended(repair)));
-                let mended: String = mended.collect();
-                let (written, arguments) = (shown(&written), shown(&arguments));
-                format!("{question}\n  as the model wrote it:\n{written}\n{mended}  as it would run:\n{arguments}")
-            }
-        }
+        format!("{question}\n{}", shown::arguments(call))
     }
 
     fn choices(&self) -> &'static str {
         match self.key.kind {
-            Kind::Approval(_) => "  [o]nce, [d]eny (a reason may follow), [l]ater:",
+            Kind::Approval(ApprovalReason::Policy) => {
+                "  [o]nce, for this [r]un, [w]rite into the agent file, [e]dit, [d]eny (a reason may follow), [l]ater:"
+            }
+            // A rule for the tool would not answer these.
+            Kind::Approval(_) => "  [o]nce, [e]dit, [d]eny (a reason may follow), [l]ater:",
             Kind::Doubt => "  it [h]appened, it did [n]ot, [r]etry it, [l]ater:",
         }
     }
@@ -231,12 +354,15 @@ impl Question {
         let what = match self.key.kind {
             Kind::Approval(_) => {
                 let reason = Some(rest.trim()).filter(|reason| !reason.is_empty()).map(str::to_owned);
-                let decision = match &*word {
-                    "o" | "once" | "y" | "yes" if reason.is_none() => Decision::Allow,
-                    "d" | "deny" | "n" | "no" => Decision::Deny(reason),
+                let rules = self.key.kind == Kind::Approval(ApprovalReason::Policy);
+                match (&*word, reason) {
+                    ("o" | "once" | "y" | "yes", None) => self.approval(Decision::Allow, false),
+                    ("r" | "run", None) if rules => self.approval(Decision::Allow, true),
+                    ("w" | "write", None) if rules => return Some(Answer::Write),
+                    ("e" | "edit", None) => return Some(Answer::Edit),
+                    ("d" | "deny" | "n" | "no", reason) => self.approval(Decision::Deny(reason), false),
                     _ => return None,
-                };
-                What::Approval { call, decision, shown: self.call.arguments().clone() }
+                }
             }
             Kind::Doubt => {
                 let resolution = match &*word {
@@ -249,6 +375,13 @@ impl Question {
             }
         };
         Some(Answer::Post(what))
+    }
+
+    /// A decision about this call, and with `for_run` about its tool for the rest of the run.
+    fn approval(&self, decision: Decision, for_run: bool) -> What {
+        let tool = self.call.resolved.as_ref().map(|resolved| resolved.origin.to_string());
+        let shown = self.call.arguments().clone();
+        What::Approval { call: self.key.call, decision, shown, for_run: tool.filter(|_| for_run) }
     }
 }
 
@@ -280,7 +413,8 @@ impl Lines {
     }
 }
 
-fn read_line() -> Option<String> {
+/// One line from stdin; `None` at the end of input.
+pub(super) fn read_line() -> Option<String> {
     let mut line = String::new();
     match io::stdin().read_line(&mut line) {
         Ok(0) | Err(_) => None,
@@ -312,13 +446,23 @@ mod tests {
             attempts: 0,
             asked: None,
             allowed: false,
+            decided: None,
             state: crate::run::CallState::Ready,
         };
         Question { key: Key { call: id, attempts: 0, kind }, call }
     }
 
     fn board(questions: &[Question]) -> Board {
-        Board { questions: questions.to_vec(), stuck: true }
+        Board { questions: questions.to_vec(), stuck: true, run: None, ignored: 0 }
+    }
+
+    fn desk() -> Desk {
+        let agent = Agent::parse("a.yaml", "version: 1\nname: a\nmodel: demo/any\n").unwrap();
+        Desk::new(Screen::new(true), Arc::new(agent), None)
+    }
+
+    fn line(text: &str) -> Heard {
+        Heard::Line(Some(text.to_owned()))
     }
 
     fn decision(what: Option<What>) -> Option<Decision> {
@@ -338,6 +482,10 @@ mod tests {
         assert_eq!(read(" YES "), Some(Decision::Allow));
         assert_eq!(read("d"), Some(Decision::Deny(None)));
         assert_eq!(read("deny not in there"), Some(Decision::Deny(Some("not in there".to_owned()))));
+        let other = |line| question(Kind::Approval(ApprovalReason::HeldRepeat)).read(line);
+        assert!(matches!(question(Kind::Approval(ApprovalReason::Policy)).read("w"), Some(Answer::Write)));
+        assert!(matches!(other("edit"), Some(Answer::Edit)));
+        assert!(other("run").is_none() && other("write").is_none(), "no rule answers this");
         assert_eq!(["", "\n", "yes but", "h", "allow"].map(read), [None, None, None, None, None]);
         assert!(matches!(question(Kind::Approval(ApprovalReason::Policy)).read("later"), Some(Answer::Later)));
     }
@@ -354,26 +502,50 @@ mod tests {
 
     #[test]
     fn what_is_put_off_leaves_the_run_parked() {
-        let mut desk = Desk::new(Screen::new(true));
+        let mut desk = desk();
         let board = board(&[question(Kind::Approval(ApprovalReason::Policy))]);
         assert!(desk.look(&board));
-        assert!(desk.answer(Some("nonsense")).is_none());
+        assert!(desk.answer(line("nonsense")).is_none());
         assert!(desk.look(&board), "it is asked again");
-        assert!(desk.answer(Some("l")).is_none());
+        assert!(desk.answer(line("l")).is_none());
         assert!(!desk.look(&board));
     }
 
     #[test]
+    fn an_answer_that_came_to_nothing_is_asked_for_again() {
+        let mut desk = desk();
+        let mut board = board(&[question(Kind::Approval(ApprovalReason::Policy))]);
+        assert!(desk.look(&board));
+        assert!(desk.answer(line("once")).is_some());
+        assert!(desk.look(&board) && desk.open.is_none(), "the answer is on its way");
+        board.ignored += 1;
+        assert!(desk.look(&board) && desk.open.is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_written_or_edited_leaves_the_question_open() {
+        let mut desk = desk();
+        let board = board(&[question(Kind::Approval(ApprovalReason::Policy))]);
+        assert!(desk.look(&board));
+        assert_eq!(desk.answer(line("write")), None);
+        assert!(desk.open.is_some());
+        assert_eq!(desk.answer(Heard::Edited(Err("no editor".to_owned()))), None);
+        assert_eq!(desk.answer(Heard::Edited(Ok(None))), None);
+        assert_eq!(desk.answer(Heard::Edited(Ok(Some("{".to_owned())))), None);
+        assert_eq!(decision(desk.answer(line("once"))), Some(Decision::Allow));
+    }
+
+    #[test]
     fn a_line_typed_under_a_withdrawn_question_answers_nothing() {
-        let mut desk = Desk::new(Screen::new(true));
+        let mut desk = desk();
         let (first, mut second) =
             (question(Kind::Approval(ApprovalReason::Policy)), question(Kind::Approval(ApprovalReason::Policy)));
         second.key.call.call = 3;
         assert!(desk.look(&board(&[first])));
         assert!(desk.look(&board(&[second.clone()])), "the line under the first question is waited for");
-        assert_eq!(desk.answer(Some("yes")), None);
+        assert_eq!(desk.answer(line("yes")), None);
         assert!(desk.look(&board(&[second])));
-        assert_eq!(decision(desk.answer(Some("yes"))), Some(Decision::Allow));
+        assert_eq!(decision(desk.answer(line("yes"))), Some(Decision::Allow));
     }
 
     #[test]

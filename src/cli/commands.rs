@@ -12,21 +12,22 @@ use serde_json::{Value, json};
 
 use crate::{
     chat::{CallId, Part},
-    daemon::{Daemon, Driven, Report, Resume},
+    daemon::{Daemon, Driven, Report, Resume, Which},
     engine::Options,
-    run::{Decision, End, Resolution, RunId, Status},
+    run::{CallRecord, Decision, End, Resolution, RunId, Status},
     show::redact,
 };
 
 use super::{
     args::{self, Command},
-    attach, check, complete, config, doctor,
+    ask, attach, check, complete, config, doctor,
     drive::{How, drive},
+    editor::Draft,
     exit::{Code, Trouble},
     init, models,
     open::{home, open},
     out::Out,
-    probe, repair, runs,
+    permit, probe, repair, runs,
     screen::Screen,
     start, stats,
     stopper::Stopper,
@@ -44,15 +45,12 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
         Command::Run(it) => start(it, screen, out).await,
         Command::Resume(it) if it.all => resume_all(it, screen, out).await,
         Command::Resume(it) => resume(it, screen, out).await,
-        Command::Approve(it) => {
-            let (daemon, id) = find(&it.shared, &it.run).await?;
-            let call = daemon.decide(id, it.call, Decision::Allow).await?;
-            answered(&daemon, id, Some(call), "allowed", it.shared.json, screen, out).await
-        }
+        Command::Approve(it) => approve(it, screen, out).await,
         Command::Deny(it) => {
             let (daemon, id) = find(&it.shared, &it.run).await?;
-            let call = daemon.decide(id, it.call, Decision::Deny(it.reason)).await?;
-            answered(&daemon, id, Some(call), "refused", it.shared.json, screen, out).await
+            let decision = Decision::Deny(it.reason);
+            let calls = daemon.decide(id, which(it.call, it.all), decision, it.for_run).await?;
+            answered(&daemon, id, &calls, "refused", it.shared.json, screen, out).await
         }
         Command::Resolve(it) => {
             let (daemon, id) = find(&it.shared, &it.run).await?;
@@ -62,12 +60,12 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
                 None => Resolution::DidNot,
             };
             let call = daemon.resolve(id, Some(it.call), resolution).await?;
-            answered(&daemon, id, Some(call), "resolved", it.shared.json, screen, out).await
+            answered(&daemon, id, &[call], "resolved", it.shared.json, screen, out).await
         }
         Command::Cancel(it) => {
             let (daemon, id) = find(&it.shared, &it.run).await?;
             daemon.cancel(id).await?;
-            answered(&daemon, id, None, "cancelled", it.shared.json, screen, out).await
+            answered(&daemon, id, &[], "cancelled", it.shared.json, screen, out).await
         }
         Command::Check(it) => check::check(&it, screen, out),
         Command::Config(it) => match it.what {
@@ -117,7 +115,7 @@ async fn resume(it: args::Resume, screen: &Screen, out: Out) -> Result<Code, Tro
     let prompt = it.prompt.as_deref().map(start::prompt).transpose()?;
     let words = prompt.map(Part::text).into_iter().chain(attach::parts(&it.files)?).collect();
     let (daemon, id) = find(&it.shared, it.run.as_deref().unwrap_or("@last")).await?;
-    let resume = Resume { words, limits: (&it.limits).into() };
+    let resume = Resume { words, limits: (&it.limits).into(), allow: it.drive.allow.clone() };
     let ended = matches!(daemon.show(id).await?.0.status(), Status::Done | Status::Failed | Status::Cancelled);
     if ended && resume.words.is_empty() && talk::possible(&it.drive, &it.shared, screen) {
         return talk::talk(&daemon, Begin::Resume(id, resume), &it.drive, &home()?, screen, out).await;
@@ -235,13 +233,16 @@ fn save(file: &Path, output: &str) -> anyhow::Result<()> {
 async fn answered(
     daemon: &Daemon,
     id: RunId,
-    call: Option<CallId>,
+    calls: &[CallId],
     what: &str,
     json: bool,
     screen: &Screen,
     out: Out,
 ) -> Result<Code, Trouble> {
-    let subject = call.map_or_else(|| format!("run {id}"), |call| call.to_string());
+    let subject = match calls {
+        [] => format!("run {id}"),
+        calls => calls.iter().map(CallId::to_string).collect::<Vec<_>>().join(", "),
+    };
     screen.tell(format_args!("{subject} {what}"));
     let (run, _) = daemon.show(id).await?;
     if run.end().is_none() {
@@ -251,6 +252,72 @@ async fn answered(
         out.document(&Report::new(id, &run))?;
     }
     Ok(Code::Done)
+}
+
+async fn approve(it: args::Approve, screen: &Screen, out: Out) -> Result<Code, Trouble> {
+    let (daemon, id) = find(&it.shared, &it.run).await?;
+    let mut which = which(it.call, it.all);
+    let mut decision = Decision::Allow;
+    if it.edit || it.arguments.is_some() {
+        let call = daemon.meant(id, which).await?.into_iter().next();
+        let call = call.ok_or_else(|| Trouble::usage("no call waits for approval"))?;
+        which = Which::Call(call.id);
+        let arguments = match it.arguments {
+            Some(arguments) => {
+                daemon.check_arguments(id, call.id, &arguments).await?;
+                arguments
+            }
+            None => edited(&daemon, id, &call, screen).await?,
+        };
+        decision = Decision::Edit(arguments.into());
+    }
+    if it.write {
+        // Whoever wants both gets both or nothing.
+        let run = daemon.show(id).await?.0;
+        let file = permit::agent_file(&run).ok_or_else(|| Trouble::usage("the run never started"))?;
+        for call in daemon.meant(id, which).await? {
+            let Some(resolved) = &call.resolved else { continue };
+            permit::write_allow(&file, &resolved.origin).map_err(Trouble::usage)?;
+            screen.tell(format_args!("{} allows {} from now on", file.display(), resolved.origin));
+        }
+    }
+    let calls = daemon.decide(id, which, decision, it.for_run || it.write).await?;
+    answered(&daemon, id, &calls, "allowed", it.shared.json, screen, out).await
+}
+
+/// The arguments that somebody puts in place of a call's, in an editor, until they can be run.
+async fn edited(daemon: &Daemon, id: RunId, call: &CallRecord, screen: &Screen) -> Result<String, Trouble> {
+    let draft = Draft::new(call.id, call.arguments()).context("cannot keep a draft")?;
+    let nothing = || Trouble::usage(format!("nothing was changed, and nothing is decided about {}", call.id));
+    loop {
+        let session = tokio::task::spawn_blocking(draft.session());
+        let arguments = session.await.context("the editor broke off")?.map_err(Trouble::usage)?.ok_or_else(nothing)?;
+        let Err(fault) = daemon.check_arguments(id, call.id, &arguments).await else { return Ok(arguments) };
+        let fault = Trouble::from(fault);
+        let attended = io::stdin().is_terminal() && screen.is_terminal();
+        if attended {
+            screen.tell(fault.text());
+            screen.ask("edit again? [Y/n]:");
+        }
+        let answer = tokio::task::spawn_blocking(move || attended.then(ask::read_line).flatten());
+        let answer = answer.await.ok().flatten().map(|line| line.trim().to_lowercase());
+        if !answer.is_some_and(|answer| matches!(&*answer, "" | "y" | "yes" | "e")) {
+            let kept = draft.keep();
+            return Err(Trouble {
+                message: format!("{}\nwhat you wrote is in {}", fault.message, kept.display()),
+                ..fault
+            });
+        }
+    }
+}
+
+/// Which calls a command is about.
+fn which(call: Option<CallId>, all: bool) -> Which {
+    match call {
+        Some(call) => Which::Call(call),
+        None if all => Which::All,
+        None => Which::Only,
+    }
 }
 
 async fn ls(shared: &args::Shared, out: Out) -> Result<Code, Trouble> {

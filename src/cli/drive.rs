@@ -20,6 +20,7 @@ use super::{
     exit::{Code, Signal, Trouble},
     follow::Follower,
     out::Out,
+    permit,
     screen::Screen,
     stopper::Stopper,
     story,
@@ -70,7 +71,7 @@ async fn follow(driven: &mut Driven, how: How, screen: &Screen, stopper: &Stoppe
     let (stop, wishes) = watch::channel(Stop::No);
     let (boards, mut board) = watch::channel(Board::default());
     let mut follower = Follower::new(driven, screen, how.stream, how.options.attended.then_some(boards), how.named);
-    let mut desk = Desk::new(screen.clone());
+    let mut desk = Desk::new(screen.clone(), driven.agent().clone(), permit::agent_file(driven.run()));
     let post = driven.post();
     let mut see = |seen: crate::engine::Seen<'_>| follower.see(seen);
     let drive = driven.drive(how.options, wishes, &mut see);
@@ -101,8 +102,8 @@ async fn follow(driven: &mut Driven, how: How, screen: &Screen, stopper: &Stoppe
                 Ok(()) => parked = !desk.look(&board.borrow_and_update()),
                 Err(_) => attended = false,
             },
-            line = desk.line() => {
-                if let Some(what) = desk.answer(line.as_deref()) {
+            heard = desk.hears() => {
+                if let Some(what) = desk.answer(heard) {
                     post(what).await?;
                 }
                 parked = !desk.look(&board.borrow());

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::{
     chat::CallId,
     daemon::Driven,
-    engine::Seen,
+    engine::{self, Seen},
     journal::v1,
     mcp::Progress,
     run::{Entry, Event, Run},
@@ -37,6 +37,8 @@ pub(super) struct Follower {
     name: Option<String>,
     /// The run as far as it is durable, and who wants to know what it waits for.
     answered: Option<(Run, watch::Sender<Board>)>,
+    /// How many answers came to nothing so far.
+    ignored: u64,
     flying: Flying,
 }
 
@@ -71,6 +73,7 @@ impl Follower {
             story: Story::of(run),
             stream,
             name: (!named).then(|| format!("run {} ({agent}, {}{script})", driven.id(), brief(endpoint, MESSAGE_MAX))),
+            ignored: 0,
             answered: boards.map(|boards| (run.clone(), boards)),
             flying,
         };
@@ -112,7 +115,8 @@ impl Follower {
                 self.answered = None;
                 return;
             }
-            boards.send_replace(Board::of(run));
+            self.ignored += u64::from(matches!(&entry.event, Event::Noted(noted) if noted.code == engine::IGNORED));
+            boards.send_replace(Board::of(run, self.ignored));
         }
     }
 }

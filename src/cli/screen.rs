@@ -40,6 +40,8 @@ struct Flying {
     what: String,
     /// There is one while it may move and there is something to show.
     bar: Option<ProgressBar>,
+    /// What is to be written later, while the screen is lent to another program.
+    held: Option<String>,
 }
 
 impl Screen {
@@ -92,6 +94,17 @@ impl Screen {
         flying.show();
     }
 
+    /// Another program has the screen: what is written meanwhile appears when it is [taken back](Self::take_back).
+    pub fn lend(&self) {
+        self.lock().held = Some(String::new());
+    }
+
+    /// The other program is gone.
+    pub fn take_back(&self) {
+        let held = self.lock().held.take();
+        self.write(held.unwrap_or_default());
+    }
+
     /// Shows what is in flight; an empty text for nothing.
     pub fn flying(&self, what: String) {
         let mut flying = self.lock();
@@ -103,8 +116,13 @@ impl Screen {
         // Nobody is left to tell when stderr is closed. What goes by here should hold no secret; nobody has to rely on that.
         let text = text.to_string();
         let text = redact(&text);
+        let mut flying = self.lock();
+        if let Some(held) = &mut flying.held {
+            held.push_str(&text);
+            return;
+        }
         let write = || drop(write!(anstream::stderr(), "{text}"));
-        match &self.lock().bar {
+        match &flying.bar {
             Some(bar) => bar.suspend(write),
             None => write(),
         }

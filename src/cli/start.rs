@@ -40,6 +40,7 @@ pub(super) fn new(run: &args::Run) -> Result<New, Trouble> {
         input,
         model: run.model.clone(),
         limits: (&run.limits).into(),
+        allow: run.drive.allow.clone(),
     })
 }
 

@@ -252,6 +252,7 @@ pub(super) fn reason(reason: ApprovalReason) -> &'static str {
     match reason {
         ApprovalReason::Policy => "the policy asks",
         ApprovalReason::HeldRepeat => "an identical call has an unknown outcome",
+        ApprovalReason::Unclear => "a condition of the policy fails on its arguments",
         ApprovalReason::Repaired => "it was mended beyond the policy of its tool, and asking again did not help",
     }
 }

@@ -74,6 +74,21 @@ pub(super) fn indent(json: &str, margin: &str) -> String {
     text
 }
 
+/// JSON text without the space between its tokens; all else stays as it was written.
+pub(super) fn compact(json: &str) -> String {
+    let (mut inside, mut escaped) = (false, false);
+    let kept = json.chars().filter(|c| {
+        let kept = inside || !c.is_ascii_whitespace();
+        match c {
+            '"' if !escaped => inside = !inside,
+            _ => {}
+        }
+        escaped = inside && *c == '\\' && !escaped;
+        kept
+    });
+    kept.collect()
+}
+
 /// A length of time in at most two units: `8ms`, `1.2s`, `3m05s`, `2h10m`, `4d`.
 pub(super) fn duration(length: Duration) -> String {
     let seconds = length.as_secs();
@@ -119,6 +134,14 @@ pub(super) fn count(number: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compact_json_is_the_same_document() {
+        let written = r#"{ "a b" : [ 1.0 , "x \\" , "\" y" ],
+          "n": 12345678901234567890123 }"#;
+        assert_eq!(compact(written), r#"{"a b":[1.0,"x \\","\" y"],"n":12345678901234567890123}"#);
+        assert_eq!(compact(&indent(r#"{"a":[{},"\\\""]}"#, "")), r#"{"a":[{},"\\\""]}"#);
+    }
 
     #[test]
     fn indented_json_keeps_every_token() {

@@ -107,7 +107,9 @@ fn table(agent: &Agent, tools: &[ToolDef]) -> String {
             brief(&tool.origin.to_string(), NAME_MAX),
             tool.effect.to_string(),
             effect_from(agent, tool),
-            runs(approval, tool.effect).to_owned(),
+            agent.conditional(&tool.origin).into_iter().fold(runs(approval, tool.effect).to_owned(), |said, word| {
+                format!("{said}, some {}", runs(word, tool.effect))
+            }),
             from(agent, &said, approval_default(approval)),
             grouped(tool_tokens(tool)),
         ]

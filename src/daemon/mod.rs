@@ -42,7 +42,7 @@ use crate::{
     router::{self, Conversation, Day, Need, Router},
     run::{
         CallRecord, CallState, Claimed, Decision, End, Entry, Event, InputGiven, Limit, Limits, LimitsChanged, Misfit,
-        NanoDollars, Resolution, Run, RunId, Started, Status, Wait, Woken,
+        NanoDollars, PolicyGiven, Resolution, Run, RunId, Started, Status, Wait, Woken,
     },
     store::{self, Head, InboxId, Memory, Store},
 };
@@ -85,6 +85,8 @@ pub struct New {
     pub model: Option<String>,
     /// Limits that differ from the file's.
     pub limits: Overrides,
+    /// Tools whose calls run without asking, as globs over `server.tool`; never what is denied, in doubt, or a held repeat.
+    pub allow: Vec<String>,
 }
 
 /// Limits given beside the file's own; `None` keeps what holds.
@@ -122,6 +124,19 @@ pub struct Resume {
     pub words: Vec<Part>,
     /// Limits that differ from those in force.
     pub limits: Overrides,
+    /// See [`New::allow`]; holds for the rest of the run.
+    pub allow: Vec<String>,
+}
+
+/// Which of the calls that wait for approval are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// The only one.
+    Only,
+    /// All of them.
+    All,
+    /// This one.
+    Call(CallId),
 }
 
 /// A run in our hands, ready to be driven.
@@ -216,6 +231,7 @@ impl Daemon {
             agent.instructions(new.input.as_ref()).map_err(|problem| Error::File(problem.to_string()))?;
         let model = new.model.clone().unwrap_or_else(|| agent.model.name.clone());
         self.router.refresh().await;
+        check_patterns(&agent, &new.allow)?;
         let world = self.world(agent, &new.dir, &model)?;
         let (words, agent) = (first_words(&new)?, &world.agent);
         let started = Started {
@@ -245,6 +261,7 @@ impl Daemon {
         };
         driven.push(Event::Started(Box::new(started)))?;
         driven.tell(words)?;
+        driven.allow(new.allow)?;
         engine::start_commit(&driven.run, &mut driven.journal);
         Ok(driven)
     }
@@ -258,12 +275,14 @@ impl Daemon {
         let started = run.started().ok_or_else(|| Error::NotFound(format!("run {id} never started")))?;
         let agent = parse(&started.file, &started.definition)?;
         self.router.refresh().await;
+        check_patterns(&agent, &resume.allow)?;
         let world = self.world(agent, Path::new(&started.dir), &started.model)?;
         let mut driven = self.claim(id, world).await?;
         let limits = resume.limits.over(driven.run.limits());
         if limits != *driven.run.limits() {
             driven.push(Event::LimitsChanged(LimitsChanged { inbox: None, by: user(), limits }))?;
         }
+        driven.allow(resume.allow)?;
         if !resume.words.is_empty() {
             driven.tell(resume.words)?;
         }
@@ -273,13 +292,61 @@ impl Daemon {
         Ok(driven)
     }
 
-    /// Somebody allows or refuses a call; `None` means the only one that waits. Returns which it was.
-    pub async fn decide(&self, id: RunId, call: Option<CallId>, decision: Decision) -> Result<CallId, Error> {
+    /// Somebody allows or refuses calls that wait for approval; `for_run` lets the same hold for their tools during the
+    /// rest of the run. Returns which calls they were.
+    ///
+    /// # Errors
+    /// When somebody else, or the clock, was faster: the first decision stands.
+    pub async fn decide(
+        &self,
+        id: RunId,
+        which: Which,
+        decision: Decision,
+        for_run: bool,
+    ) -> Result<Vec<CallId>, Error> {
+        let meant = self.meant(id, which).await?;
+        let word = |record: &CallRecord| {
+            let tool = record.resolved.as_ref().map(|resolved| resolved.origin.to_string());
+            let (decision, shown) = (decision.clone(), record.arguments().clone());
+            What::Approval { call: record.id, decision, shown, for_run: tool.filter(|_| for_run) }
+        };
+        let calls = meant.iter().map(|record| record.id).collect();
+        let words = meant.iter().map(word).collect();
+        self.post(id, words).await?;
+        Ok(calls)
+    }
+
+    /// The calls that a decision would be about, as they stand.
+    ///
+    /// # Errors
+    /// When there is none, or more than the one that should be meant.
+    pub async fn meant(&self, id: RunId, which: Which) -> Result<Vec<CallRecord>, Error> {
         let run = self.replay(id).await?;
-        let record = pick(&run, call, CallRecord::undecided, "waits for approval")?;
-        let (call, shown) = (record.id, record.arguments().clone());
-        self.post(id, What::Approval { call, decision, shown }).await?;
-        Ok(call)
+        let meant: Vec<&CallRecord> = match which {
+            Which::All => match run.calls().filter(|call| call.undecided()).collect::<Vec<_>>() {
+                open if open.is_empty() => vec![pick(&run, None, CallRecord::undecided, "waits for approval")?],
+                open => open,
+            },
+            Which::Only => vec![pick(&run, None, CallRecord::undecided, "waits for approval")?],
+            Which::Call(call) => match run.call(call) {
+                // It may be decided already, and whoever comes late is told by whom.
+                Some(record) if record.decided.is_some() => vec![record],
+                _ => vec![pick(&run, Some(call), CallRecord::undecided, "waits for approval")?],
+            },
+        };
+        Ok(meant.into_iter().cloned().collect())
+    }
+
+    /// Checks arguments that somebody would put in place of those of a call that waits for approval.
+    ///
+    /// # Errors
+    /// `Refused` says what is wrong with them.
+    pub async fn check_arguments(&self, id: RunId, call: CallId, arguments: &str) -> Result<(), Error> {
+        let run = self.replay(id).await?;
+        let started = run.started().ok_or_else(|| Error::NotFound(format!("run {id} never started")))?;
+        let agent = parse(&started.file, &started.definition)?;
+        engine::check_arguments(&run, &agent, call, arguments)
+            .map_err(|why| Error::Refused(format!("{call} cannot run with these arguments: {why}")))
     }
 
     /// Somebody says what became of a call of unknown outcome; `None` means the only one in doubt.
@@ -287,7 +354,7 @@ impl Daemon {
         let run = self.replay(id).await?;
         let in_doubt = |call: &CallRecord| matches!(call.state, CallState::Lost(_));
         let call = pick(&run, call, in_doubt, "is in doubt")?.id;
-        self.post(id, What::Doubt { call, resolution }).await?;
+        self.post(id, vec![What::Doubt { call, resolution }]).await?;
         Ok(call)
     }
 
@@ -295,13 +362,13 @@ impl Daemon {
     pub async fn cancel(&self, id: RunId) -> Result<(), Error> {
         let run = self.replay(id).await?;
         match run.status() {
-            Status::Running | Status::Waiting | Status::Exhausted => self.post(id, What::Cancel).await,
+            Status::Running | Status::Waiting | Status::Exhausted => self.post(id, vec![What::Cancel]).await,
             status => Err(Error::Refused(format!("run {id} is {} already", status.as_str()))),
         }
     }
 
-    /// The runs that can go on by themselves: interrupted ones, those that wait for a provider or a moment, and those that used
-    /// up a budget on an earlier day. A run whose journal is found damaged here is among them: whoever resumes it is told, and the others go on.
+    /// The runs that can go on by themselves: interrupted ones, those that wait for a provider or a moment, those that asked a
+    /// person for longer than the question stands, and those that used up a budget on an earlier day. A run whose journal is found damaged here is among them: whoever resumes it is told, and the others go on.
     pub async fn unfinished(&self) -> Result<Vec<RunId>, Error> {
         let mut unfinished = Vec::new();
         for head in self.runs().await?.into_iter().filter(|head| head.damage.is_none()) {
@@ -310,7 +377,12 @@ impl Daemon {
                 Some(Status::Running) => true,
                 Some(Status::Waiting | Status::Exhausted) => match self.replay(head.run).await {
                     Ok(run) if waits_for_budget(&run) => Day::of(run.now()) < Day::of(self.clock.now()),
-                    Ok(run) => run.next().waiting.iter().any(|wait| matches!(wait, Wait::Other(_))),
+                    Ok(run) => {
+                        let want = run.next();
+                        // A question that has expired is answered without a person.
+                        let due = want.until.is_some_and(|until| until <= self.clock.now());
+                        due || want.waiting.iter().any(|wait| matches!(wait, Wait::Other(_)))
+                    }
                     Err(Error::Journal(journal::Error::Corrupt { .. }) | Error::Misfit(_)) => true,
                     Err(error) => return Err(error),
                 },
@@ -389,14 +461,30 @@ impl Daemon {
 
     /// Puts something into the inbox of a run that nobody drives, and moves it on into the journal: the run then stands
     /// where it leads, and whoever resumes it goes on from there.
-    async fn post(&self, id: RunId, what: What) -> Result<(), Error> {
-        let posted = Posted { by: user(), at: self.clock.now(), what };
-        journal::post(&*self.store, id, InboxId(Uuid::now_v7().into_bytes()), &posted).await?;
+    ///
+    /// # Errors
+    /// `Refused` when something of it came too late or did not fit; the rest holds.
+    async fn post(&self, id: RunId, whats: Vec<What>) -> Result<(), Error> {
+        let mut ours = Vec::with_capacity(whats.len());
+        for what in whats {
+            let (item, posted) =
+                (InboxId(Uuid::now_v7().into_bytes()), Posted { by: user(), at: self.clock.now(), what });
+            journal::post(&*self.store, id, item, &posted).await?;
+            ours.push(Some(item.to_string()));
+        }
         let (mut journal, entries) = Journal::claim(self.store.clone(), id).await?;
         let mut run = Run::replay(&entries)?;
+        let agent = run.started().and_then(|started| Agent::parse(&started.file, &started.definition).ok());
         let claimed = Claimed { epoch: journal.epoch(), node: self.node.clone() };
-        engine::absorb(&mut run, &mut journal, &*self.clock, claimed).await?;
-        Ok(())
+        let taken = engine::absorb(&mut run, &mut journal, &*self.clock, agent.as_ref(), claimed).await?;
+        let ignored = taken.into_iter().filter_map(|event| match event {
+            Event::Noted(noted) if noted.code == engine::IGNORED && ours.contains(&noted.inbox) => Some(noted.message),
+            _ => None,
+        });
+        match ignored.collect::<Vec<_>>() {
+            ignored if ignored.is_empty() => Ok(()),
+            ignored => Err(Error::Refused(ignored.join("\n"))),
+        }
     }
 }
 
@@ -409,6 +497,11 @@ impl Driven {
     /// Its id.
     pub fn id(&self) -> RunId {
         self.journal.run()
+    }
+
+    /// The agent that it runs.
+    pub fn agent(&self) -> &Arc<Agent> {
+        &self.world.agent
     }
 
     /// The endpoint that answers, and whether it is a script and no model.
@@ -477,6 +570,13 @@ impl Driven {
         Ok(left?)
     }
 
+    /// Lets tools run without asking for the rest of the run.
+    fn allow(&mut self, patterns: Vec<String>) -> Result<(), Error> {
+        patterns.into_iter().try_for_each(|pattern| {
+            self.push(Event::PolicyGiven(PolicyGiven { pattern, allow: true, inbox: None, by: user() }))
+        })
+    }
+
     fn push(&mut self, event: Event) -> Result<(), Error> {
         let entry = self.journal.push(self.world.clock.now().max(self.run.now()), event)?;
         self.run.apply(&entry)?;
@@ -504,6 +604,13 @@ fn client(name: &str, server: &settings::Server, timeouts: Timeouts) -> Result<C
 
 fn parse(file: &str, definition: &str) -> Result<Agent, Error> {
     Agent::parse(file, definition).map_err(|problems| Error::File(problems.to_string()))
+}
+
+/// Refuses globs that can match no tool of the agent.
+fn check_patterns(agent: &Agent, patterns: &[String]) -> Result<(), Error> {
+    patterns.iter().try_for_each(|pattern| {
+        agent.check_pattern(pattern).map_err(|fault| Error::Refused(format!("--allow {pattern:?}: {fault}")))
+    })
 }
 
 /// What the agent is told first: the prompt, the typed input, or both, and what goes with them.
@@ -549,10 +656,13 @@ fn pick<'a>(
 ) -> Result<&'a CallRecord, Error> {
     let open: Vec<_> = run.calls().filter(|record| qualifies(record)).collect();
     let names = || open.iter().map(|record| record.id.to_string()).collect::<Vec<_>>().join(", ");
+    let lines = || open.iter().map(|record| format!("\n  {}", in_a_line(record))).collect::<String>();
     match (call, &open[..]) {
         (_, []) => Err(Error::Refused(format!("no call of this run {what}"))),
         (None, [only]) => Ok(only),
-        (None, _) => Err(Error::Refused(format!("more than one call {what}; name one of {}", names()))),
+        (None, _) => {
+            Err(Error::Refused(format!("more than one call {what}; name one of these, or all with --all:{}", lines())))
+        }
         (Some(id), open) => open
             .iter()
             .find(|record| record.id == id)
@@ -561,9 +671,21 @@ fn pick<'a>(
     }
 }
 
-/// Who does what is done here.
+/// Longest arguments in a line, in characters.
+const ARGUMENTS_MAX: usize = 72;
+
+/// A call in a line: its id, tool and shortened arguments.
+fn in_a_line(record: &CallRecord) -> String {
+    let tool = record.resolved.as_ref().map_or_else(|| record.written.name.clone(), |it| it.origin.to_string());
+    let arguments = record.arguments().split_whitespace().collect::<Vec<_>>().join(" ");
+    let more = if arguments.chars().nth(ARGUMENTS_MAX).is_some() { "…" } else { "" };
+    format!("{} {tool} {}{more}", record.id, arguments.chars().take(ARGUMENTS_MAX).collect::<String>())
+}
+
+/// Who does what is done here: `user@host`.
 fn user() -> String {
-    std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "operator".to_owned())
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "operator".to_owned());
+    format!("{user}@{}", hostname())
 }
 
 fn hostname() -> String {

@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{Error, Left, Options, Seen, Stop, World, inbox, judge, lift};
 use crate::{
+    agent::Unattended,
     chaos,
     chat::{CallId, Choice, Effect, Hold, Message, OutputFormat, Part, Request, ToolDef, Usage, WrittenCall},
     journal::Journal,
@@ -24,8 +25,9 @@ use crate::{
     repair::{Schema, ToolSet},
     router::{self, Attempt, Conversation, Reply},
     run::{
-        Ask, AttemptFailed, CallLost, CallWant, End, Ended, Entry, Event, FINAL_ANSWER, Limit, ModelAsked, NanoDollars,
-        Run, RunId, Sent, ToolFinished, ToolStarted, ToolsListed, Wait, WaitKind, Waiting, Want, Woken,
+        ApprovalGiven, ApprovalReason, Ask, AttemptFailed, CallLost, CallWant, Decision, End, Ended, Entry, Event,
+        FINAL_ANSWER, Limit, ModelAsked, NanoDollars, Run, RunId, Sent, ToolFinished, ToolStarted, ToolsListed, Wait,
+        WaitKind, Waiting, Want, Woken,
     },
 };
 
@@ -190,6 +192,9 @@ impl<'a> Drive<'a> {
                 return self.leave(Left::Stopped).await;
             }
             if stop == Stop::No {
+                if self.decide_unattended(&want.waiting)? {
+                    continue;
+                }
                 if want.list_tools {
                     self.list_tools().await?;
                     continue;
@@ -311,6 +316,31 @@ impl<'a> Drive<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Decides what would ask, where the agent file says how while nobody attends; `true` when something was decided.
+    fn decide_unattended(&mut self, waiting: &[Wait]) -> Result<bool, Error> {
+        let unattended = self.world.agent.approvals.unattended;
+        if self.options.attended || unattended == Unattended::Wait {
+            return Ok(false);
+        }
+        let decided = waiting.iter().filter_map(|wait| {
+            let Wait::Approval(call) = wait else { return None };
+            let record = self.run.call(*call)?;
+            let reason = record.asked.as_ref()?.reason;
+            let decision = match unattended {
+                Unattended::Deny => Decision::Deny(Some("nobody is there who could allow this call".to_owned())),
+                // Nobody but a person may repeat a doubt, or allow what may have to be refused.
+                Unattended::Allow if reason == ApprovalReason::Policy => Decision::Allow,
+                Unattended::Allow | Unattended::Wait => return None,
+            };
+            let shown = record.arguments().clone();
+            Some(ApprovalGiven { call: *call, inbox: None, by: "policy".to_owned(), decision, shown })
+        });
+        let decided: Vec<_> = decided.collect();
+        let some = !decided.is_empty();
+        decided.into_iter().try_for_each(|given| self.push(Event::ApprovalGiven(given)))?;
+        Ok(some)
     }
 
     /// Whether nothing that the run waits for can come while this process stays.
@@ -699,7 +729,7 @@ impl<'a> Drive<'a> {
     /// Moves what was posted to the run into its journal, once each.
     async fn take_inbox(&mut self) -> Result<(), Error> {
         for (id, posted) in self.journal.inbox().await? {
-            for event in inbox::events(self.run, &self.tools, id, posted) {
+            for event in inbox::events(self.run, &self.tools, Some(&self.world.agent), id, posted) {
                 self.push(event)?;
             }
             self.journal.consume(id);

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    agent::{self, Agent, Approval},
+    agent::{Agent, Approval, Unclear},
     chat::{Answer, AnswerPart, Effect, EffectSource, Finish, OfferedName, ToolDef, ToolName, WrittenCall},
     repair::{self, Class, Diagnosis, Outcome, Repair, Schema, ToolSet, Valid},
     run::{
-        ApprovalReason, Approve, Ask, Call, CallRejected, Event, FINAL_ANSWER, ModelAnswered, NanoDollars, OnDoubt,
-        OutputRejected, Rejection, Resolved, Run,
+        ApprovalReason, Approve, Ask, Call, CallRejected, Event, FINAL_ANSWER, ModelAnswered, NanoDollars, Noted,
+        OnDoubt, OutputRejected, Rejection, Resolved, Run,
     },
 };
 
@@ -82,12 +82,15 @@ pub(super) fn judge(rules: &Rules<'_>, run: &Run, answer: Answer, origin: Origin
     }
     let mut calls = Vec::with_capacity(written.len());
     let mut rejections = Vec::new();
+    let mut notes = Vec::new();
     for (nth, verdict) in (0..).zip(verdicts) {
         let id = run.call_id(origin.ask.turn, nth);
         let (resolved, rejection) = match verdict {
             Ok(resolved) => (resolved, None),
             Err(rejection) => (None, Some(rejection)),
         };
+        let written = written.get(nth as usize).map_or("{}", |call| &call.arguments);
+        notes.extend(resolved.as_ref().and_then(|resolved| failed_condition(rules, resolved, written)));
         rejections.extend(rejection.map(|reason| CallRejected { call: id, reason }));
         calls.push(Call { id, resolved });
     }
@@ -121,6 +124,7 @@ pub(super) fn judge(rules: &Rules<'_>, run: &Run, answer: Answer, origin: Origin
     let mut events = vec![Event::ModelAnswered(Box::new(answered))];
     events.extend(rejections.into_iter().map(Event::CallRejected));
     events.extend(refused.map(Event::OutputRejected));
+    events.extend(notes.into_iter().map(Event::Noted));
     events
 }
 
@@ -240,18 +244,18 @@ fn admit(
         return Err(Rejection::Invalid(Diagnosis { class: Class::UnknownName, text }));
     };
     let policy = rules.agent.policy_for(&tool.origin);
-    let expire = rules.agent.approvals.expire;
-    let approve = match approval(rules, run, tool, policy.approve) {
-        Approval::Deny => {
-            return Err(Rejection::Denied(format!("the policy of this agent refuses {}", tool.origin)));
-        }
-        _ if beyond => Some(Approve { reason: ApprovalReason::Repaired, expire, on_expire_allow: false }),
-        Approval::Allow => None,
-        Approval::Ask | Approval::AskOnWrite => Some(Approve {
-            reason: ApprovalReason::Policy,
-            expire,
-            on_expire_allow: rules.agent.approvals.on_expire_allow,
-        }),
+    let ask = |reason| {
+        let approvals = &rules.agent.approvals;
+        // What may have to be refused, or was not said so, is not allowed by silence.
+        let on_expire_allow = approvals.on_expire_allow && reason == ApprovalReason::Policy;
+        Some(Approve { reason, expire: approvals.expire, on_expire_allow })
+    };
+    let approve = match approval(rules, run, tool, &valid.arguments) {
+        Ok(Approval::Deny) => return Err(Rejection::Denied(refusal(rules.agent, &tool.origin))),
+        _ if beyond => ask(ApprovalReason::Repaired),
+        Err(_) => ask(ApprovalReason::Unclear),
+        Ok(Approval::Allow) => None,
+        Ok(Approval::Ask | Approval::AskOnWrite) => ask(ApprovalReason::Policy),
     };
     Ok(Resolved {
         arguments: (valid.arguments != call.arguments).then_some(valid.arguments),
@@ -268,6 +272,20 @@ fn admit(
     })
 }
 
+/// Which condition of the agent file could not be told for a call, so that a person is asked.
+fn failed_condition(rules: &Rules<'_>, resolved: &Resolved, written: &str) -> Option<Noted> {
+    resolved.approve.as_ref().filter(|approve| approve.reason == ApprovalReason::Unclear)?;
+    let arguments = serde_json::from_str(resolved.arguments.as_deref().unwrap_or(written)).unwrap_or_default();
+    let unclear = rules.agent.approval(&resolved.origin, &arguments).err()?;
+    Some(Noted { code: "condition_failed".to_owned(), message: unclear.to_string(), inbox: None })
+}
+
+/// What a model is told when the agent file refuses its call.
+pub(super) fn refusal(agent: &Agent, tool: &ToolName) -> String {
+    let with = if agent.policy_for(tool).approve == Some(Approval::Deny) { "" } else { " with these arguments" };
+    format!("the policy of this agent refuses {tool}{with}")
+}
+
 fn on_doubt(agent: &Agent, effect: Effect) -> OnDoubt {
     match effect {
         Effect::Read | Effect::Idempotent => OnDoubt::Retry,
@@ -276,21 +294,23 @@ fn on_doubt(agent: &Agent, effect: Effect) -> OnDoubt {
     }
 }
 
-/// The word on a tool: what was set while the run goes on, then the agent file, then its default. Deny beats all.
-fn approval(rules: &Rules<'_>, run: &Run, tool: &ToolDef, policy: Option<Approval>) -> Approval {
-    let given = run.policies().iter().rev().find(|given| agent::glob(&given.pattern, &tool.origin.to_string()));
-    let by_file = policy.unwrap_or(rules.agent.approvals.default);
-    let word = match (by_file, given) {
-        (Approval::Deny, _) => Approval::Deny,
+/// The word on a call: what was set while the run goes on, then the agent file, then its default. Deny beats all.
+fn approval(rules: &Rules<'_>, run: &Run, tool: &ToolDef, arguments: &str) -> Result<Approval, Unclear> {
+    // Valid arguments are JSON; of nothing, no condition can be told.
+    let arguments = serde_json::from_str(arguments).unwrap_or_default();
+    let by_file = rules.agent.approval(&tool.origin, &arguments);
+    let word = match (by_file, run.policy_on(&tool.origin)) {
+        (Ok(Approval::Deny), _) => Approval::Deny,
         (_, Some(given)) if !given.allow => Approval::Deny,
-        (_, Some(_)) => Approval::Allow,
-        (word, None) => word,
+        (Err(unclear), _) => return Err(unclear),
+        (Ok(_), Some(_)) => Approval::Allow,
+        (Ok(word), None) => word,
     };
-    match word {
+    Ok(match word {
         Approval::AskOnWrite if tool.effect == Effect::Read => Approval::Allow,
         Approval::Ask | Approval::AskOnWrite if rules.allow_all => Approval::Allow,
         word => word,
-    }
+    })
 }
 
 /// The tools as a request offers them: those of the run, and the final answer behind them when it has a form.

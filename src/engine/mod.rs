@@ -18,6 +18,7 @@ mod judge;
 mod lift;
 
 pub(crate) use drive::draw;
+pub use inbox::{IGNORED, check_arguments};
 
 use std::sync::Arc;
 
@@ -117,8 +118,15 @@ pub enum Error {
 }
 
 /// Claims nothing and drives nothing: takes what waits in the inbox of a run that was just claimed into its journal, with
-/// all that follows from it by itself, and makes it durable.
-pub async fn absorb(run: &mut Run, journal: &mut Journal, clock: &dyn Clock, claimed: Claimed) -> Result<(), Error> {
+/// all that follows from it by itself, and makes it durable. Returns what the inbox came to. `agent` is `None` when its
+/// definition cannot be read any more.
+pub async fn absorb(
+    run: &mut Run,
+    journal: &mut Journal,
+    clock: &dyn Clock,
+    agent: Option<&Agent>,
+    claimed: Claimed,
+) -> Result<Vec<Event>, Error> {
     let push = |run: &mut Run, journal: &mut Journal, event| -> Result<(), Error> {
         let entry = journal.push(clock.now().max(run.now()), event)?;
         Ok(run.apply(&entry)?)
@@ -126,8 +134,10 @@ pub async fn absorb(run: &mut Run, journal: &mut Journal, clock: &dyn Clock, cla
     push(run, journal, Event::Claimed(claimed))?;
     let tools = run.tools().map(|listed| listed.tools.clone()).unwrap_or_default();
     let (tools, _) = ToolSet::new(tools);
+    let mut taken = Vec::new();
     for (id, posted) in journal.inbox().await? {
-        for event in inbox::events(run, &tools, id, posted) {
+        for event in inbox::events(run, &tools, agent, id, posted) {
+            taken.push(event.clone());
             push(run, journal, event)?;
         }
         journal.consume(id);
@@ -142,7 +152,8 @@ pub async fn absorb(run: &mut Run, journal: &mut Journal, clock: &dyn Clock, cla
         }
     }
     start_commit(run, journal);
-    Ok(journal.commit().await?)
+    journal.commit().await?;
+    Ok(taken)
 }
 
 /// Starts to make durable what is queued, together with what listings show of the run.

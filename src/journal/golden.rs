@@ -465,8 +465,8 @@ pub(crate) fn every_event() -> Vec<Event> {
         approval(Decision::Edit("{\"path\":\"b.txt\"}".into())),
         approval(Decision::Deny(Some("write it elsewhere".into()))),
         approval(Decision::Deny(None)),
-        Event::PolicyGiven(PolicyGiven { pattern: "files.*".into(), allow: true, by: by() }),
-        Event::PolicyGiven(PolicyGiven { pattern: "git.*".into(), allow: false, by: by() }),
+        Event::PolicyGiven(PolicyGiven { pattern: "files.*".into(), allow: true, inbox: None, by: by() }),
+        Event::PolicyGiven(PolicyGiven { pattern: "git.*".into(), allow: false, inbox: inbox(), by: by() }),
         Event::ToolStarted(ToolStarted {
             arguments: Some("{\"path\":\"b.txt\"}".into()),
             guard: Some("g-1".into()),
@@ -567,5 +567,6 @@ pub(crate) fn every_event() -> Vec<Event> {
     }
     let message = Some("budgets.day is $20.0000 a day".to_owned());
     events.push(Event::Ended(Ended { end: End::Exhausted { limit: Limit::Budget, message } }));
+    events.push(Event::ApprovalAsked(ApprovalAsked { call: call(4), reason: ApprovalReason::Unclear, expires: None }));
     events
 }

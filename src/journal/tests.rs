@@ -456,13 +456,19 @@ async fn inbox_items_are_read_as_they_were_posted() {
     let shelf = Arc::new(Shelf::default());
     let call = "t3c1".parse().unwrap();
     let long = "x".repeat(v1::INLINE_BYTES_MAX + 1);
-    let approval = What::Approval { call, decision: Decision::Deny(None), shown: "{\"a\": 1}".into() };
+    let approval = What::Approval { call, decision: Decision::Deny(None), shown: "{\"a\": 1}".into(), for_run: None };
     let whats = [
         (What::Prompt { parts: vec![ChatPart::text("go on"), ChatPart::text(long)] }, None),
         (
             approval,
             Some(
                 r#"{"type":"approval","data":{"call":"t3c1","decision":{"type":"deny","data":{}},"shown":{"text":"{\"a\": 1}"}}}"#,
+            ),
+        ),
+        (
+            What::Approval { call, decision: Decision::Allow, shown: "{}".into(), for_run: Some("files.write".into()) },
+            Some(
+                r#"{"type":"approval","data":{"call":"t3c1","decision":{"type":"allow"},"shown":{"text":"{}"},"for_run":"files.write"}}"#,
             ),
         ),
         (

@@ -332,6 +332,8 @@ pub enum ApprovalReason {
     HeldRepeat,
     /// The call was mended beyond what its policy lets pass.
     Repaired,
+    /// Whether the policy refuses the call cannot be told: a condition of it fails on these arguments.
+    Unclear,
 }
 
 /// See [`Event::CallRejected`].
@@ -471,7 +473,7 @@ pub struct ApprovalGiven {
     pub call: CallId,
     /// The inbox item it came with.
     pub inbox: Option<String>,
-    /// Who decided.
+    /// Who decided: a person (`user@host`), `expiry` when nobody answered in time, or `policy` when a rule did.
     pub by: String,
     /// What.
     pub decision: Decision,
@@ -497,6 +499,8 @@ pub struct PolicyGiven {
     pub pattern: String,
     /// `true` lets them run without asking, `false` refuses them.
     pub allow: bool,
+    /// The inbox item it came with.
+    pub inbox: Option<String>,
     /// Who set it.
     pub by: String,
 }

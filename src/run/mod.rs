@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crate::chat::{AnswerPart, CallId, Finish, ToolName};
+use crate::chat::{AnswerPart, CallId, Finish, ToolName, glob};
 
 pub use event::*;
 pub use id::{NanoDollars, RunId, Time};
@@ -198,9 +198,10 @@ impl Run {
         self.turn
     }
 
-    /// The rules that were set while it ran, oldest first.
-    pub fn policies(&self) -> &[PolicyGiven] {
-        &self.policies
+    /// The rule that was set for a tool while the run goes on: the newest that speaks of it.
+    pub fn policy_on(&self, tool: &ToolName) -> Option<&PolicyGiven> {
+        let name = tool.to_string();
+        self.policies.iter().rev().find(|given| glob(&given.pattern, &name))
     }
 
     /// Whether this inbox item was taken in already.
@@ -374,10 +375,14 @@ impl Run {
                         call.state = CallState::Rejected(Rejection::Denied(text));
                     }
                 }
+                call.decided = Some(Box::new(given.clone()));
                 self.tally.repairs += made;
                 self.note_inbox(given.inbox.as_deref());
             }
-            Event::PolicyGiven(policy) => self.policies.push(policy.clone()),
+            Event::PolicyGiven(policy) => {
+                self.note_inbox(policy.inbox.as_deref());
+                self.policies.push(policy.clone());
+            }
             Event::CancelAsked(asked) => {
                 self.note_inbox(asked.inbox.as_deref());
                 if matches!(self.end, None | Some(End::Exhausted { .. })) {
@@ -577,6 +582,7 @@ impl Run {
                 attempts: 0,
                 asked: None,
                 allowed: false,
+                decided: None,
                 state: CallState::Ready,
             });
         }

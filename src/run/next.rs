@@ -230,16 +230,17 @@ impl Run {
                     want.record.push(ask(ApprovalReason::HeldRepeat, None));
                 }
             }
-            Some(ApprovalAsked { expires: Some(expires), .. }) if *expires <= self.now => {
+            Some(asked) if asked.expires.is_some_and(|expires| expires <= self.now) => {
                 let allow = resolved.approve.as_ref().is_some_and(|approve| approve.on_expire_allow);
                 let refusal = "nobody answered in time, so this call was refused";
-                want.record.push(Event::ApprovalGiven(ApprovalGiven {
-                    call: call.id,
-                    inbox: None,
-                    by: "expiry".to_owned(),
-                    decision: if allow { Decision::Allow } else { Decision::Deny(Some(refusal.to_owned())) },
-                    shown: call.arguments().clone(),
-                }));
+                want.record.push(decided(call, "expiry", allow, refusal.to_owned()));
+            }
+            // Only what the policy asks is answered by a rule that somebody sets meanwhile.
+            Some(ApprovalAsked { reason: ApprovalReason::Policy, .. })
+                if let Some(given) = self.policy_on(&resolved.origin) =>
+            {
+                let refusal = format!("{} refuses {} for the rest of this run", given.by, resolved.origin);
+                want.record.push(decided(call, "policy", given.allow, refusal));
             }
             Some(asked) => {
                 want.waiting.push(Wait::Approval(call.id));
@@ -415,6 +416,17 @@ fn call_want(call: &CallRecord, sent: Option<&Sent>) -> CallWant {
     let harmless = call.resolved.as_ref().is_some_and(|resolved| resolved.effect == Effect::Read);
     let after = sent.filter(|_| !harmless).cloned();
     CallWant { call: call.id, attempt: call.attempts + 1, started: false, after }
+}
+
+/// A decision about a call on somebody's behalf.
+fn decided(call: &CallRecord, by: &str, allow: bool, refusal: String) -> Event {
+    Event::ApprovalGiven(ApprovalGiven {
+        call: call.id,
+        inbox: None,
+        by: by.to_owned(),
+        decision: if allow { Decision::Allow } else { Decision::Deny(Some(refusal)) },
+        shown: call.arguments().clone(),
+    })
 }
 
 fn ended(end: End) -> Event {

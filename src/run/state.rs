@@ -7,7 +7,9 @@ use std::{
 
 use crate::chat::{AnswerPart, CallId, Effect, Message, Part, Usage, WrittenCall};
 
-use super::{ApprovalAsked, ApprovalReason, End, NanoDollars, OnDoubt, Rejection, Resolved, Time, Waiting};
+use super::{
+    ApprovalAsked, ApprovalGiven, ApprovalReason, End, NanoDollars, OnDoubt, Rejection, Resolved, Time, Waiting,
+};
 
 /// One thing that was said, in the order in which models get to see it.
 #[derive(Debug, Clone)]
@@ -65,6 +67,8 @@ pub struct CallRecord {
     pub asked: Option<ApprovalAsked>,
     /// Whether it was allowed when asked.
     pub allowed: bool,
+    /// The newest decision about it; `None` while there is none.
+    pub decided: Option<Box<ApprovalGiven>>,
     /// Where it stands.
     pub state: CallState,
 }

@@ -16,20 +16,20 @@ use tempfile::TempDir;
 use crate::model::{Model, Reply, Request, nobody};
 
 /// A working directory with its settings, and a home of its own.
-struct World {
+pub(crate) struct World {
     dir: TempDir,
 }
 
 /// What a command came to.
 #[derive(Debug)]
-struct Said {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Said {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Said {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
 
@@ -63,7 +63,7 @@ answers:
 ";
 
 impl World {
-    fn new(agent: &str, script: &str) -> Self {
+    pub fn new(agent: &str, script: &str) -> Self {
         let world = World { dir: TempDir::new().unwrap() };
         fs::create_dir(world.path("notes")).unwrap();
         world.write("notes/a.txt", "hello\n");
@@ -74,7 +74,7 @@ impl World {
     }
 
     /// An agent whose tool server takes its time: each call half a minute.
-    fn slow(tool: &str) -> Self {
+    pub fn slow(tool: &str) -> Self {
         let script = format!("answers: [{{calls: [{{name: slow__{tool}, arguments: {{text: a}}}}]}}, {{text: done}}]");
         let world = World::new("", &script);
         let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/counter.py");
@@ -87,17 +87,17 @@ impl World {
         world
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agentd"));
         command
             .args(args)
@@ -113,14 +113,14 @@ impl World {
         command
     }
 
-    fn agentd(&self, args: &[&str]) -> Said {
+    pub fn agentd(&self, args: &[&str]) -> Said {
         let output = self.command(args).output().unwrap();
         let code = output.status.code().unwrap_or_else(|| panic!("killed by {:?}", output.status.signal()));
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Said { code, stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    fn show(&self) -> Value {
+    pub fn show(&self) -> Value {
         self.agentd(&["runs", "show", "--json"]).json()
     }
 }

@@ -39,6 +39,7 @@ policy: {files.write: {approve: allow}}
         input: None,
         model: None,
         limits: Overrides::default(),
+        allow: Vec::new(),
     };
     let mut driven = daemon.start(new).await.unwrap();
     let (_stop, stopped) = watch::channel(Stop::No);

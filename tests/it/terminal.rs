@@ -14,6 +14,8 @@ use rustix::{
 };
 use tempfile::TempDir;
 
+use crate::cli::World;
+
 /// The program with stdin and stderr at a terminal of ours, and stdout in a pipe or there too.
 pub struct Terminal {
     pub child: Child,
@@ -171,6 +173,178 @@ fn what_is_put_off_stays_parked() {
     terminal.until("[l]ater:");
     terminal.types("y");
     assert_eq!(terminal.end().1, "Written.\n");
+}
+
+/// Three writes, one in each answer.
+const THRICE: &str = "
+answers:
+  - {calls: [{name: files__write, arguments: {path: b.txt, content: new}}]}
+  - {calls: [{name: files__write, arguments: {path: c.txt, content: new}}]}
+  - {text: Written.}
+";
+
+#[test]
+fn a_tool_is_allowed_for_the_rest_of_the_run_or_for_good() {
+    let dir = world(THRICE);
+    for (word, again) in [("r", true), ("w", true), ("", false)] {
+        let mut terminal = Terminal::start(agentd(&dir, &["run", "agent.yaml", "go"]));
+        if again {
+            terminal.until("[l]ater:");
+            terminal.types(word);
+        }
+        let (code, stdout, seen) = terminal.end();
+        assert_eq!((code, stdout.as_str()), (0, "Written.\n"), "{seen}");
+        assert_eq!(seen.matches("needs approval").count(), usize::from(again), "{seen}");
+        let by_rule = seen.contains("allows files.write for this run");
+        assert_eq!(by_rule, again, "{seen}");
+    }
+    let file = fs::read_to_string(dir.path().join("agent.yaml")).unwrap();
+    assert!(file.ends_with("\npolicy:\n  \"files.write\": {approve: allow}\n"), "{file}");
+}
+
+#[test]
+fn a_file_that_cannot_be_changed_leaves_the_question_open() {
+    let dir = world(WRITES);
+    let mut terminal = Terminal::start(agentd(&dir, &["run", "agent.yaml", "go"]));
+    terminal.until("[l]ater:");
+    fs::write(dir.path().join("agent.yaml"), "version: 2\n").unwrap();
+    terminal.types("w");
+    terminal.until("is not changed");
+    terminal.until("[l]ater:");
+    terminal.types("once");
+    let (code, stdout, seen) = terminal.end();
+    assert_eq!((code, stdout.as_str()), (0, "Written.\n"), "{seen}");
+    assert!(seen.contains("\"files.write\": {approve: allow}"), "the line to add is shown: {seen}");
+}
+
+/// An editor that writes something wrong first, and mends it the second time.
+const EDITOR: &str = r#"
+if grep -q '"path": 7' "$1"; then
+  printf '{"path": "c.txt",\n "content": "better"}\n' > "$1"
+else
+  printf '{"path": 7}' > "$1"
+fi
+"#;
+
+#[test]
+fn arguments_are_edited_until_they_fit_and_nothing_is_lost() {
+    let dir = world(WRITES);
+    fs::write(dir.path().join("ed.sh"), EDITOR).unwrap();
+    let mut command = agentd(&dir, &["run", "agent.yaml", "go"]);
+    command.env("VISUAL", "sh ed.sh");
+    let mut terminal = Terminal::start(command);
+    terminal.until("[l]ater:");
+    terminal.types("edit");
+    terminal.until("these arguments cannot run");
+    terminal.until("[l]ater:");
+    terminal.types("e");
+    let (code, stdout, seen) = terminal.end();
+    assert_eq!((code, stdout.as_str()), (0, "Written.\n"), "{seen}");
+    assert_eq!(fs::read_to_string(dir.path().join("notes/c.txt")).unwrap(), "better");
+    assert!(!dir.path().join("notes/b.txt").exists());
+    assert!(seen.contains(r#"with arguments {"path":"c.txt","content":"better"}"#), "{seen}");
+}
+
+#[test]
+fn an_editor_that_changes_nothing_or_fails_decides_nothing() {
+    let dir = world(WRITES);
+    let mut command = agentd(&dir, &["run", "agent.yaml", "go"]);
+    command.env("VISUAL", "true");
+    let mut terminal = Terminal::start(command);
+    terminal.until("[l]ater:");
+    terminal.types("e");
+    terminal.until("nothing was changed");
+    terminal.until("[l]ater:");
+    terminal.types("d");
+    assert_eq!(terminal.end().1, "I was not allowed to.\n");
+
+    let mut command = agentd(&dir, &["run", "agent.yaml", "go"]);
+    command.env_remove("VISUAL").env("EDITOR", "./no-such-editor --wait");
+    let mut terminal = Terminal::start(command);
+    terminal.until("[l]ater:");
+    terminal.types("e");
+    terminal.until("cannot start the editor");
+    terminal.until("[l]ater:");
+    terminal.types("l");
+    assert_eq!(terminal.end().0, 3);
+}
+
+#[test]
+fn a_parked_call_is_edited_from_the_command_line() {
+    let dir = world(WRITES);
+    fs::write(dir.path().join("ed.sh"), EDITOR).unwrap();
+    assert_eq!(
+        agentd(&dir, &["run", "agent.yaml", "go"]).stdin(Stdio::null()).output().unwrap().status.code(),
+        Some(3)
+    );
+    let edit = || {
+        let mut command = agentd(&dir, &["approve", "@last", "--edit"]);
+        command.env("VISUAL", "sh ed.sh");
+        command
+    };
+    let unattended = edit().stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8(unattended.stderr).unwrap();
+    assert_eq!(unattended.status.code(), Some(2), "{told}");
+    let kept = told.split("what you wrote is in ").nth(1).unwrap().trim();
+    assert_eq!(fs::read_to_string(kept).unwrap(), r#"{"path": 7}"#);
+    fs::remove_file(kept).unwrap();
+    let mut terminal = Terminal::start(edit());
+    terminal.until("edit again?");
+    terminal.types("");
+    let (code, _, seen) = terminal.end();
+    assert_eq!(code, 0, "{seen}");
+    assert!(seen.contains("t1c1 allowed"), "{seen}");
+    let resumed = agentd(&dir, &["resume", "@last"]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(resumed.stdout, b"Written.\n");
+    assert_eq!(fs::read_to_string(dir.path().join("notes/c.txt")).unwrap(), "better");
+}
+
+#[test]
+fn a_tool_is_allowed_for_good_from_the_command_line() {
+    let dir = world(THRICE);
+    assert_eq!(
+        agentd(&dir, &["run", "agent.yaml", "go"]).stdin(Stdio::null()).output().unwrap().status.code(),
+        Some(3)
+    );
+    let written = agentd(&dir, &["approve", "@last", "--write"]).output().unwrap();
+    let told = String::from_utf8(written.stderr).unwrap();
+    assert!(told.contains("agent.yaml allows files.write from now on\nt1c1 allowed\n"), "{told}");
+    for args in [&["resume", "@last"][..], &["run", "agent.yaml", "go"]] {
+        let output = agentd(&dir, args).stdin(Stdio::null()).output().unwrap();
+        assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"Written.\n"[..]), "{output:?}");
+    }
+}
+
+#[test]
+fn both_ctrl_cs_are_obeyed_at_once_and_the_run_can_be_resumed() {
+    let world = World::slow("put");
+    let mut terminal = Terminal::start(world.command(&["run", "agent.yaml", "go", "--yes"]));
+    terminal.until("slow.put");
+    kill_process(Pid::from_child(&terminal.child), Signal::INT).unwrap();
+    terminal.until("stopping at the next entry; once more to stop at once");
+    kill_process(Pid::from_child(&terminal.child), Signal::INT).unwrap();
+    let (code, _, seen) = terminal.end();
+    assert_eq!(code, 130, "{seen}");
+    assert!(seen.contains("resume with: agentd resume"), "{seen}");
+}
+
+#[test]
+fn what_differs_is_shown_as_a_difference() {
+    let dir = world(
+        "
+answers:
+  - calls: [{name: files__edit, arguments: {path: a.txt, old: \"hello\\n\", new: \"good\\e[2J\\nbye\\n\"}}]
+  - {text: Done.}
+",
+    );
+    let mut terminal = Terminal::start(agentd(&dir, &["run", "agent.yaml", "go"]));
+    terminal.until("[l]ater:");
+    for shown in ["-| hello", "+| good\\u{1b}[2J", "+| bye"] {
+        assert!(terminal.seen.contains(shown), "{shown:?} is missing: {}", terminal.seen);
+    }
+    assert!(!terminal.seen.contains("\u{1b}[2J"), "{}", terminal.seen);
+    terminal.types("d");
+    assert_eq!(terminal.end().1, "Done.\n");
 }
 
 #[test]

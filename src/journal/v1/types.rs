@@ -166,6 +166,8 @@ stored! {
         pattern: String,
         allow: bool,
         by: String,
+    } optional {
+        inbox: Option<String>,
     };
 
     run::CancelAsked {
@@ -412,7 +414,7 @@ words! {
     run::Purpose { Turn = "turn", Compact = "compact", Output = "output" }
     run::Origin { Model = "model", Verify = "verify" }
     run::OnDoubt { Retry = "retry", Tell = "tell", Ask = "ask" }
-    run::ApprovalReason { Policy = "policy", HeldRepeat = "held_repeat", Repaired = "repaired" }
+    run::ApprovalReason { Policy = "policy", HeldRepeat = "held_repeat", Repaired = "repaired", Unclear = "unclear" }
     run::Limit {
         Turns = "turns", ToolCalls = "tool_calls", Tokens = "tokens", Cost = "cost", Active = "active",
         Budget = "budget",
@@ -553,11 +555,24 @@ impl Form<journal::Posted> for Posted {
 #[derive(Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 enum What {
-    Prompt { parts: Vec<Part> },
-    Approval { call: String, decision: Decision, shown: Text },
-    Doubt { call: String, resolution: Resolution },
+    Prompt {
+        parts: Vec<Part>,
+    },
+    Approval {
+        call: String,
+        decision: Decision,
+        shown: Text,
+        #[serde(default, skip_serializing_if = "absent")]
+        for_run: Option<String>,
+    },
+    Doubt {
+        call: String,
+        resolution: Resolution,
+    },
     Cancel,
-    Limits { limits: Limits },
+    Limits {
+        limits: Limits,
+    },
 }
 
 /// The same on its way out.
@@ -571,6 +586,8 @@ enum WhatWritten<'a> {
         call: Written<'a, CallId, String>,
         decision: Written<'a, run::Decision, Decision>,
         shown: Written<'a, Arc<str>, Text>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        for_run: &'a Option<String>,
     },
     Doubt {
         call: Written<'a, CallId, String>,
@@ -586,10 +603,11 @@ impl Form<journal::What> for What {
     fn write<S: Serializer>(value: &journal::What, texts: &Outgoing, to: S) -> Result<S::Ok, S::Error> {
         let written = match value {
             journal::What::Prompt { parts } => WhatWritten::Prompt { parts: Written::new(parts, texts) },
-            journal::What::Approval { call, decision, shown } => WhatWritten::Approval {
+            journal::What::Approval { call, decision, shown, for_run } => WhatWritten::Approval {
                 call: Written::new(call, texts),
                 decision: Written::new(decision, texts),
                 shown: Written::new(shown, texts),
+                for_run,
             },
             journal::What::Doubt { call, resolution } => {
                 WhatWritten::Doubt { call: Written::new(call, texts), resolution: Written::new(resolution, texts) }
@@ -603,10 +621,11 @@ impl Form<journal::What> for What {
     fn read(self, texts: &mut Incoming) -> Result<journal::What, Damage> {
         Ok(match self {
             What::Prompt { parts } => journal::What::Prompt { parts: parts.read(texts)? },
-            What::Approval { call, decision, shown } => journal::What::Approval {
+            What::Approval { call, decision, shown, for_run } => journal::What::Approval {
                 call: call.read(texts)?,
                 decision: decision.read(texts)?,
                 shown: shown.read(texts)?,
+                for_run,
             },
             What::Doubt { call, resolution } => {
                 journal::What::Doubt { call: call.read(texts)?, resolution: resolution.read(texts)? }

@@ -107,6 +107,11 @@ pub fn given(call: &str, decision: Decision) -> Event {
     Event::ApprovalGiven(ApprovalGiven { call: id(call), inbox: None, by: "ada".to_owned(), decision, shown })
 }
 
+/// Somebody sets a rule for the rest of the run.
+pub fn policy(pattern: &str, allow: bool) -> Event {
+    Event::PolicyGiven(PolicyGiven { pattern: pattern.to_owned(), allow, inbox: None, by: "ada".to_owned() })
+}
+
 pub fn resolved(call: &str, resolution: Resolution) -> Event {
     Event::DoubtResolved(DoubtResolved { call: id(call), inbox: None, by: "ada".to_owned(), resolution })
 }
@@ -209,16 +214,25 @@ impl Say {
 }
 
 /// Who must be asked about which tool, and what is done about doubts.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Rules {
     /// Tools that a person is asked about.
     pub approve: Vec<&'static str>,
+    /// Why.
+    pub reason: ApprovalReason,
     pub expire: Option<Duration>,
     pub on_expire_allow: bool,
     /// Tools that policy refuses.
     pub deny: Vec<&'static str>,
     /// In place of what the effect stands for.
     pub on_doubt: Option<OnDoubt>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        let reason = ApprovalReason::Policy;
+        Rules { approve: Vec::new(), reason, expire: None, on_expire_allow: false, deny: Vec::new(), on_doubt: None }
+    }
 }
 
 impl Rules {
@@ -247,7 +261,7 @@ impl Rules {
                 Effect::Destructive => OnDoubt::Ask,
             }),
             approve: self.approve.contains(name).then_some(Approve {
-                reason: ApprovalReason::Policy,
+                reason: self.reason,
                 expire: self.expire,
                 on_expire_allow: self.on_expire_allow,
             }),

@@ -664,6 +664,72 @@ fn a_question_that_expired_while_nobody_drove_the_run_is_settled_first() {
 }
 
 #[test]
+fn a_rule_for_the_rest_of_the_run_answers_the_questions_of_its_tools_and_no_others() {
+    for allow in [true, false] {
+        let mut play = Play::with(Rules { approve: vec!["write", "drop"], ..Rules::default() });
+        play.calls("write 1, write 2, drop");
+        play.push(given("t1c1", Decision::Allow));
+        play.push(policy("s.writ?", allow));
+        let [Event::ApprovalGiven(given)] = &play.settle()[..] else { panic!("one question is answered") };
+        assert_eq!((given.call, given.by.as_str(), &*given.shown), (id("t1c2"), "policy", r#"{"n":2}"#));
+        assert_eq!(given.decision == Decision::Allow, allow);
+        assert_eq!(play.run.next().waiting, [Wait::Approval(id("t1c3"))]);
+    }
+}
+
+#[test]
+fn the_newest_rule_for_a_tool_holds() {
+    let mut play = Play::new(started());
+    assert_eq!(play.run.policy_on(&tools()[3].origin), None);
+    play.push(policy("s.*", true));
+    play.push(policy("s.write", false));
+    play.push(policy("other.*", true));
+    let allowed = |play: &Play, tool: usize| play.run.policy_on(&tools()[tool].origin).map(|given| given.allow);
+    assert_eq!((allowed(&play, 3), allowed(&play, 0)), (Some(false), Some(true)));
+    play.push(policy("*", true));
+    assert_eq!(allowed(&play, 3), Some(true));
+}
+
+#[test]
+fn a_rule_for_the_rest_of_the_run_repeats_no_doubt_and_passes_no_mended_or_unclear_call() {
+    let mut play = Play::new(started());
+    play.calls("write");
+    play.start();
+    play.push(lost(id("t1c1"), 1));
+    play.settle();
+    play.push(policy("*", true));
+    play.calls("write");
+    assert_eq!(play.run.next().waiting, [Wait::Approval(id("t2c1"))]);
+    for reason in [ApprovalReason::Repaired, ApprovalReason::Unclear] {
+        let mut play = Play::with(Rules { approve: vec!["write"], reason, ..Rules::default() });
+        play.push(policy("*", true));
+        play.calls("write");
+        assert_eq!(play.run.next().waiting, [Wait::Approval(id("t1c1"))], "{reason:?}");
+    }
+}
+
+#[test]
+fn a_question_that_has_expired_is_not_answered_by_a_rule_set_later() {
+    let mut play = Play::with(Rules { approve: vec!["write"], expire: Some(secs(60)), ..Rules::default() });
+    play.calls("write");
+    play.wait(secs(60));
+    play.push(policy("*", true));
+    assert!(matches!(&play.settle()[..], [Event::ApprovalGiven(given)] if given.by == "expiry"));
+}
+
+#[test]
+fn who_decided_and_how_is_remembered() {
+    let mut play = Play::with(Rules { approve: vec!["write"], ..Rules::default() });
+    play.calls("write");
+    let decided = |play: &Play| play.run.call(id("t1c1")).unwrap().decided.clone();
+    assert_eq!(decided(&play), None);
+    play.push(given("t1c1", Decision::Deny(None)));
+    let decided = decided(&play).unwrap();
+    assert_eq!((decided.by.as_str(), &decided.decision), ("ada", &Decision::Deny(None)));
+    play.refuses(given("t1c1", Decision::Allow));
+}
+
+#[test]
 fn a_person_who_answers_while_the_run_is_exhausted_is_heard() {
     let mut play = Play::with(Rules { approve: vec!["write"], ..Rules::default() });
     play.calls("write");

@@ -53,7 +53,10 @@ fn rules() -> impl Strategy<Value = Rules> {
         prop_oneof![Just(None), Just(Some(OnDoubt::Retry)), Just(Some(OnDoubt::Ask)), Just(Some(OnDoubt::Tell))];
     let expire = prop_oneof![Just(None), Just(Some(secs(20)))];
     (tools(4), tools(2), on_doubt, expire, any::<bool>()).prop_map(
-        |(approve, deny, on_doubt, expire, on_expire_allow)| Rules { approve, expire, on_expire_allow, deny, on_doubt },
+        |(approve, deny, on_doubt, expire, on_expire_allow)| {
+            let reason = ApprovalReason::Policy;
+            Rules { approve, reason, expire, on_expire_allow, deny, on_doubt }
+        },
     )
 }
 
@@ -103,6 +106,7 @@ enum Act {
     Input,
     Cancel,
     Decide,
+    SetRule,
     Resolve,
     Limits,
     Wait,
@@ -130,6 +134,7 @@ fn step(driver: &mut Driver, world: &mut World, (what, how): (u8, u8)) -> Result
         (Input, if run.end().is_some() { 10 } else { 1 }),
         (Cancel, 1),
         (Decide, if asked.is_empty() { 0 } else { 8 }),
+        (SetRule, if asked.is_empty() { usize::from(how % 8 == 0) } else { 2 }),
         (Resolve, if lost.is_empty() { 0 } else { 6 }),
         (Limits, if matches!(run.end(), Some(End::Exhausted { .. })) { 10 } else { 1 }),
         (Wait, usize::from(run.end().is_none())),
@@ -157,6 +162,10 @@ fn step(driver: &mut Driver, world: &mut World, (what, how): (u8, u8)) -> Result
             let edit = || Decision::Edit(format!(r#"{{"n":{}}}"#, how % 3).into());
             let decisions = [Decision::Allow, Decision::Allow, Decision::Deny(None), edit()];
             driver.push(now, given(&nth(asked, how / 4).unwrap(), decisions[usize::from(how % 4)].clone()))
+        }
+        SetRule => {
+            let patterns = ["s.write", "s.d*", "*", "other.*"];
+            driver.push(now, policy(patterns[usize::from(how / 64)], how % 3 != 0))
         }
         Resolve => {
             let resolutions = [Resolution::Told, Resolution::Happened(None), Resolution::DidNot, Resolution::Retry];
@@ -292,6 +301,23 @@ fn assert_history(journal: &[Entry], world: &World) {
                 let asked_for = retries.get(&call.id).copied().unwrap_or(0);
                 assert!(started.attempt <= most + asked_for, "{} repeated unasked: {}", call.id, journal());
             }
+            Event::ApprovalGiven(given) => {
+                let call = run.call(given.call).unwrap();
+                let asked = call.asked.as_ref().unwrap();
+                let tool = &call.resolved.as_ref().unwrap().origin;
+                let allow = given.decision == Decision::Allow;
+                match given.by.as_str() {
+                    "policy" => {
+                        assert_eq!(asked.reason, ApprovalReason::Policy, "{}", journal());
+                        assert_eq!(run.policy_on(tool).map(|given| given.allow), Some(allow), "{}", journal());
+                    }
+                    "expiry" => {
+                        let due = asked.expires.is_some_and(|expires| expires <= entry.at.max(run.now()));
+                        assert!(due && allow == world.rules.on_expire_allow, "{}", journal());
+                    }
+                    _ => {}
+                }
+            }
             Event::DoubtResolved(DoubtResolved { call, resolution: Resolution::Retry, .. }) => {
                 *retries.entry(*call).or_default() += 1;
             }
@@ -338,6 +364,7 @@ fn assert_robust(driver: &Driver) {
         let may = match &entry.event {
             Event::Ended(ended) => ended.end == End::Cancelled && run.end().is_none(),
             Event::InputGiven(_) | Event::CancelAsked(_) | Event::LimitsChanged(_) | Event::Waiting(_) => true,
+            Event::PolicyGiven(_) => true,
             Event::Woken(_) | Event::Rebound(_) | Event::Compacted(_) | Event::Forked(_) | Event::Noted(_) => true,
             _ => false,
         };

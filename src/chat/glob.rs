@@ -29,7 +29,7 @@ pub fn glob(pattern: &str, text: &str) -> bool {
 
 /// Orders patterns by how much they say: more literal characters, then fewer stars. Two that say as much are in the
 /// order in which they stand, hence not told apart here.
-pub(super) fn specificity(pattern: &str) -> (usize, Reverse<usize>) {
+pub fn specificity(pattern: &str) -> (usize, Reverse<usize>) {
     let literal = pattern.chars().filter(|c| !matches!(c, '*' | '?')).count();
     (literal, Reverse(pattern.matches('*').count()))
 }

@@ -1,0 +1,214 @@
+//! How a person gets to see the arguments of a call that waits for a word: as JSON, with what is mended, and old and new
+//! texts as their difference.
+//!
+//! What models wrote is escaped, here and nowhere after; nothing of it can end a line of ours.
+
+use clap::builder::styling::{AnsiColor, Style};
+use serde_json::{Map, Value};
+use similar::{ChangeTag, TextDiff};
+
+use crate::{run::CallRecord, show::redact};
+
+use super::{
+    story,
+    text::{Form, brief, escape, indent},
+};
+
+/// Most characters of arguments that are shown; the rest is a mistake or an attack, and `runs show --json` has it.
+const SHOWN_MAX: usize = 16 * 1024;
+
+/// Most lines of a difference or a text.
+const LINES_MAX: usize = 200;
+
+/// Unchanged lines around what differs.
+const CONTEXT: usize = 2;
+
+/// Longest name of a text, in characters.
+const NAME_MAX: usize = 72;
+
+/// The names under which tools take an old text and what is to stand in its place.
+const PAIRS: [(&str, &str); 7] = [
+    ("old", "new"),
+    ("old_text", "new_text"),
+    ("old_string", "new_string"),
+    ("old_str", "new_str"),
+    ("oldText", "newText"),
+    ("before", "after"),
+    ("search", "replace"),
+];
+
+/// The arguments of a call over several lines.
+pub(super) fn arguments(call: &CallRecord) -> String {
+    let arguments = clipped(&indent(call.arguments(), "  "), Form::Text);
+    let mut shown = match call.resolved.as_ref().filter(|it| !it.repairs.is_empty() && call.edited.is_none()) {
+        None => arguments,
+        Some(resolved) => {
+            let written = clipped(&format!("{} {}", call.written.name, call.written.arguments), Form::Line);
+            let mended: String = story::mended(resolved).map(|what| format!("  ~ {what}\n")).collect();
+            format!("  as the model wrote it:\n  {written}\n{mended}  as it would run:\n{arguments}")
+        }
+    };
+    if let Ok(Value::Object(arguments)) = serde_json::from_str(call.arguments()) {
+        texts("", &arguments, &mut shown);
+    }
+    shown
+}
+
+/// Somebody else's text, with a word on what is left out.
+fn clipped(text: &str, form: Form) -> String {
+    // First, since half of a secret would not be known again.
+    let text = redact(text);
+    let shown: String = text.chars().take(SHOWN_MAX).collect();
+    let rest = text.len() - shown.len();
+    let rest = if rest > 0 { format!("\n  … and {rest} more bytes") } else { String::new() };
+    format!("{}{rest}", escape(&shown, form))
+}
+
+/// The texts of a map that JSON makes hard to read: pairs of old and new as a difference, others of several lines as they
+/// are.
+fn texts(path: &str, map: &Map<String, Value>, shown: &mut String) {
+    let text = |key: &str| map.get(key).and_then(Value::as_str);
+    let pairs: Vec<_> = PAIRS
+        .iter()
+        .filter_map(|(old, new)| Some((*old, *new, text(old)?, text(new)?)))
+        .filter(|(_, _, before, after)| before.contains('\n') || after.contains('\n'))
+        .collect();
+    for (old, new, before, after) in &pairs {
+        shown.push_str(&format!("\n  {}{old} → {new}:", brief(path, NAME_MAX)));
+        difference(&redact(before), &redact(after), shown);
+    }
+    for (key, value) in map {
+        let path = format!("{path}{key}");
+        let paired = pairs.iter().any(|(old, new, ..)| key == old || key == new);
+        match value {
+            Value::String(text) if text.contains('\n') && !paired => {
+                shown.push_str(&format!("\n  {}:", brief(&path, NAME_MAX)));
+                lines(redact(text).lines().map(|line| (' ', line)), shown);
+            }
+            Value::Object(map) => texts(&format!("{path}."), map, shown),
+            Value::Array(items) => {
+                for (place, item) in items.iter().enumerate() {
+                    if let Value::Object(map) = item {
+                        texts(&format!("{path}[{place}]."), map, shown);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What differs between two texts, line by line.
+fn difference(before: &str, after: &str, shown: &mut String) {
+    let diff = TextDiff::from_lines(before, after);
+    let groups = diff.grouped_ops(CONTEXT);
+    let changes = groups.iter().flatten().flat_map(|op| diff.iter_changes(op));
+    let marked = changes.map(|change| {
+        let mark = match change.tag() {
+            ChangeTag::Delete => '-',
+            ChangeTag::Insert => '+',
+            ChangeTag::Equal => ' ',
+        };
+        (mark, change.value().trim_end_matches(['\r', '\n']))
+    });
+    lines(marked, shown);
+}
+
+/// Lines behind their marks, escaped, and not more of them than somebody reads.
+fn lines<'t>(mut marked: impl Iterator<Item = (char, &'t str)>, shown: &mut String) {
+    for (mark, line) in marked.by_ref().take(LINES_MAX) {
+        let style = match mark {
+            '-' => Style::new().fg_color(Some(AnsiColor::Red.into())),
+            '+' => Style::new().fg_color(Some(AnsiColor::Green.into())),
+            _ => Style::new(),
+        };
+        shown.push_str(&format!("\n  {style}{mark}{style:#}| {}", escape(line, Form::Line)));
+    }
+    let more = marked.count();
+    if more > 0 {
+        shown.push_str(&format!("\n  … and {more} more lines"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        chat::{CallId, Effect, OfferedName, ToolName, WrittenCall},
+        repair::{Repair, Risk},
+        run::{CallState, OnDoubt, Resolved},
+    };
+
+    fn call(arguments: &str, repairs: Vec<Repair>) -> CallRecord {
+        let minute = std::time::Duration::from_secs(60);
+        CallRecord {
+            id: CallId { turn: 1, call: 1 },
+            written: WrittenCall {
+                provider_id: None,
+                name: "files__edit".to_owned(),
+                arguments: arguments.into(),
+                complete: true,
+                opaque: None,
+            },
+            resolved: Some(Resolved {
+                name: OfferedName::from("files__edit"),
+                origin: ToolName { server: "files".to_owned(), tool: "edit".to_owned() },
+                arguments: None,
+                repairs,
+                effect: Effect::Write,
+                repeatable: false,
+                parallel: false,
+                on_doubt: OnDoubt::Tell,
+                approve: None,
+                idle: minute,
+                total: minute,
+            }),
+            edited: None,
+            attempts: 0,
+            asked: None,
+            allowed: false,
+            decided: None,
+            state: CallState::Ready,
+        }
+    }
+
+    fn plain(arguments: &str, repairs: Vec<Repair>) -> String {
+        anstream::adapter::strip_str(&super::arguments(&call(arguments, repairs))).to_string()
+    }
+
+    #[test]
+    fn texts_are_shown_as_their_difference_and_nothing_is_raw() {
+        let arguments = serde_json::json!({
+            "path": "a.txt",
+            "edits": [{"oldText": "one\ntwo\u{1b}[2J\nthree\n", "newText": "one\n2\u{202e}\nthree\n"}],
+            "note": "first\n  + | not a line of ours",
+        });
+        let shown = plain(&arguments.to_string(), Vec::new());
+        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()) && !shown.contains('\u{202e}'), "{shown:?}");
+        insta::assert_snapshot!(shown);
+    }
+
+    #[test]
+    fn repairs_are_shown_as_before_and_after() {
+        let repair = Repair {
+            rung: "schema".into(),
+            kind: "string_to_number".into(),
+            path: "/count".into(),
+            before: "\"3\u{1b}\"".into(),
+            after: "3".into(),
+            span: None,
+            risk: Risk::Lossless,
+        };
+        let shown = plain(r#"{"count":3}"#, vec![repair]);
+        let expected = "  as the model wrote it:\n  files__edit {\"count\":3}\n  \
+                        ~ string_to_number at /count: \"3\\u{1b}\" -> 3\n  as it would run:\n  {\n    \"count\": 3\n  }";
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_nobody_reads_is_cut() {
+        let long: String = (0..LINES_MAX + 5).map(|line| format!("{line}\n")).collect();
+        let shown = plain(&serde_json::json!({"content": long}).to_string(), Vec::new());
+        assert!(shown.ends_with("\n  … and 5 more lines"), "{shown}");
+    }
+}
