@@ -44,7 +44,7 @@ pub(super) fn arguments(call: &CallRecord) -> String {
         None => arguments,
         Some(resolved) => {
             let written = clipped(&format!("{} {}", call.written.name, call.written.arguments), Form::Line);
-            let mended: String = story::mended(resolved).map(|what| format!("  ~ {what}\n")).collect();
+            let mended: String = resolved.repairs.iter().map(|it| format!("  ~ {}\n", story::mended(it))).collect();
             format!("  as the model wrote it:\n  {written}\n{mended}  as it would run:\n{arguments}")
         }
     };

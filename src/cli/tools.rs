@@ -310,19 +310,27 @@ fn allowed(
     arguments: &str,
     screen: &Screen,
 ) -> Result<(), Trouble> {
-    let (approval, said) = agent.approval_of(&tool.origin);
-    let because = from(agent, &said, approval_default(approval));
+    let given: Value = serde_json::from_str(arguments).map_err(anyhow::Error::from)?;
+    let (always, said) = agent.approval_of(&tool.origin);
+    let (approval, because, clear) = match agent.approval(&tool.origin, &given) {
+        Ok(approval) if approval == always => (approval, from(agent, &said, approval_default(approval)), true),
+        Ok(approval) => (approval, "a rule for such arguments".to_owned(), true),
+        // As in a run, nothing allows what a person must look at.
+        Err(unclear) => (Approval::Ask, unclear.to_string(), false),
+    };
     match runs(approval, tool.effect) {
         "run" => return Ok(()),
-        "ask" if it.yes => return Ok(()),
+        "ask" if it.yes && clear => return Ok(()),
         "ask" => {}
         _ => return Err(Trouble::usage(format!("{} is refused ({because})", tool.origin))),
     }
     let attended = !it.shared.json && io::stdin().is_terminal() && screen.is_terminal() && it.arguments != "-";
     if !attended {
         return Err(Trouble::usage(format!(
-            "{} ({}) needs approval ({because}), and nobody is here to give it; allow it with --yes",
-            tool.origin, tool.effect
+            "{} ({}) needs approval ({because}), and nobody is here to give it; {}",
+            tool.origin,
+            tool.effect,
+            if clear { "allow it with --yes" } else { "call it at a terminal" }
         )));
     }
     let shown = indent(arguments, "  ");

@@ -226,6 +226,7 @@ mod tests {
             cost: None,
             latency: minute,
             provider_id: None,
+            output_repairs: vec![],
         };
         let model = ModelAsked {
             turn: 1,
@@ -235,6 +236,8 @@ mod tests {
             request_hash: None,
             tokens: 0,
             presumed: None,
+            strict: false,
+            forced: false,
         };
         let tools = vec![tool()].into();
         for event in [

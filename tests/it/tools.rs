@@ -127,6 +127,21 @@ fn a_call_by_hand_is_checked_and_asks_as_the_file_says() {
 }
 
 #[test]
+fn a_call_by_hand_is_held_to_conditions() {
+    let dir = world(
+        "policy: {counter.put: {approve: deny, when: \"args.text == 'b'\"}, \"counter.*\": {approve: allow}, counter.set: {approve: allow, when: args.gone}}\n",
+    );
+    let call = |tool: &str, text: &str| {
+        ran(&dir, &["tools", "call", "agent.yaml", tool, &format!("{{\"text\": \"{text}\"}}"), "--yes"])
+    };
+    assert_eq!(call("counter.put", "a").0, 0);
+    let (code, _, stderr) = call("counter.put", "b");
+    assert_eq!((code, stderr.contains("is refused (a rule for such arguments)")), (2, true), "{stderr}");
+    let (code, _, stderr) = call("counter.set", "a");
+    assert_eq!((code, stderr.contains("call it at a terminal")), (2, true), "{stderr}");
+}
+
+#[test]
 fn at_a_terminal_a_call_by_hand_is_asked_about() {
     let dir = world(POLICY);
     let mut terminal =

@@ -1,9 +1,6 @@
 //! An agent file, as bytes.
 
-use agentd::{
-    agent::{Agent, glob},
-    yaml::decode,
-};
+use agentd::{agent::Agent, chat::glob, yaml::decode};
 
 use super::tools;
 
