@@ -309,6 +309,7 @@ async fn look_at_models(
             }
         }
     }
+    let mut scripted = false;
     for listing in &listings {
         let prefix = format!("{}/", listing.provider);
         let (asked, silent): (Vec<&String>, _) = (
@@ -316,6 +317,13 @@ async fn look_at_models(
             listing.obstacle.as_ref().filter(|obstacle| !matches!(obstacle, Obstacle::Unset(_))),
         );
         match (silent, asked.is_empty()) {
+            _ if listing.dialect == "scripted" => {
+                if !asked.is_empty() {
+                    scripted = true;
+                    found.pass(format!("provider {}", listing.provider), "a script and no model: it is not asked");
+                    targets.retain(|target| !target.starts_with(&prefix));
+                }
+            }
             (Some(obstacle), false) => {
                 let mend = Some(way(obstacle, &listing.provider));
                 found.fail(format!("provider {}", listing.provider), Code::Provider, obstacle.to_string(), mend);
@@ -330,6 +338,9 @@ async fn look_at_models(
             },
             _ => {}
         }
+    }
+    if targets.is_empty() && scripted {
+        return Ok(());
     }
     if targets.is_empty() {
         let unset = listings.iter().find_map(|listing| match listing.obstacle.as_ref()? {

@@ -10,12 +10,15 @@ use anyhow::Context;
 use serde_json::{Map, Value};
 
 use crate::{
-    agent::Agent,
+    agent::{Agent, is_name},
     daemon::{self, New, owned},
     yaml,
 };
 
 use super::{args, attach, exit::Trouble};
+
+/// What the settings are called, without the ending.
+const SETTINGS: &str = "agentd";
 
 /// Most bytes of a prompt from stdin, as many as an entry of a journal may have.
 const PROMPT_BYTES_MAX: u64 = 16 << 20;
@@ -137,19 +140,12 @@ fn is_path(text: &str) -> bool {
     text.contains('/') || text.ends_with(".yaml") || text.ends_with(".yml")
 }
 
-/// Whether an agent may have this name.
-fn is_name(text: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
-    text.len() <= 64
-        && text.chars().all(inner)
-        && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-}
-
 /// The names of the agents in `agents/`.
 pub(super) fn known(here: &Path) -> Vec<String> {
     let files = fs::read_dir(here.join("agents")).into_iter().flatten().flatten();
-    let mut names: Vec<String> =
-        files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".yaml")?.to_owned())).collect();
+    let names = files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".yaml")?.to_owned()));
+    // Settings may lie beside agents, and so may scripts, with a dot in their names.
+    let mut names: Vec<String> = names.filter(|name| is_name(name) && *name != SETTINGS).collect();
     names.sort();
     names
 }
@@ -222,7 +218,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said_with_a_way_on() {
-        let dir = folder(&["agents/tidy.yaml", "agents/triage.yaml"]);
+        let dir = folder(&["agents/tidy.yaml", "agents/triage.yaml", "agents/agentd.yaml", "agents/tidy.script.yaml"]);
         let trouble = |agent, prompt| locate(agent, prompt, dir.path()).unwrap_err();
         let missing = trouble(Some("tidi"), None);
         assert_eq!(

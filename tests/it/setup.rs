@@ -66,6 +66,19 @@ fn a_doctor_asks_no_model_when_told_so_and_knows_a_good_agent_by_name() {
 }
 
 #[test]
+fn a_doctor_takes_neither_a_script_for_a_model_nor_settings_for_an_agent() {
+    let world = World::new("providers: {demo: {dialect: scripted, script: agents/good.script.yaml}}\n");
+    fs::create_dir_all(world.path("agents")).unwrap();
+    fs::write(world.path("agents/good.yaml"), "version: 1\nname: good\nmodel: demo/any\n").unwrap();
+    fs::write(world.path("agents/good.script.yaml"), "version: 1\nanswers: [{text: Hello.}]\n").unwrap();
+    fs::copy(world.path("agentd.yaml"), world.path("agents/agentd.yaml")).unwrap();
+    let document = world.json(0, &["doctor"]);
+    let about: Vec<&str> =
+        document["findings"].as_array().unwrap().iter().map(|finding| finding["about"].as_str().unwrap()).collect();
+    assert_eq!(about, ["settings", "data", "agent good", "provider demo"], "{document:#}");
+}
+
+#[test]
 fn the_first_agent_runs_as_it_was_written() {
     let model = Model::replying([Reply::text("A garden.")]);
     let world = World::of(&[("local", model.base_url())], "");
