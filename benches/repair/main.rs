@@ -4,20 +4,28 @@
 //! them, spoilt in each of the classes of fault; the outcome held against what is known to be right. Libraries that mend
 //! JSON are given the same arguments: Rust `jsonrepair-rs` and `llm_json` always, Python `json_repair` and npm `jsonrepair`
 //! where `benches/repair/install` has put them. All of it follows from the seed.
+//!
+//! `cargo bench --bench repair rounds [tasks] [seed]` drives whole runs against a model that spoils some of its calls.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a measurement that fails has nothing to say")]
 
 mod cases;
 mod contenders;
 mod cut;
+#[path = "../../tests/it/model.rs"]
+mod model;
 mod name;
 mod report;
+mod rounds;
 mod shape;
 mod syntax;
 mod text;
 mod tokens;
 mod tools;
 mod values;
+#[allow(dead_code, reason = "what the model above is checked by")]
+#[path = "../../tests/it/vendor/mod.rs"]
+mod vendor;
 
 use std::{path::Path, process::Command};
 
@@ -33,6 +41,9 @@ const TRIES: usize = 4_000;
 fn main() {
     let numbers: Vec<u64> = std::env::args().filter_map(|it| it.parse().ok()).collect();
     let (wanted, seed) = (numbers.first().map_or(60, |it| *it as usize), numbers.get(1).copied().unwrap_or(7));
+    if std::env::args().any(|it| it == "rounds") {
+        return whole_runs(numbers.first().map_or(200, |it| *it as usize), seed);
+    }
     let offers = tools::offers();
     let all = classes();
     let (mut given, mut of) = (Vec::new(), Vec::new());
@@ -90,6 +101,35 @@ fn main() {
     report::dialects(&given, &contenders[0]);
     if let Ok(file) = std::env::var("AGENTD_REPAIR_MISSES") {
         report::misses(&given, &classes, &contenders[0], Path::new(&file));
+    }
+}
+
+/// A row for each share of spoilt calls, with the ladder and without.
+fn whole_runs(tasks: usize, seed: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    println!(
+        "| calls spoilt | ladder | tasks done | waiting for a person | failed | asked again a task | answers a task | tokens a task | \
+         repairs a task | wrong calls made |\n|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|"
+    );
+    for share in [0.0, 0.05, 0.1, 0.2, 0.3] {
+        for ladder in [true, false] {
+            let totals = runtime.block_on(rounds::rounds(tasks, share, ladder, seed));
+            let percent = |of: u64| 100.0 * of as f64 / totals.tasks as f64;
+            let each = |of: u64| of as f64 / totals.tasks as f64;
+            println!(
+                "| {:.0} % | {} | {:.1} % | {:.1} % | {:.1} % | {:.2} | {:.2} | {:.0} | {:.2} | {} |",
+                100.0 * share,
+                if ladder { "on" } else { "off" },
+                percent(totals.done),
+                percent(totals.waiting),
+                percent(totals.tasks - totals.done - totals.waiting),
+                each(totals.again),
+                each(totals.answers),
+                each(totals.tokens),
+                each(totals.repairs),
+                totals.wrong
+            );
+        }
     }
 }
 

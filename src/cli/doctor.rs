@@ -317,12 +317,11 @@ async fn look_at_models(
             listing.obstacle.as_ref().filter(|obstacle| !matches!(obstacle, Obstacle::Unset(_))),
         );
         match (silent, asked.is_empty()) {
+            _ if listing.dialect == "scripted" && asked.is_empty() => {}
             _ if listing.dialect == "scripted" => {
-                if !asked.is_empty() {
-                    scripted = true;
-                    found.pass(format!("provider {}", listing.provider), "a script and no model: it is not asked");
-                    targets.retain(|target| !target.starts_with(&prefix));
-                }
+                scripted = true;
+                found.pass(format!("provider {}", listing.provider), "a script and no model: it is not asked");
+                targets.retain(|target| !target.starts_with(&prefix));
             }
             (Some(obstacle), false) => {
                 let mend = Some(way(obstacle, &listing.provider));

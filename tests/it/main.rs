@@ -14,6 +14,8 @@ mod failover;
 mod faults;
 mod floors;
 mod fuzz;
+#[allow(dead_code, reason = "the benchmark needs more of it")]
+mod ladder;
 mod mcp;
 mod model;
 mod pairs;
