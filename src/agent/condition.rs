@@ -3,9 +3,10 @@
 //! Strict as templates are: an argument that is not there, or a result that is neither true nor false, is no answer, and
 //! whoever asks must then be careful. What can be known to fail is found when the file is read.
 
-use minijinja::{Environment, UndefinedBehavior, context, value::Serde};
+use minijinja::{context, value::Serde};
 use serde_json::Value;
 
+use super::template::{describe, environment};
 use crate::yaml::{Faults, Node, nearest};
 
 /// When a rule of the policy holds.
@@ -69,19 +70,6 @@ impl Condition {
             minijinja::value::ValueKind::Bool => Ok(told.is_true()),
             kind => Err(format!("the condition comes to {kind} and not to true or false")),
         }
-    }
-}
-
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment
-}
-
-fn describe(error: &minijinja::Error) -> String {
-    match error.detail() {
-        Some(detail) => format!("{}: {detail}", error.kind()),
-        None => error.kind().to_string(),
     }
 }
 

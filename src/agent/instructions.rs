@@ -3,10 +3,14 @@
 //! Templates are minijinja's, strict: a variable that is not there is an error and not an empty string. What can be
 //! known to fail is found when the file is read.
 
-use minijinja::{Environment, UndefinedBehavior, context, value::Serde};
+use minijinja::{context, value::Serde};
 use serde_json::Value;
 
-use super::{Agent, parse::Input};
+use super::{
+    Agent,
+    parse::Input,
+    template::{describe, environment},
+};
 use crate::yaml::{Content, Faults, Node, Place, Problem, nearest};
 
 /// The instructions as the file has them.
@@ -40,7 +44,7 @@ impl Agent {
         }
         environment().render_str(text, context! { input => Serde(input) }).map(Some).map_err(|error| {
             let place = instructions.node.line(&self.source.text, error.line().unwrap_or(0));
-            self.source.problem(place, describe(&error))
+            self.source.problem(place, format!("the template fails: {}", describe(&error)))
         })
     }
 }
@@ -55,7 +59,10 @@ impl Instructions {
         let template = match environment.template_from_str(text) {
             Ok(template) => template,
             Err(error) => {
-                faults.add(node.line(file, error.line().unwrap_or(0)), describe(&error));
+                faults.add(
+                    node.line(file, error.line().unwrap_or(0)),
+                    format!("the template fails: {}", describe(&error)),
+                );
                 return None;
             }
         };
@@ -92,18 +99,5 @@ impl Instructions {
             Content::Scalar(text, _) => text,
             _ => "",
         }
-    }
-}
-
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment
-}
-
-fn describe(error: &minijinja::Error) -> String {
-    match error.detail() {
-        Some(detail) => format!("the template fails: {}: {detail}", error.kind()),
-        None => format!("the template fails: {}", error.kind()),
     }
 }

@@ -15,6 +15,7 @@ mod instructions;
 mod origin;
 mod parse;
 mod servers;
+mod template;
 
 #[cfg(test)]
 mod tests;
