@@ -85,7 +85,8 @@ impl Journal {
             length: head.length,
             chain: head.chain,
             durable: head.length,
-            queue: empty(run, head.epoch),
+            // It gets its place when it is sent.
+            queue: Part::empty(run, head.epoch),
             written: frame::Written::default(),
             flights: VecDeque::new(),
             refused: None,
@@ -206,7 +207,7 @@ impl Journal {
         if !self.queued() || self.failed.is_some() || self.refused.is_some() {
             return;
         }
-        let mut part = mem::replace(&mut self.queue, empty(self.run, self.epoch));
+        let mut part = mem::replace(&mut self.queue, Part::empty(self.run, self.epoch));
         part.frames.extend(self.written.take());
         part.expected_length = self.length - part.frames.len() as u64;
         part.chain = self.chain;
@@ -262,7 +263,7 @@ impl Journal {
             && let Some((refused, error)) = self.refused.take()
             && !is_empty(&refused)
         {
-            let queue = mem::replace(&mut self.queue, empty(self.run, self.epoch));
+            let queue = mem::replace(&mut self.queue, Part::empty(self.run, self.epoch));
             self.queue = merge(refused, queue);
             return Err(error.into());
         }
@@ -305,20 +306,6 @@ impl Journal {
             }
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-/// A part that changes nothing yet. It gets its place when it is sent.
-fn empty(run: RunId, epoch: u64) -> Part {
-    Part {
-        run,
-        epoch,
-        expected_length: 0,
-        frames: Vec::new(),
-        chain: Chain::default(),
-        blobs: Vec::new(),
-        consumed: Vec::new(),
-        columns: None,
     }
 }
 

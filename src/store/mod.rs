@@ -96,6 +96,22 @@ pub struct Part {
     pub columns: Option<Columns>,
 }
 
+impl Part {
+    /// A part that changes nothing yet, behind no frame.
+    pub fn empty(run: RunId, epoch: u64) -> Self {
+        Part {
+            run,
+            epoch,
+            expected_length: 0,
+            frames: Vec::new(),
+            chain: Chain::default(),
+            blobs: Vec::new(),
+            consumed: Vec::new(),
+            columns: None,
+        }
+    }
+}
+
 /// What became of one part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appended {

@@ -86,7 +86,7 @@ fn read(bytes: &[u8]) -> Option<Vec<Entry>> {
     let store = Arc::new(Memory::new());
     let run = RunId::from_bytes([1; 16]);
     let head = ready(store.claim(run)).unwrap();
-    let mut part = part(run, head.epoch);
+    let mut part = Part::empty(run, head.epoch);
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).take(LINES_MAX) {
         let (frame, chain) = frame::encode(kind(line), false, head.epoch, part.chain, line).unwrap();
         part.frames.push(frame);
@@ -118,19 +118,6 @@ fn written_again(entries: &[Entry]) -> Vec<Entry> {
     }
     ready(journal.commit()).unwrap();
     ready(Journal::read(&*store, run)).unwrap()
-}
-
-fn part(run: RunId, epoch: u64) -> Part {
-    Part {
-        run,
-        epoch,
-        expected_length: 0,
-        frames: Vec::new(),
-        chain: Chain::default(),
-        blobs: Vec::new(),
-        consumed: Vec::new(),
-        columns: None,
-    }
 }
 
 /// What the store in memory answers; it never waits.
