@@ -182,7 +182,10 @@ impl<'a> Drive<'a> {
                 }
                 continue;
             }
-            self.abort_unwanted(&want)?;
+            // What ended in that may have changed what is wanted.
+            if self.abort_unwanted(&want)? {
+                continue;
+            }
             if self.run.end().is_some() {
                 return self.leave(Left::Ended).await;
             }
@@ -284,8 +287,9 @@ impl<'a> Drive<'a> {
         Ok(left)
     }
 
-    /// Ends what is in flight and should not be.
-    fn abort_unwanted(&mut self, want: &Want) -> Result<(), Error> {
+    /// Ends what is in flight and should not be; `true` when something was recorded.
+    fn abort_unwanted(&mut self, want: &Want) -> Result<bool, Error> {
+        let before = self.run.length();
         if want.ask.is_none()
             && let Some(asking) = self.asking.take()
         {
@@ -315,7 +319,7 @@ impl<'a> Drive<'a> {
                 self.push(Event::CallLost(CallLost { call, attempt, evidence }))?;
             }
         }
-        Ok(())
+        Ok(self.run.length() > before)
     }
 
     /// Decides what would ask, where the agent file says how while nobody attends; `true` when something was decided.
