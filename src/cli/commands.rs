@@ -116,8 +116,8 @@ async fn resume(it: args::Resume, screen: &Screen, out: Out) -> Result<Code, Tro
     let words = prompt.map(Part::text).into_iter().chain(attach::parts(&it.files)?).collect();
     let (daemon, id) = find(&it.shared, it.run.as_deref().unwrap_or("@last")).await?;
     let resume = Resume { words, limits: (&it.limits).into(), allow: it.drive.allow.clone() };
-    let ended = matches!(daemon.show(id).await?.0.status(), Status::Done | Status::Failed | Status::Cancelled);
-    if ended && resume.words.is_empty() && talk::possible(&it.drive, &it.shared, screen) {
+    let silent = resume.words.is_empty() && talk::possible(&it.drive, &it.shared, screen);
+    if silent && matches!(daemon.show(id).await?.0.status(), Status::Done | Status::Failed | Status::Cancelled) {
         return talk::talk(&daemon, Begin::Resume(id, resume), &it.drive, &home()?, screen, out).await;
     }
     let stopper = Stopper::listen().context("cannot listen for signals")?;
