@@ -8,7 +8,7 @@
 //!   [`show`]: what others said, made fit to be seen.
 //! - [`journal`] over a [`store`]: how what happened becomes durable.
 //! - [`provider`] and [`router`]: how models are asked. [`mcp`]: how tools are called.
-//! - [`engine`]: drives one run. [`daemon`]: wires everything to runs.
+//! - [`engine`]: drives one run. [`daemon`]: wires everything to runs. `server`: reaches them from other processes.
 #![doc = ""]
 #![doc = include_str!("../ARCHITECTURE.md")]
 
@@ -27,6 +27,8 @@ pub mod provider;
 pub mod repair;
 pub mod router;
 pub mod run;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod show;
 pub mod store;
 pub mod yaml;

@@ -154,7 +154,7 @@ async fn find(folder: &Path, unfinished: usize) -> Result<f64> {
     let settings = Settings::default();
     let begun = Instant::now();
     let daemon = Daemon::open(&settings, &home(folder), None).context("the daemon does not open")?;
-    let found = daemon.unfinished().await?.len();
+    let found = daemon.unfinished().await?.runs.len();
     let took = begun.elapsed();
     ensure!(found == unfinished, "{found} runs found, not {unfinished}");
     Ok(milliseconds(took))

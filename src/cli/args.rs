@@ -36,13 +36,14 @@ Example:
   agentd run agents/tidy.yaml 'Sort my notes'
   echo 'Sort my notes' | agentd run tidy - --json")]
     Run(Run),
-    /// Go on with a run that was interrupted, waits, used up a limit, or is done and gets a new prompt
+    /// Go on with a run that was interrupted, waits, used up a limit, or is done and gets a new prompt; one that another
+    /// process drives is told the prompt and the limits
     #[command(after_help = "\
 Example:
   agentd resume 0199c2d4 --max-turns 80
   agentd resume @last 'Now do the same for March'")]
     Resume(Resume),
-    /// Allow a call that waits for approval; the run goes on when it is resumed
+    /// Allow a call that waits for approval; a run that nobody drives goes on when it is resumed
     #[command(after_help = "\
 Example:
   agentd approve @last && agentd resume @last
@@ -50,17 +51,17 @@ Example:
   agentd approve 0199c2d4 t3c1 --edit
   agentd approve 0199c2d4 t3c1 --arguments '{\"path\": \"draft.txt\"}'")]
     Approve(Approve),
-    /// Refuse a call that waits for approval; the run goes on when it is resumed
+    /// Refuse a call that waits for approval; a run that nobody drives goes on when it is resumed
     #[command(after_help = "\
 Example:
   agentd deny 0199c2d4 t3c1 --reason 'not in the shared folder'")]
     Deny(Deny),
-    /// Say what became of a call whose outcome is unknown; the run goes on when it is resumed
+    /// Say what became of a call whose outcome is unknown; a run that nobody drives goes on when it is resumed
     #[command(after_help = "\
 Example:
   agentd resolve 0199c2d4 t3c1 --happened '{\"id\": 17}'")]
     Resolve(Resolve),
-    /// Stop a run for good
+    /// Stop a run for good, also one that another process drives
     #[command(after_help = "\
 Example:
   agentd cancel @last")]
@@ -208,7 +209,7 @@ pub(super) struct Resume {
     /// Show the agent this file too, a text or a picture; may be repeated
     #[arg(short, long = "file", value_name = "FILE", requires = "prompt")]
     pub files: Vec<PathBuf>,
-    /// Go on with every run that can go on by itself
+    /// Go on with every run that can go on by itself and that no other process drives
     #[arg(long, conflicts_with_all = ["stream_json", "output", "max_turns", "max_tool_calls", "max_tokens", "max_cost", "timeout", "allow"])]
     pub all: bool,
     #[command(flatten)]
@@ -613,6 +614,12 @@ Example:
 Example:
   agentd runs show 0199c2d4")]
     Show(Show),
+    /// Follow a run until it ends or is let go, also one that another process drives; the exit code is the run's
+    #[command(after_help = "\
+Example:
+  agentd runs watch 0199c2d4
+  agentd runs watch @last --stream-json")]
+    Watch(Watch),
 }
 
 /// See [`Look::Ls`].
@@ -628,6 +635,19 @@ pub(super) struct Show {
     /// The run: its id, the unique beginning of one, or @last
     #[arg(default_value = "@last", add = ArgValueCompleter::new(complete::runs))]
     pub run: String,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// See [`Look::Watch`].
+#[derive(Debug, Args)]
+pub(super) struct Watch {
+    /// The run: its id, the unique beginning of one, or @last
+    #[arg(default_value = "@last")]
+    pub run: String,
+    /// Print the run's journal on stdout, one entry a line, each as soon as it is durable
+    #[arg(long, conflicts_with = "json")]
+    pub stream_json: bool,
     #[command(flatten)]
     pub shared: Shared,
 }
@@ -732,6 +752,7 @@ impl Command {
             Command::Init(init) => init.shared.clone(),
             Command::Doctor(doctor) => doctor.shared.clone(),
             Command::Completions(_) | Command::Man(_) => Shared::default(),
+            Command::Runs(Runs { look: Some(Look::Watch(watch)), .. }) => watch.shared.clone(),
             Command::Version(version) => Shared { json: version.json, ..Shared::default() },
         }
     }
@@ -889,7 +910,7 @@ mod tests {
             "agentd repair call.json",
             "agentd repair call.json --tools t.json --batch c.jsonl",
             "agentd repair call.json --tools t.json --policy all",
-            "agentd runs watch",
+            "agentd runs watch 0199 --json --stream-json",
             "agentd init --name My-Agent",
             "agentd completions",
             "agentd man run --dir d",

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     chat::{CallId, Part},
-    daemon::{Daemon, Driven, Report, Resume, Which},
+    daemon::{self, Daemon, Driven, Report, Resume, Which},
     engine::Options,
     run::{CallRecord, Decision, End, Resolution, RunId, Status},
     show::redact,
@@ -29,11 +29,13 @@ use super::{
     out::Out,
     permit, probe, repair, runs,
     screen::Screen,
+    serving::Serving,
     start, stats,
     stopper::Stopper,
     talk::{self, Begin},
     text::{Form, escape},
     tools,
+    watch::{Show, watch},
 };
 
 /// Runs that `resume --all` drives at once: each may start tool servers of its own.
@@ -88,6 +90,19 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
         Command::Doctor(it) => doctor::doctor(&it, screen, out).await,
         Command::Completions(it) => complete::completions(&it),
         Command::Man(it) => complete::man(&it),
+        Command::Runs(args::Runs { look: Some(args::Look::Watch(it)), .. }) => {
+            let (daemon, id) = find(&it.shared, &it.run).await?;
+            let show = match it.shared.json {
+                true => Show::Progress,
+                false if it.stream_json => Show::Stream,
+                false => Show::Steps,
+            };
+            let (run, code) = watch(&daemon, id, show, screen, out).await?;
+            if it.shared.json {
+                out.document(&Report::new(id, &run))?;
+            }
+            Ok(code)
+        }
         Command::Version(it) => version(&it, out),
     }
 }
@@ -102,12 +117,15 @@ async fn start(it: args::Run, screen: &Screen, out: Out) -> Result<Code, Trouble
     }
     let stopper = Stopper::listen().context("cannot listen for signals")?;
     let driven = daemon.start(new).await?;
+    let serving = Serving::start(&daemon, screen);
     if it.explain_route {
         for (place, (endpoint, verdict)) in (1..).zip(driven.explain().await?) {
             screen.tell(format_args!("{place}. {}: {verdict}", escape(&endpoint, Form::Text)));
         }
     }
-    finish(driven, &it.drive, it.shared.json, screen, &stopper, out).await
+    let done = finish(driven, &it.drive, it.shared.json, screen, &stopper, out).await;
+    serving.stop().await;
+    done
 }
 
 async fn resume(it: args::Resume, screen: &Screen, out: Out) -> Result<Code, Trouble> {
@@ -121,20 +139,33 @@ async fn resume(it: args::Resume, screen: &Screen, out: Out) -> Result<Code, Tro
         return talk::talk(&daemon, Begin::Resume(id, resume), &it.drive, &home()?, screen, out).await;
     }
     let stopper = Stopper::listen().context("cannot listen for signals")?;
-    let driven = daemon.resume(id, resume).await?;
-    finish(driven, &it.drive, it.shared.json, screen, &stopper, out).await
+    let driven = match daemon.resume(id, resume.clone()).await {
+        // Whoever drives it is told what there is to tell.
+        Err(daemon::Error::Driven { .. }) if resume != Resume::default() && resume.allow.is_empty() => {
+            daemon.tell(id, resume).await?;
+            return answered(&daemon, id, &[], "was told", it.shared.json, screen, out).await;
+        }
+        other => other?,
+    };
+    let serving = Serving::start(&daemon, screen);
+    let done = finish(driven, &it.drive, it.shared.json, screen, &stopper, out).await;
+    serving.stop().await;
+    done
 }
 
 /// Goes on with every run that can, a few at a time. The exit code is that of the oldest run that did not end well.
 async fn resume_all(it: args::Resume, screen: &Screen, out: Out) -> Result<Code, Trouble> {
     let daemon = open(&it.shared)?;
     let stopper = Stopper::listen().context("cannot listen for signals")?;
-    let mut ids = daemon.unfinished().await?;
-    ids.sort();
+    let unfinished = daemon.unfinished().await?;
+    for id in unfinished.out_of_reach {
+        screen.tell(format_args!("run {id} waits: another process works in its slot; see: agentd runs"));
+    }
+    let serving = Serving::start(&daemon, screen);
     let options = Options { allow_all: it.drive.yes, attended: false, no_wait: it.drive.no_wait };
     let how = How { options, stream: None, talk: false, named: false };
     let (daemon, stopper) = (&daemon, &stopper);
-    let driving = stream::iter(ids).map(|id| async move {
+    let driving = stream::iter(unfinished.runs).map(|id| async move {
         // Once told to stop, nothing new is begun.
         if stopper.first().is_some() {
             return None;
@@ -151,6 +182,7 @@ async fn resume_all(it: args::Resume, screen: &Screen, out: Out) -> Result<Code,
         }
     });
     let done: Vec<Option<(Code, Value)>> = driving.buffered(RESUMED_AT_ONCE).collect().await;
+    serving.stop().await;
     let done: Vec<(Code, Value)> = done.into_iter().flatten().collect();
     let code = done.iter().map(|(code, _)| *code).find(|code| *code != Code::Done).unwrap_or(Code::Done);
     if it.shared.json {
@@ -229,7 +261,7 @@ fn save(file: &Path, output: &str) -> anyhow::Result<()> {
     written.with_context(|| format!("cannot write {}; the run has its output: agentd runs show", file.display()))
 }
 
-/// Tells that a run that nobody drives took something in.
+/// Tells that a run took something in.
 async fn answered(
     daemon: &Daemon,
     id: RunId,
@@ -245,8 +277,10 @@ async fn answered(
     };
     screen.tell(format_args!("{subject} {what}"));
     let (run, _) = daemon.show(id).await?;
-    if run.end().is_none() {
-        screen.tell(format_args!("resume with: agentd resume {id}"));
+    match daemon.listed(id).await?.driver {
+        Some(pid) => screen.tell(format_args!("process {pid} drives it; watch it with: agentd runs watch {id}")),
+        None if run.end().is_none() => screen.tell(format_args!("resume with: agentd resume {id}")),
+        None => {}
     }
     if json {
         out.document(&Report::new(id, &run))?;

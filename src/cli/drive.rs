@@ -124,7 +124,7 @@ async fn follow(driven: &mut Driven, how: How, screen: &Screen, stopper: &Stoppe
 }
 
 /// Says how a run stands and what can be done about it.
-fn tell(screen: &Screen, run: &Run, id: RunId, talk: bool) {
+pub(super) fn tell(screen: &Screen, run: &Run, id: RunId, talk: bool) {
     match run.end() {
         Some(End::Done { .. }) | None => {}
         Some(end) => screen.tell(story::end(end)),

@@ -98,7 +98,7 @@ impl Code {
 pub(super) struct Trouble {
     pub code: Code,
     /// A stable name for machines.
-    pub name: &'static str,
+    pub name: String,
     /// For people; may have several lines.
     pub message: String,
     /// The run it is about, if it can be resumed.
@@ -108,12 +108,12 @@ pub(super) struct Trouble {
 impl Trouble {
     /// The command line does not make sense.
     pub fn usage(message: impl Into<String>) -> Self {
-        Trouble { code: Code::Usage, name: "usage", message: message.into(), run: None }
+        Trouble { code: Code::Usage, name: "usage".to_owned(), message: message.into(), run: None }
     }
 
     /// No such agent.
     pub fn not_found(message: impl Into<String>) -> Self {
-        Trouble { code: Code::NotFound, name: "not_found", message: message.into(), run: None }
+        Trouble { code: Code::NotFound, name: "not_found".to_owned(), message: message.into(), run: None }
     }
 
     /// For people, on stderr.
@@ -139,7 +139,7 @@ impl Trouble {
 
 impl From<daemon::Error> for Trouble {
     fn from(error: daemon::Error) -> Self {
-        let (code, name, advice) = verdict(&error);
+        let ((code, advice), name) = (verdict(&error), error.code().to_owned());
         let mut message = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {
@@ -159,40 +159,57 @@ impl From<daemon::Error> for Trouble {
 
 impl From<anyhow::Error> for Trouble {
     fn from(error: anyhow::Error) -> Self {
-        Trouble { code: Code::Failed, name: "io", message: format!("{error:#}"), run: None }
+        Trouble { code: Code::Failed, name: "io".to_owned(), message: format!("{error:#}"), run: None }
     }
 }
 
-/// Code, stable name, and what to do about it.
-fn verdict(error: &daemon::Error) -> (Code, &'static str, Option<String>) {
+/// Code, and what to do about it.
+fn verdict(error: &daemon::Error) -> (Code, Option<String>) {
     match error {
-        daemon::Error::File(_) => (Code::Usage, "invalid_file", None),
-        daemon::Error::Model(_) => (Code::Usage, "unknown_model", None),
-        daemon::Error::Refused(_) => (Code::Usage, "refused", None),
-        daemon::Error::NotFound(_) => (Code::NotFound, "not_found", None),
-        daemon::Error::Tools(_) => (Code::Tools, "tools", None),
-        daemon::Error::Misfit(_) => (Code::Store, "store_damaged", Some(DAMAGED.to_owned())),
-        daemon::Error::Io { .. } => (Code::Store, "io", None),
+        daemon::Error::File(_) | daemon::Error::Model(_) | daemon::Error::Refused(_) => (Code::Usage, None),
+        daemon::Error::NotFound(_) => (Code::NotFound, None),
+        daemon::Error::Taken { holders } => (Code::Store, Some(taken(holders))),
+        daemon::Error::Driven { run, .. } => (Code::Store, Some(format!("watch it with: agentd runs watch {run}"))),
+        daemon::Error::Busy { pid, .. } => (Code::Store, Some(locked(Some(*pid)))),
+        daemon::Error::Gone(_) => (Code::Store, Some("try again".to_owned())),
+        daemon::Error::Remote { code, .. } => (of_remote(code), None),
+        daemon::Error::Tools(_) => (Code::Tools, None),
+        daemon::Error::Misfit(_) => (Code::Store, Some(DAMAGED.to_owned())),
+        daemon::Error::Io { .. } => (Code::Store, None),
         daemon::Error::Journal(error) => match error {
-            journal::Error::Fenced { .. } => (Code::Store, "fenced", None),
-            journal::Error::Corrupt { .. } => (Code::Store, "store_damaged", Some(DAMAGED.to_owned())),
-            journal::Error::TooLarge { .. } => (Code::Failed, "too_large", None),
+            journal::Error::Fenced { .. } => (Code::Store, None),
+            journal::Error::Corrupt { .. } => (Code::Store, Some(DAMAGED.to_owned())),
+            journal::Error::TooLarge { .. } => (Code::Failed, None),
             journal::Error::Store(error) => match error {
-                store::Error::NotFound(_) => (Code::NotFound, "not_found", None),
-                store::Error::Locked { pid } => (Code::Store, "store_locked", Some(locked(*pid))),
-                store::Error::Damaged { .. } => (Code::Store, "store_damaged", Some(DAMAGED.to_owned())),
-                store::Error::Full { .. } => {
-                    (Code::Store, "store_full", Some("make room on that disk, then try again".to_owned()))
+                store::Error::NotFound(_) => (Code::NotFound, None),
+                store::Error::Locked { pid } => (Code::Store, Some(locked(*pid))),
+                store::Error::Damaged { .. } => (Code::Store, Some(DAMAGED.to_owned())),
+                store::Error::Full { .. } => (Code::Store, Some("make room on that disk, then try again".to_owned())),
+                store::Error::Poisoned(_) => {
+                    let advice = "what was shown as durable is safe; look at the disk, then try again";
+                    (Code::Store, Some(advice.to_owned()))
                 }
-                store::Error::Poisoned(_) => (
-                    Code::Store,
-                    "store_failed",
-                    Some("what was shown as durable is safe; look at the disk, then try again".to_owned()),
-                ),
-                store::Error::Unusable(_) => (Code::Store, "store_unusable", None),
+                store::Error::Unusable(_) => (Code::Store, None),
             },
         },
     }
+}
+
+/// Of what the process that holds a slot answered: the code that the same error has here.
+fn of_remote(code: &str) -> Code {
+    match code {
+        "refused" | "invalid_file" | "unknown_model" | "bad_request" => Code::Usage,
+        "not_found" => Code::NotFound,
+        "tools" => Code::Tools,
+        "too_large" => Code::Failed,
+        _ => Code::Store,
+    }
+}
+
+/// What to do when all slots are taken.
+fn taken(holders: &[Option<u32>]) -> String {
+    let stop = holders.iter().flatten().next().map(|pid| format!(", or stop one: kill {pid}"));
+    format!("wait until one of them has ended{}; see: agentd runs", stop.unwrap_or_default())
 }
 
 const DAMAGED: &str = "other runs are not touched; see: agentd runs";
@@ -260,6 +277,13 @@ mod tests {
             (router::Error::NoModel { name: text(), routes: Vec::new() }.into(), 2, "unknown_model"),
             (daemon::Error::Refused(text()), 2, "refused"),
             (daemon::Error::NotFound(text()), 8, "not_found"),
+            (daemon::Error::Taken { holders: vec![Some(1), None] }, 9, "slots_taken"),
+            (daemon::Error::Driven { run, pid: 1 }, 9, "driven_elsewhere"),
+            (daemon::Error::Busy { run, pid: 1 }, 9, "slot_busy"),
+            (daemon::Error::Gone(None), 9, "gone"),
+            (daemon::Error::Remote { code: "refused".to_owned(), message: text() }, 2, "refused"),
+            (daemon::Error::Remote { code: "not_found".to_owned(), message: text() }, 8, "not_found"),
+            (daemon::Error::Remote { code: "store_full".to_owned(), message: text() }, 9, "store_full"),
             (server().into(), 5, "tools"),
             (misfit().into(), 9, "store_damaged"),
             (io(), 9, "io"),
@@ -275,7 +299,7 @@ mod tests {
         ];
         for (error, code, name) in cases {
             let trouble = Trouble::from(error);
-            assert_eq!((trouble.code as u8, trouble.name), (code, name), "{}", trouble.message);
+            assert_eq!((trouble.code as u8, &*trouble.name), (code, name), "{}", trouble.message);
         }
     }
 
@@ -285,6 +309,17 @@ mod tests {
         assert_eq!(
             Trouble::from(error).message,
             "store unavailable: the store is in use by process 4711\nwait until that process has ended, or stop it: kill 4711"
+        );
+    }
+
+    #[test]
+    fn a_fifth_process_is_told_of_the_four() {
+        let holders = vec![Some(11), Some(12), None, Some(14)];
+        let text = Trouble::from(daemon::Error::Taken { holders }).message;
+        assert_eq!(
+            text,
+            "4 agentd processes are at work on this machine already (11, 12, 14), which is as many as there can be\n\
+             wait until one of them has ended, or stop one: kill 11; see: agentd runs"
         );
     }
 

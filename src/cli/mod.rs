@@ -5,7 +5,7 @@
 //! - What models, tools and servers said reaches a terminal only through `text::escape`.
 //! - Exit codes are decided in `exit` and nowhere else.
 //!
-//! Left out so far: a daemon that already runs (every command opens the store itself).
+//! Left out so far: a daemon that serves for ever.
 
 mod args;
 mod ask;
@@ -30,6 +30,7 @@ mod probe;
 mod repair;
 mod runs;
 mod screen;
+mod serving;
 mod shown;
 mod start;
 mod stats;
@@ -38,6 +39,7 @@ mod story;
 mod talk;
 mod text;
 mod tools;
+mod watch;
 
 use std::{env, process::ExitCode};
 

@@ -11,6 +11,7 @@ use super::{args, exit::Trouble};
 use crate::{
     daemon::{self, Daemon, settings::Settings, variables::Variables},
     mcp::guard,
+    server,
 };
 
 /// Opens the store and makes the providers.
@@ -22,7 +23,7 @@ pub(super) fn open(shared: &args::Shared) -> Result<Daemon, Trouble> {
 pub(super) fn open_with(settings: &Settings) -> Result<Daemon, Trouble> {
     // This program is a guard when it is started as one; see `main`.
     let guard = guard::Program::this().context("cannot tell where this program is")?;
-    Ok(Daemon::open(settings, &home()?, Some(guard))?)
+    Ok(Daemon::open(settings, &home()?, Some(guard))?.connect(server::connect()))
 }
 
 /// The settings in force.

@@ -1,14 +1,10 @@
 //! `runs ls` and `runs show`: which runs there are, and the story of one.
 
-use serde::Serialize;
-use serde_json::value::RawValue;
-
 use crate::{
-    daemon::{Daemon, Report},
+    daemon::{Daemon, Listed},
     engine::{Clock, SystemClock},
-    journal::v1,
-    run::{Entry, NanoDollars, Run, RunId, Status, Time},
-    store::Head,
+    run::{Entry, NanoDollars, Run, RunId, Time},
+    server::api,
 };
 
 use super::{
@@ -28,8 +24,7 @@ const CELL_MAX: usize = 40;
 pub(super) async fn ls(daemon: &Daemon, out: Out, json: bool) -> Result<(), Trouble> {
     let heads = daemon.runs().await?;
     if json {
-        let runs: Vec<Row<'_>> = heads.iter().map(Row::new).collect();
-        out.document(&serde_json::json!({ "runs": runs }))?;
+        out.document(&api::Runs::new(&heads))?;
     } else if !heads.is_empty() {
         out.text(&table(&heads, SystemClock.now()))?;
     }
@@ -40,65 +35,21 @@ pub(super) async fn ls(daemon: &Daemon, out: Out, json: bool) -> Result<(), Trou
 pub(super) async fn show(daemon: &Daemon, id: RunId, out: Out, json: bool) -> Result<(), Trouble> {
     let (run, entries) = daemon.show(id).await?;
     if json {
-        let entries = entries.iter().map(|entry| RawValue::from_string(v1::line(entry)));
-        let entries = entries.collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::from)?;
-        let mut document = serde_json::to_value(Report::new(id, &run)).map_err(anyhow::Error::from)?;
-        if let Some(document) = document.as_object_mut() {
-            document.insert("entries".to_owned(), serde_json::to_value(entries).map_err(anyhow::Error::from)?);
-        }
-        out.document(&document)?;
+        out.document(&api::Shown::new(id, &run, &entries))?;
     } else {
         out.text(&story(id, &run, &entries))?;
     }
     Ok(())
 }
 
-/// A run in a list.
-#[derive(Serialize)]
-struct Row<'a> {
-    run: String,
-    status: &'a str,
-    agent: &'a str,
-    created_ms: i64,
-    updated_ms: i64,
-    cost_usd: Option<f64>,
-    /// Why it is quarantined.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    damage: Option<&'a str>,
-}
-
-impl<'a> Row<'a> {
-    fn new(head: &'a Head) -> Self {
-        Row {
-            run: head.run.to_string(),
-            status: status(head),
-            agent: &head.columns.agent,
-            created_ms: head.columns.created.0,
-            updated_ms: head.columns.updated.0,
-            cost_usd: head.columns.cost_nano.map(|cost| cost as f64 / 1e9),
-            damage: head.damage.as_deref(),
-        }
-    }
-}
-
-/// The status to show: since we hold the store, a run that is running has lost its owner.
-fn status(head: &Head) -> &str {
-    match Status::parse(&head.columns.status) {
-        _ if head.damage.is_some() => Status::Quarantined.as_str(),
-        Some(Status::Running) => "interrupted",
-        Some(status) => status.as_str(),
-        None => &head.columns.status,
-    }
-}
-
-fn table(heads: &[Head], now: Time) -> String {
+fn table(heads: &[Listed], now: Time) -> String {
     let ids: Vec<String> = heads.iter().map(|head| head.run.to_string()).collect();
     let mut rows = vec![["RUN", "STATUS", "AGENT", "AGE", "COST", ""].map(str::to_owned)];
     for (head, id) in heads.iter().zip(&ids) {
         let cost = head.columns.cost_nano.map(|cost| NanoDollars(cost).to_string());
         rows.push([
             short(id, &ids).to_owned(),
-            brief(status(head), CELL_MAX),
+            brief(head.status(), CELL_MAX),
             brief(&head.columns.agent, CELL_MAX),
             duration(now.since(head.columns.created)),
             cost.unwrap_or_else(|| "?".to_owned()),
@@ -145,9 +96,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::store::{Chain, Columns};
+    use crate::store::Columns;
 
-    fn head(id: &str, status: &str, cost_nano: Option<u64>, damage: Option<&str>) -> Head {
+    fn head(id: &str, status: &str, cost_nano: Option<u64>, damage: Option<&str>) -> Listed {
         let columns = Columns {
             status: status.to_owned(),
             agent: "tidy\u{1b}[2J".to_owned(),
@@ -156,7 +107,7 @@ mod tests {
             cost_nano,
         };
         let damage = damage.map(Arc::from);
-        Head { run: id.parse().unwrap(), epoch: 1, length: 9, chain: Chain::default(), damage, columns }
+        Listed::parked(id.parse().unwrap(), columns, damage)
     }
 
     #[test]

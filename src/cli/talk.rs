@@ -29,6 +29,7 @@ use super::{
     exit::{Code, Signal, Trouble},
     out::Out,
     screen::Screen,
+    serving::Serving,
     stopper::Stopper,
 };
 use crate::{
@@ -77,6 +78,7 @@ pub(super) async fn talk(
         Begin::Resume(id, resume) => daemon.resume(id, Resume { words: vec![Part::text(words)], ..resume }).await?,
     };
     driven.stay();
+    let serving = Serving::start(daemon, screen);
     let options = Options { allow_all: wishes.yes, attended: true, no_wait: wishes.no_wait };
     let mut how = How { options, stream: None, talk: true, named: false };
     let code = loop {
@@ -96,6 +98,8 @@ pub(super) async fn talk(
         driven.tell(vec![Part::text(words)])?;
     };
     leave(&driven, screen).await;
+    drop(driven);
+    serving.stop().await;
     Ok(code)
 }
 

@@ -7,14 +7,20 @@
 //! - Everything that can be refused (a bad file, an unset variable, an unknown model) is refused before a run starts,
 //!   and on resume before it is claimed.
 //!
-//! Left out so far: several slots, the control socket, supervision of many runs.
+//! - A run is in one slot for all its life (`slots`). Whatever is wanted of a run goes to whoever holds that slot
+//!   ([`Reach`]): this process, which takes the slot if it is free, or another one, over its control socket.
+//!
+//! Left out so far: supervision of many runs.
 
+mod index;
 pub mod models;
 pub mod owned;
 pub mod probe;
 mod report;
 mod routing;
 pub mod settings;
+mod slot;
+mod slots;
 mod spend;
 mod spread;
 pub mod stats;
@@ -44,27 +50,34 @@ use crate::{
         CallRecord, CallState, Claimed, Decision, End, Entry, Event, InputGiven, Limit, Limits, LimitsChanged, Misfit,
         NanoDollars, PolicyGiven, Resolution, Run, RunId, Started, Status, Wait, Woken,
     },
-    store::{self, Head, InboxId, Memory, Store},
+    store::{self, InboxId},
 };
 
+pub use index::Listed;
 pub use report::{Mended, Report};
 use routing::Keeper;
 use settings::Settings;
+use slot::Driving;
+pub use slot::{Follow, Reach, Slot, Socket};
+pub use slots::SLOTS;
+use slots::{Holder, Node, Slots};
 pub use spread::Spread;
 use variables::Variables;
 
 /// What all runs of a process share.
 pub struct Daemon {
     home: PathBuf,
-    store: Arc<dyn Store>,
+    slots: Slots,
+    connect: Option<Connect>,
     router: Router,
     keeper: Arc<Keeper>,
     clock: Arc<dyn Clock>,
     guard: Option<guard::Program>,
     variables: Variables,
-    /// Who we are in journals: host and process.
-    node: String,
 }
+
+/// Makes the way to the slot whose holder listens at this control socket.
+pub type Connect = Box<dyn Fn(&Path) -> Arc<dyn Reach> + Send + Sync>;
 
 /// What a new run starts from.
 #[derive(Debug, Clone)]
@@ -118,7 +131,7 @@ impl Overrides {
 }
 
 /// How a run is resumed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Resume {
     /// What the agent is told; nothing when there is nothing to say.
     pub words: Vec<Part>,
@@ -149,6 +162,8 @@ pub struct Driven {
     keeper: Arc<Keeper>,
     /// Whether its servers stay between drives.
     stays: bool,
+    /// Shows that the run is driven; `None` when that is over.
+    driving: Option<Driving>,
 }
 
 /// Why something could not be done.
@@ -169,6 +184,39 @@ pub enum Error {
     /// The store is locked, damaged, full or poisoned, or the run's journal is.
     #[error(transparent)]
     Journal(#[from] journal::Error),
+    /// Other processes hold all slots.
+    #[error("{} agentd processes are at work on this machine already{}, which is as many as there can be", .holders.len(), pids(.holders))]
+    Taken {
+        /// They, as far as it could be learnt.
+        holders: Vec<Option<u32>>,
+    },
+    /// Another process drives the run.
+    #[error("run {run} is driven by process {pid}")]
+    Driven {
+        /// The run.
+        run: RunId,
+        /// The process.
+        pid: u32,
+    },
+    /// Another process holds the slot of the run and drives other runs in it.
+    #[error("run {run} lies in a slot that process {pid} works in")]
+    Busy {
+        /// The run.
+        run: RunId,
+        /// The process.
+        pid: u32,
+    },
+    /// The process that holds the slot of a run went away before it had answered.
+    #[error("the process that was asked went away before it had answered")]
+    Gone(#[source] Option<io::Error>),
+    /// The process that holds the slot of a run says no.
+    #[error("{message}")]
+    Remote {
+        /// A stable code, as [`Error::code`] gives it there.
+        code: String,
+        /// In words.
+        message: String,
+    },
     /// A required server does not start.
     #[error(transparent)]
     Tools(#[from] mcp::Error),
@@ -183,6 +231,44 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+}
+
+fn pids(holders: &[Option<u32>]) -> String {
+    let pids: Vec<_> = holders.iter().flatten().map(u32::to_string).collect();
+    if pids.is_empty() { String::new() } else { format!(" ({})", pids.join(", ")) }
+}
+
+impl Error {
+    /// A stable name for machines.
+    pub fn code(&self) -> &str {
+        match self {
+            Error::File(_) => "invalid_file",
+            Error::Model(_) => "unknown_model",
+            Error::Refused(_) => "refused",
+            Error::NotFound(_) => "not_found",
+            Error::Taken { .. } => "slots_taken",
+            Error::Driven { .. } => "driven_elsewhere",
+            Error::Busy { .. } => "slot_busy",
+            Error::Gone(_) => "gone",
+            Error::Remote { code, .. } => code,
+            Error::Tools(_) => "tools",
+            Error::Misfit(_) => "store_damaged",
+            Error::Io { .. } => "io",
+            Error::Journal(error) => match error {
+                journal::Error::Fenced { .. } => "fenced",
+                journal::Error::Corrupt { .. } => "store_damaged",
+                journal::Error::TooLarge { .. } => "too_large",
+                journal::Error::Store(error) => match error {
+                    store::Error::NotFound(_) => "not_found",
+                    store::Error::Locked { .. } => "store_locked",
+                    store::Error::Damaged { .. } => "store_damaged",
+                    store::Error::Full { .. } => "store_full",
+                    store::Error::Poisoned(_) => "store_failed",
+                    store::Error::Unusable(_) => "store_unusable",
+                },
+            },
+        }
+    }
 }
 
 impl From<store::Error> for Error {
@@ -202,26 +288,40 @@ impl From<engine::Error> for Error {
 }
 
 impl Daemon {
-    /// Opens the store that `settings` name, below `home`, and makes the providers. `guard` is the program that watches
-    /// tool servers; with `None` they only end with us.
+    /// Names the store that `settings` name, below `home`, and makes the providers; the store is opened when it is needed.
+    /// `guard` is the program that watches tool servers; with `None` they only end with us.
     pub fn open(settings: &Settings, home: &Path, guard: Option<guard::Program>) -> Result<Self, Error> {
-        let store: Arc<dyn Store> = match &settings.store {
-            settings::Store::Memory => Arc::new(Memory::new()),
-            settings::Store::Sled { path } => {
-                let path = path.clone().unwrap_or_else(|| home.join("journal").join("00"));
-                Arc::new(store::sled::Sled::open(&path, store::sled::Options::default())?)
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let name = format!("{}-{}", hostname(), std::process::id());
+        let node = Node { name, clock: clock.clone(), home: home.to_owned() };
+        let slots = match &settings.store {
+            settings::Store::Memory => Slots::in_memory(node),
+            settings::Store::Sled { path: Some(path) } => Slots::in_dirs(vec![path.clone()], node),
+            settings::Store::Sled { path: None } => {
+                let journal = home.join("journal");
+                Slots::in_dirs((0..SLOTS).map(|slot| journal.join(format!("{slot:02}"))).collect(), node)
             }
         };
         Ok(Daemon {
             home: home.to_owned(),
-            store,
+            slots,
+            connect: None,
             router: routing::remembering(settings, home)?,
             keeper: Arc::new(Keeper::new(home)),
-            clock: Arc::new(SystemClock),
+            clock,
             guard,
             variables: settings.variables.clone(),
-            node: format!("{}-{}", hostname(), std::process::id()),
         })
+    }
+
+    /// Has runs that another process holds reached in this way. Default: they are out of reach.
+    pub fn connect(self, connect: Connect) -> Self {
+        Daemon { connect: Some(connect), ..self }
+    }
+
+    /// The slots that this process holds and keeps: each is to have its control socket served while runs are driven.
+    pub fn slots(&self) -> Vec<Arc<Slot>> {
+        self.slots.kept()
     }
 
     /// Starts a run: its first entries are queued, and become durable with its first commit.
@@ -250,15 +350,8 @@ impl Daemon {
             key: None,
         };
         let id = RunId(Uuid::now_v7());
-        let (journal, _) = Journal::claim(self.store.clone(), id).await?;
-        let mut driven = Driven {
-            run: Run::default(),
-            journal,
-            world,
-            begun: Vec::new(),
-            keeper: self.keeper.clone(),
-            stays: false,
-        };
+        let (driving, journal, _) = self.slots.free().await?.drive(id).await?;
+        let mut driven = self.driven(driving, Run::default(), journal, world);
         driven.push(Event::Started(Box::new(started)))?;
         driven.tell(words)?;
         driven.allow(new.allow)?;
@@ -266,9 +359,20 @@ impl Daemon {
         Ok(driven)
     }
 
-    /// Takes a run over, to go on with it.
+    /// Takes a run over, to go on with it, in the slot that holds it.
+    ///
+    /// # Errors
+    /// [`Error::Driven`] and [`Error::Busy`] when another process has it, or its slot.
     pub async fn resume(&self, id: RunId, resume: Resume) -> Result<Driven, Error> {
-        let run = self.replay(id).await?;
+        let listed = self.listed(id).await?;
+        if let Some(pid) = listed.driver {
+            return Err(Error::Driven { run: id, pid });
+        }
+        let slot = match self.slots.holder(listed.slot).await? {
+            Holder::Here(slot) => slot,
+            Holder::There { pid, .. } => return Err(Error::Busy { run: id, pid }),
+        };
+        let run = Run::replay(&slot.clone().entries(id).await?)?;
         if let Some(refusal) = refusal(&run, &resume) {
             return Err(Error::Refused(refusal));
         }
@@ -277,7 +381,7 @@ impl Daemon {
         self.router.refresh().await;
         check_patterns(&agent, &resume.allow)?;
         let world = self.world(agent, Path::new(&started.dir), &started.model)?;
-        let mut driven = self.claim(id, world).await?;
+        let mut driven = self.claim(slot, id, world).await?;
         let limits = resume.limits.over(driven.run.limits());
         if limits != *driven.run.limits() {
             driven.push(Event::LimitsChanged(LimitsChanged { inbox: None, by: user(), limits }))?;
@@ -290,6 +394,20 @@ impl Daemon {
             driven.push(Event::Woken(Woken { by: "resume".to_owned() }))?;
         }
         Ok(driven)
+    }
+
+    /// Tells a run that another process drives what a resuming would tell it: words, other limits.
+    pub async fn tell(&self, id: RunId, resume: Resume) -> Result<(), Error> {
+        let run = self.replay(id).await?;
+        let limits = resume.limits.over(run.limits());
+        let mut whats = Vec::new();
+        if limits != *run.limits() {
+            whats.push(What::Limits { limits });
+        }
+        if !resume.words.is_empty() {
+            whats.push(What::Prompt { parts: resume.words });
+        }
+        self.post(id, whats).await
     }
 
     /// Somebody allows or refuses calls that wait for approval; `for_run` lets the same hold for their tools during the
@@ -367,70 +485,115 @@ impl Daemon {
         }
     }
 
-    /// The runs that can go on by themselves: interrupted ones, those that wait for a provider or a moment, those that asked a
-    /// person for longer than the question stands, and those that used up a budget on an earlier day. A run whose journal is found damaged here is among them: whoever resumes it is told, and the others go on.
-    pub async fn unfinished(&self) -> Result<Vec<RunId>, Error> {
-        let mut unfinished = Vec::new();
-        for head in self.runs().await?.into_iter().filter(|head| head.damage.is_none()) {
-            let goes_on = match Status::parse(&head.columns.status) {
+    /// The runs that can go on by themselves and that no live process owns: interrupted ones, those that wait for a provider
+    /// or a moment, those that asked a person for longer than the question stands, and those that used up a budget on an earlier day. Takes all free slots. A run whose journal is found
+    /// damaged here is among them: whoever resumes it is told, and the others go on. Interrupted ones in slots that other
+    /// processes work in are told apart.
+    pub async fn unfinished(&self) -> Result<Unfinished, Error> {
+        let mut unfinished = Unfinished::default();
+        let free = self.slots.all_free().await?;
+        for listed in self.slots.listed().await?.into_iter().filter(|listed| listed.damage.is_none()) {
+            let Some(slot) = free.iter().find(|slot| slot.number() == listed.slot) else {
+                unfinished.out_of_reach.extend(listed.is_interrupted().then_some(listed.run));
+                continue;
+            };
+            if listed.driver.is_some() {
+                continue;
+            }
+            let goes_on = match Status::parse(&listed.columns.status) {
                 // Written with the entries that it follows from, so none of them needs to be read.
                 Some(Status::Running) => true,
-                Some(Status::Waiting | Status::Exhausted) => match self.replay(head.run).await {
-                    Ok(run) if waits_for_budget(&run) => Day::of(run.now()) < Day::of(self.clock.now()),
-                    Ok(run) => {
-                        let want = run.next();
-                        // A question that has expired is answered without a person.
-                        let due = want.until.is_some_and(|until| until <= self.clock.now());
-                        due || want.waiting.iter().any(|wait| matches!(wait, Wait::Other(_)))
+                Some(Status::Waiting | Status::Exhausted) => {
+                    let replayed = slot.clone().entries(listed.run).await;
+                    match replayed.and_then(|entries| Ok(Run::replay(&entries)?)) {
+                        Ok(run) if waits_for_budget(&run) => Day::of(run.now()) < Day::of(self.clock.now()),
+                        Ok(run) => {
+                            let want = run.next();
+                            // A question that has expired is answered without a person.
+                            let due = want.until.is_some_and(|until| until <= self.clock.now());
+                            due || want.waiting.iter().any(|wait| matches!(wait, Wait::Other(_)))
+                        }
+                        Err(Error::Journal(journal::Error::Corrupt { .. }) | Error::Misfit(_)) => true,
+                        Err(error) => return Err(error),
                     }
-                    Err(Error::Journal(journal::Error::Corrupt { .. }) | Error::Misfit(_)) => true,
-                    Err(error) => return Err(error),
-                },
+                }
                 _ => false,
             };
-            unfinished.extend(goes_on.then_some(head.run));
+            unfinished.runs.extend(goes_on.then_some(listed.run));
         }
+        unfinished.runs.sort();
         Ok(unfinished)
     }
 
     /// A run as it stands and all its entries.
     pub async fn show(&self, id: RunId) -> Result<(Run, Vec<Entry>), Error> {
-        let entries = Journal::read(&*self.store, id).await?;
+        let entries = self.asking(id, |reach| reach.entries(id)).await?;
         let run = Run::replay(&entries)?;
         variables::hide_those_of(&run, &self.variables);
         Ok((run, entries))
     }
 
-    /// The heads of all runs that have started, newest first.
-    pub async fn runs(&self) -> Result<Vec<Head>, Error> {
-        let mut heads = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.store.heads(after, PAGE).await?;
-            after = page.last().map(|head| head.run);
-            let last = page.len() < PAGE;
-            heads.extend(page.into_iter().filter(|head| head.length > 0 || head.damage.is_some()));
-            if last {
-                heads.sort_by_key(|head| std::cmp::Reverse((head.columns.created, head.run)));
-                return Ok(heads);
-            }
-        }
+    /// The entries of a run from `from` on, wherever it is: those there are, and each that comes as soon as it is durable.
+    /// Ends when nobody drives the run, or not any more, and with [`Error::Gone`] when whoever drives it is gone.
+    pub async fn follow(&self, id: RunId, from: u64) -> Result<Follow, Error> {
+        self.asking(id, |reach| reach.follow(id, from)).await
+    }
+
+    /// All runs that have started, newest first.
+    pub async fn runs(&self) -> Result<Vec<Listed>, Error> {
+        let mut listed = self.slots.listed().await?;
+        listed.sort_by_key(|listed| std::cmp::Reverse((listed.columns.created, listed.run)));
+        Ok(listed)
     }
 
     /// The run that `reference` names: a whole id, the unique beginning of one, or `@last`.
     pub async fn find(&self, reference: &str) -> Result<RunId, Error> {
-        let heads = self.runs().await?;
+        let listed = self.runs().await?;
         if reference == "@last" {
-            let last = heads.first().map(|head| head.run);
+            let last = listed.first().map(|listed| listed.run);
             return last.ok_or_else(|| Error::NotFound("there are no runs yet".to_owned()));
         }
-        let mut found = heads.iter().map(|head| head.run).filter(|run| run.to_string().starts_with(reference));
+        let mut found = listed.iter().map(|listed| listed.run).filter(|run| run.to_string().starts_with(reference));
         match (found.next(), found.next()) {
             (Some(run), None) => Ok(run),
             (None, _) => Err(Error::NotFound(format!("there is no run {reference}; see: agentd runs"))),
             (Some(_), Some(_)) => {
                 Err(Error::NotFound(format!("more than one run begins with {reference}; give more of its id")))
             }
+        }
+    }
+
+    /// How a run is listed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn listed(&self, id: RunId) -> Result<Listed, Error> {
+        let found = self.slots.listed().await?.into_iter().find(|listed| listed.run == id);
+        found.ok_or_else(|| store::Error::NotFound(id).into())
+    }
+
+    /// Asks whoever holds the slot of a run, and asks again when they went away meanwhile.
+    async fn asking<T>(
+        &self,
+        id: RunId,
+        ask: impl Fn(Arc<dyn Reach>) -> store::BoxFuture<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let slot = self.listed(id).await?.slot;
+        let until = Instant::now() + GONE_WITHIN;
+        loop {
+            match ask(self.reach(slot).await?).await {
+                Err(Error::Gone(_)) if Instant::now() < until => tokio::time::sleep(GONE_LOOK).await,
+                other => return other,
+            }
+        }
+    }
+
+    /// The way to a slot: ours, which it becomes if it is free, or over its control socket.
+    async fn reach(&self, slot: usize) -> Result<Arc<dyn Reach>, Error> {
+        match (self.slots.holder(slot).await?, &self.connect) {
+            (Holder::Here(slot), _) => Ok(slot),
+            (Holder::There { socket, .. }, Some(connect)) => Ok(connect(&socket)),
+            (Holder::There { pid, .. }, None) => Err(store::Error::Locked { pid: Some(pid) }.into()),
         }
     }
 
@@ -446,47 +609,64 @@ impl Daemon {
         Ok(World { agent: Arc::new(agent), host, left_out, router, model, steps, clock })
     }
 
-    async fn claim(&self, id: RunId, world: World) -> Result<Driven, Error> {
-        let (journal, entries) = Journal::claim(self.store.clone(), id).await?;
+    async fn claim(&self, slot: Arc<Slot>, id: RunId, world: World) -> Result<Driven, Error> {
+        let (driving, journal, entries) = slot.drive(id).await?;
         let run = Run::replay(&entries)?;
         let epoch = journal.epoch();
-        let mut driven = Driven { run, journal, world, begun: Vec::new(), keeper: self.keeper.clone(), stays: false };
-        driven.push(Event::Claimed(Claimed { epoch, node: self.node.clone() }))?;
+        let mut driven = self.driven(driving, run, journal, world);
+        driven.push(Event::Claimed(Claimed { epoch, node: self.slots.node().to_owned() }))?;
         Ok(driven)
+    }
+
+    fn driven(&self, driving: Driving, run: Run, journal: Journal, world: World) -> Driven {
+        Driven {
+            run,
+            journal,
+            world,
+            begun: Vec::new(),
+            keeper: self.keeper.clone(),
+            stays: false,
+            driving: Some(driving),
+        }
     }
 
     async fn replay(&self, id: RunId) -> Result<Run, Error> {
         Ok(self.show(id).await?.0)
     }
 
-    /// Puts something into the inbox of a run that nobody drives, and moves it on into the journal: the run then stands
-    /// where it leads, and whoever resumes it goes on from there.
+    /// Puts something into the inbox of a run and has it moved on into the journal, by whoever drives the run, or by
+    /// whoever holds its slot: then it stands where it leads, and whoever resumes it goes on from there.
     ///
     /// # Errors
     /// `Refused` when something of it came too late or did not fit; the rest holds.
     async fn post(&self, id: RunId, whats: Vec<What>) -> Result<(), Error> {
-        let mut ours = Vec::with_capacity(whats.len());
+        let mut refused = Vec::new();
         for what in whats {
-            let (item, posted) =
-                (InboxId(Uuid::now_v7().into_bytes()), Posted { by: user(), at: self.clock.now(), what });
-            journal::post(&*self.store, id, item, &posted).await?;
-            ours.push(Some(item.to_string()));
+            let posted = Posted { by: user(), at: self.clock.now(), what };
+            // One id however often it is asked for, so that it is one post.
+            let item = InboxId(Uuid::now_v7().into_bytes());
+            match self.asking(id, |reach| reach.post(id, item, posted.clone())).await {
+                Ok(_) => {}
+                Err(Error::Refused(why)) => refused.push(why),
+                Err(error) => return Err(error),
+            }
         }
-        let (mut journal, entries) = Journal::claim(self.store.clone(), id).await?;
-        let mut run = Run::replay(&entries)?;
-        let agent = run.started().and_then(|started| Agent::parse(&started.file, &started.definition).ok());
-        let claimed = Claimed { epoch: journal.epoch(), node: self.node.clone() };
-        let taken = engine::absorb(&mut run, &mut journal, &*self.clock, agent.as_ref(), claimed).await?;
-        let ignored = taken.into_iter().filter_map(|event| match event {
-            Event::Noted(noted) if noted.code == engine::IGNORED && ours.contains(&noted.inbox) => Some(noted.message),
-            _ => None,
-        });
-        match ignored.collect::<Vec<_>>() {
-            ignored if ignored.is_empty() => Ok(()),
-            ignored => Err(Error::Refused(ignored.join("\n"))),
-        }
+        if refused.is_empty() { Ok(()) } else { Err(Error::Refused(refused.join("\n"))) }
     }
 }
+
+/// What [`Daemon::unfinished`] found.
+#[derive(Debug, Default)]
+pub struct Unfinished {
+    /// The runs that can go on, oldest first.
+    pub runs: Vec<RunId>,
+    /// Interrupted runs in slots that other processes work in: they wait until those have ended.
+    pub out_of_reach: Vec<RunId>,
+}
+
+/// How long to ask again for a run whose holder went away, and how often.
+const GONE_WITHIN: std::time::Duration = std::time::Duration::from_secs(15);
+const GONE_LOOK: std::time::Duration = std::time::Duration::from_millis(20);
 
 impl Driven {
     /// The run as it stands.
@@ -559,13 +739,27 @@ impl Driven {
         seen: &mut (dyn FnMut(Seen<'_>) + Send),
     ) -> Result<Left, Error> {
         let (world, begun) = (self.world.clone(), std::mem::take(&mut self.begun));
+        let driving = &self.driving;
+        let mut listed = false;
+        let mut told = |shown: Seen<'_>| {
+            if let (Seen::Durable(entry), Some(driving)) = (&shown, driving) {
+                // Whoever is told of the run finds it.
+                if !std::mem::replace(&mut listed, true) {
+                    driving.show();
+                }
+                driving.tell(entry);
+            }
+            seen(shown);
+        };
         let left = tokio::select! {
-            left = engine::drive(world, &mut self.run, &mut self.journal, begun, options, stop, seen) => left,
+            left = engine::drive(world, &mut self.run, &mut self.journal, begun, options, stop, &mut told) => left,
             never = routing::look_after(&self.keeper, &self.world) => match never {},
         };
         self.keeper.keep(&self.world.router, Instant::now()).await;
         if !self.stays {
             self.close().await;
+            // Followers hear that it is over, and others may take the run in hand.
+            self.driving = None;
         }
         Ok(left?)
     }

@@ -8,7 +8,9 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    fs, io,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
@@ -113,6 +115,9 @@ pub(super) async fn look_after(keeper: &Keeper, world: &World) -> Infallible {
 }
 
 fn write(memory: &Memory, file: &Path) -> io::Result<()> {
+    if let Some(home) = file.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(home)?;
+    }
     // Other processes write here too.
     let new = file.with_extension(format!("{}.new", Uuid::now_v7().simple()));
     let written = fs::write(&new, memory.save()?).and_then(|()| fs::rename(&new, file));

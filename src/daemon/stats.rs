@@ -9,17 +9,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
-use super::{Daemon, Error, PAGE, spread::Spread};
+use super::{Daemon, Error, spread::Spread};
 use crate::{
     chat::{AnswerPart, CallId, ToolName, Usage},
-    journal::{self, Journal},
     repair::Class,
     router::Standing,
     run::{Decision, Entry, Event, ModelAnswered, NanoDollars, Rejection, RunId, Status, Time},
-    store,
 };
 
 /// What stands for all names that no tool has.
@@ -152,35 +151,36 @@ impl Daemon {
         let since = since.map(|length| Time(now.0.saturating_sub(back(length))));
         let mut stats = Stats { since, now, ..Stats::default() };
         stats.memory = self.router.memory().all().map(|(name, standing)| (name.to_owned(), standing.clone())).collect();
-        let mut after = None;
-        loop {
-            let heads = self.store.heads(after, PAGE).await?;
-            for head in &heads {
-                if let Some(damage) = &head.damage {
-                    stats.damaged.push((head.run, damage.to_string()));
-                } else if head.length > 0 && since.is_none_or(|since| head.columns.updated >= since) {
-                    match Journal::read(&*self.store, head.run).await {
-                        Ok(entries) => stats.take(&entries, Status::parse(&head.columns.status)),
-                        Err(error @ journal::Error::Corrupt { .. })
-                        | Err(error @ journal::Error::Store(store::Error::Damaged { .. })) => {
-                            stats.damaged.push((head.run, error.to_string()));
+        for slot in 0..self.slots.count() {
+            let mut reach = None;
+            for listed in self.slots.listed_in(slot).await? {
+                if let Some(damage) = &listed.damage {
+                    stats.damaged.push((listed.run, damage.to_string()));
+                } else if since.is_none_or(|since| listed.columns.updated >= since) {
+                    let reach = match &reach {
+                        Some(reach) => Arc::clone(reach),
+                        None => reach.insert(self.reach(slot).await?).clone(),
+                    };
+                    match reach.entries(listed.run).await {
+                        Ok(entries) => {
+                            stats.take(&entries, Status::parse(&listed.columns.status), listed.driver.is_some());
                         }
-                        Err(journal::Error::Store(store::Error::NotFound(_))) => {}
-                        Err(error) => return Err(error.into()),
+                        Err(error) => match error.code() {
+                            "store_damaged" => stats.damaged.push((listed.run, error.to_string())),
+                            "not_found" => {}
+                            _ => return Err(error),
+                        },
                     }
                 }
             }
-            match heads.last() {
-                Some(last) if heads.len() == PAGE => after = Some(last.run),
-                _ => return Ok(stats),
-            }
         }
+        Ok(stats)
     }
 }
 
 impl Stats {
-    /// Takes in one run: its entries, and where it stands (nobody drives it, so a running one was interrupted).
-    pub fn take(&mut self, entries: &[Entry], status: Option<Status>) {
+    /// Takes in one run: its entries, where it stands, and whether it is driven (a running one was interrupted otherwise).
+    pub fn take(&mut self, entries: &[Entry], status: Option<Status>, driven: bool) {
         let agent = entries.iter().find_map(|entry| match &entry.event {
             Event::Started(started) => Some(started.agent.clone()),
             _ => None,
@@ -195,7 +195,8 @@ impl Stats {
         if any {
             self.runs += 1;
             let status = match status {
-                Some(Status::Running) | None => "interrupted",
+                Some(Status::Running) | None if !driven => "interrupted",
+                None => Status::Running.as_str(),
                 Some(status) => status.as_str(),
             };
             *self.agents.entry(run.agent).or_default().runs.entry(status).or_default() += 1;
@@ -361,7 +362,7 @@ mod tests {
     use crate::{
         chat::WrittenCall,
         daemon::settings::{self, Settings},
-        journal::golden::every_event,
+        journal::{Journal, golden::every_event},
         repair::Diagnosis,
         run::{Call, CallRejected},
         store::{Chain, Columns, Part},
@@ -475,8 +476,8 @@ mod tests {
         second.push(Event::CallLost(lost));
 
         let mut stats = Stats::default();
-        stats.take(&first.entries, Some(Status::Done));
-        stats.take(&second.entries, Some(Status::Running));
+        stats.take(&first.entries, Some(Status::Done), false);
+        stats.take(&second.entries, Some(Status::Running), false);
         assert_eq!(stats.runs, 2);
 
         let (a, b) = (&stats.models["a/m"], &stats.models["b/m"]);
@@ -513,10 +514,11 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let settings = Settings { store: settings::Store::Memory, ..Settings::default() };
         let daemon = Daemon::open(&settings, home.path(), None).unwrap();
+        let store = daemon.slots()[0].store().clone();
         let [sound, old, damaged] = [1, 2, 3].map(|byte| RunId::from_bytes([byte; 16]));
         let now = daemon.clock.now();
         for (run, updated) in [(sound, now), (old, Time(now.0 - 100_000_000))] {
-            let (mut journal, _) = Journal::claim(daemon.store.clone(), run).await.unwrap();
+            let (mut journal, _) = Journal::claim(store.clone(), run).await.unwrap();
             let mut told = Told::of("tidy", 0);
             told.at = updated;
             told.answer("a/m", 1, Some(5), &[("files__write_file", None)]);
@@ -527,7 +529,7 @@ mod tests {
             journal.set_columns(Columns { status, agent, created: updated, updated, cost_nano: Some(5) });
             journal.commit().await.unwrap();
         }
-        let epoch = daemon.store.claim(damaged).await.unwrap().epoch;
+        let epoch = store.claim(damaged).await.unwrap().epoch;
         let part = Part {
             run: damaged,
             epoch,
@@ -538,7 +540,7 @@ mod tests {
             consumed: Vec::new(),
             columns: Some(Columns { updated: now, ..Columns::default() }),
         };
-        daemon.store.append(vec![part]).await.unwrap();
+        store.append(vec![part]).await.unwrap();
 
         let stats = daemon.stats(None).await.unwrap();
         assert_eq!((stats.runs, stats.models["a/m"].spent.answers), (2, 2));
@@ -554,12 +556,12 @@ mod tests {
         run.at = Time(86_400_000);
         run.finish(1, true, false);
         let mut stats = Stats { since: Some(Time(80_000_000)), ..Stats::default() };
-        stats.take(&run.entries, Some(Status::Waiting));
+        stats.take(&run.entries, Some(Status::Waiting), false);
         assert!(stats.models.is_empty() && stats.days.is_empty(), "{stats:?}");
         assert_eq!((stats.runs, stats.tools["files.write_file"].answered), (1, 1), "the call is still known");
 
         let mut stats = Stats { since: Some(Time(90_000_000)), ..Stats::default() };
-        stats.take(&run.entries, Some(Status::Waiting));
+        stats.take(&run.entries, Some(Status::Waiting), false);
         assert_eq!(stats, Stats { since: Some(Time(90_000_000)), ..Stats::default() });
     }
 }

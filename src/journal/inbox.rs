@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::{
     chaos,
     chat::{CallId, Part},
@@ -85,7 +87,15 @@ pub async fn post(store: &dyn Store, run: RunId, id: InboxId, posted: &Posted) -
     Ok(())
 }
 
-/// Reads an inbox item as it was stored.
-pub(super) fn read(item: &[u8]) -> Result<Posted, Unreadable> {
+/// An inbox item as it is stored, JSON.
+pub fn write_posted(posted: &Posted) -> Bytes {
+    v1::encode_posted(posted)
+}
+
+/// Reads an inbox item as it is stored.
+///
+/// # Errors
+/// [`Unreadable`] also when a newer version wrote it.
+pub fn read_posted(item: &[u8]) -> Result<Posted, Unreadable> {
     v1::decode_posted(item).map_err(Unreadable)
 }

@@ -38,7 +38,7 @@ use crate::{
 
 use self::v1::Encoded;
 
-pub use inbox::{InboxItem, Posted, Unreadable, What, post};
+pub use inbox::{InboxItem, Posted, Unreadable, What, post, read_posted, write_posted};
 
 /// The journal of one run, in the hands of the one who extends it.
 pub struct Journal {
@@ -158,7 +158,7 @@ impl Journal {
             frame::Error::Large(bytes) => Error::TooLarge { bytes },
             other => Error::Corrupt { run: self.run, index: Some(self.length), source: other.into() },
         })?;
-        if let Some(id) = inbox_item(&event) {
+        if let Some(id) = taken(&event) {
             self.consume(id);
         }
         self.queue.blobs.extend(blobs);
@@ -239,7 +239,7 @@ impl Journal {
     /// [`Error::Store`], when the future is awaited.
     pub fn inbox(&self) -> impl Future<Output = Result<Vec<InboxItem>, Error>> + Send + use<> {
         let items = self.store.inbox(self.run);
-        async move { Ok(items.await?.into_iter().map(|(id, item)| (id, inbox::read(&item))).collect()) }
+        async move { Ok(items.await?.into_iter().map(|(id, item)| (id, inbox::read_posted(&item))).collect()) }
     }
 
     /// Completes when something may have come into the inbox, or somebody else claimed the run, since this was called.
@@ -323,8 +323,8 @@ fn merge(mut first: Part, then: Part) -> Part {
     first
 }
 
-/// The inbox item that an event has taken in.
-fn inbox_item(event: &Event) -> Option<InboxId> {
+/// The inbox item that an event has taken in; `None` for an event that came about otherwise.
+pub fn taken(event: &Event) -> Option<InboxId> {
     let inbox = match event {
         Event::InputGiven(given) => &given.inbox,
         Event::DoubtResolved(resolved) => &resolved.inbox,

@@ -33,13 +33,13 @@ impl Said {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
 
-    fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
 /// An agent with the bundled `files` server on `notes`.
-const AGENT: &str = "
+pub(crate) const AGENT: &str = "
 version: 1
 name: notes
 model: demo/any
@@ -47,14 +47,14 @@ servers: {files: {builtin: files, root: ./notes}}
 ";
 
 /// Reads a note and then answers.
-const READS: &str = "
+pub(crate) const READS: &str = "
 answers:
   - {calls: [{name: files__read, arguments: {path: a.txt}}], usage: {input: 100, output: 20}}
   - {text: It says hello., usage: {input: 150, output: 5}}
 ";
 
 /// Writes a note and then answers.
-const WRITES: &str = "
+pub(crate) const WRITES: &str = "
 answers:
   - {calls: [{name: files__write, arguments: {path: b.txt, content: new}}]}
   - either:
@@ -126,20 +126,20 @@ impl World {
 }
 
 /// A command that is still running, seen through its stream of entries.
-struct Running {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) stdout: BufReader<ChildStdout>,
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         Running { child, stdout }
     }
 
     /// Reads on until an entry of this type is durable.
-    fn until(&mut self, kind: &str) -> Value {
+    pub(crate) fn until(&mut self, kind: &str) -> Value {
         let mut line = String::new();
         loop {
             line.clear();
@@ -151,12 +151,12 @@ impl Running {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Reads stderr on until a line that begins so.
-    fn hears(&mut self, beginning: &str) {
+    pub(crate) fn hears(&mut self, beginning: &str) {
         let stderr = self.child.stderr.as_mut().unwrap();
         let mut line = Vec::new();
         let mut byte = [0];
@@ -170,7 +170,7 @@ impl Running {
         }
     }
 
-    fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(mut self) -> (i32, String) {
         let mut stderr = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
         let status = self.child.wait().unwrap();
@@ -554,9 +554,12 @@ read {\"path\": \"a\"}
 #[test]
 fn a_held_store_exits_9_and_names_the_process() {
     let world = World::new(AGENT, "answers: [{delay: 120s, text: late}]");
+    // A store of one place, without slots.
+    let settings = fs::read_to_string(world.path("agentd.yaml")).unwrap();
+    world.write("agentd.yaml", &format!("{settings}store: sled:one\n"));
     let mut running = Running::start(world.command(&["run", "agent.yaml", "go", "--stream-json"]));
     running.until("model_asked");
-    let said = world.agentd(&["runs", "--json"]);
+    let said = world.agentd(&["run", "agent.yaml", "go", "--json"]);
     assert_eq!((said.code, &said.json()["error"]["code"]), (9, &json!("store_locked")), "{said:#?}");
     let pid = running.child.id();
     assert!(

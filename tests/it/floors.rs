@@ -26,7 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("engine", 3),
     ("daemon", 4),
     ("server", 5),
-    ("cli", 5),
+    ("cli", 6),
 ];
 
 /// Crates that one module keeps to itself.
@@ -36,7 +36,9 @@ const KEPT: &[(&str, &str)] = &[
     ("sled", "store"),
     ("async_openai", "provider"),
     ("reqwest", "provider"),
-    ("sse_stream", "provider"),
+    ("sse_stream", "server"),
+    ("axum", "server"),
+    ("hyper", "server"),
     ("clap", "cli"),
     ("anyhow", "cli"),
     ("indicatif", "cli"),

@@ -22,6 +22,7 @@ mod pairs;
 mod probe;
 mod provider;
 mod setup;
+mod slots;
 mod talk;
 mod terminal;
 mod tools;

@@ -455,14 +455,16 @@ fn stats_tell_what_runs_did() {
 }
 
 #[test]
-fn stats_of_a_held_store_name_its_process() {
+fn stats_reach_the_runs_that_another_process_drives() {
     let model = Model::answering(|_| Reply::silence());
     let world = World::of(&[("a", model.base_url())], "");
     fs::write(world.path("agent.yaml"), "version: 1\nname: bare\nmodel: a/m\n").unwrap();
-    let mut child = world.command(&["run", "agent.yaml", "go"]).stderr(Stdio::null()).spawn().unwrap();
-    model.wait_for(1);
-    let (code, _, stderr) = world.said(&["stats"]);
+    let mut command = world.command(&["run", "agent.yaml", "go", "--stream-json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+    let stats = world.json(0, &["stats"]);
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!((code, stderr.contains(&format!("process {}", child.id()))), (9, true), "{stderr}");
+    assert_eq!(stats["agents"][0]["runs"], json!({"running": 1}), "{stats}");
 }

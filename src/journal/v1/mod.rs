@@ -18,6 +18,7 @@ use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 
 use crate::{
     run::{Entry, Event, Noted, Time},
@@ -70,6 +71,23 @@ macro_rules! kinds {
                 })*
             }
             text(line)
+        }
+
+        /// Reads an entry that [`line()`] wrote.
+        ///
+        /// # Errors
+        /// Also for an entry of a kind that this version does not know.
+        pub fn read_line(line: &str) -> Result<Entry, Damage> {
+            let read: ReadLine<'_> = parse(line.as_bytes())?;
+            let mut texts = Incoming::default();
+            let event = match &*read.r#type {
+                $($name => Event::$event(Form::read(
+                    parse::<types::$event>(read.data.get().as_bytes())?,
+                    &mut texts,
+                )?),)*
+                other => return Err(Damage::Payload(format!("an entry of the unknown kind {other}").into())),
+            };
+            Ok(Entry { index: read.seq, at: Time(read.at_ms), event })
         }
 
         fn decode_known(frame: &Frame<'_>, texts: &mut Incoming) -> Option<Result<(Time, Event), Damage>> {
@@ -187,6 +205,16 @@ struct Line<'a, D> {
     at_ms: i64,
     r#type: &'a str,
     data: D,
+}
+
+#[derive(Deserialize)]
+struct ReadLine<'a> {
+    seq: u64,
+    at_ms: i64,
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
 }
 
 fn payload<D: DeserializeOwned>(frame: &Frame<'_>, name: &str) -> Result<(Time, D), Damage> {

@@ -54,11 +54,12 @@ use tokio::{
 
 #[cfg(any(test, feature = "chaos"))]
 pub use self::faults::{Fault, Point};
+pub use self::open::Lock;
 use self::{
     disk::Space,
     engine::{Cause, Engine, Trouble},
     flusher::Flusher,
-    open::{Lock, Opened},
+    open::Opened,
     pulse::Pulse,
     queue::{Answer, Queue, Request},
     witness::Slots,
@@ -142,8 +143,15 @@ impl Sled {
     /// [`Error::Locked`] when another process has it open, or this one; [`Error::Unusable`] with words for a person when
     /// the disk or sled refuse.
     pub fn open(dir: &Path, options: Options) -> Result<Sled, Error> {
+        Sled::open_locked(Lock::take(dir)?, options)
+    }
+
+    /// The same for a directory that is locked already. What was changed in that directory before this is as durable as
+    /// the store when this returns.
+    pub fn open_locked(lock: Lock, options: Options) -> Result<Sled, Error> {
         let unusable = |what: &str, error: std::io::Error| Error::Unusable(format!("{what}: {error}").into());
-        let Opened { lock, engine, witness, damaged } = open::open(dir, &options)?;
+        let dir = &*lock.dir().to_owned();
+        let Opened { lock, engine, witness, damaged } = open::open(lock, &options)?;
         let shared = Arc::new(Shared {
             queue: Queue::new(),
             pulse: Pulse::new(),

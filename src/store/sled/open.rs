@@ -6,7 +6,7 @@
 //! dir/tree/     sled's
 //! dir/aside-…/  what was set aside while mending (`mend`)
 //! ```
-//! In order: create the directory durably · refuse network file systems · take our lock · drop what an unclean end may
+//! In order: create the directory durably · refuse network file systems · take our lock ([`Lock`]) · drop what an unclean end may
 //! have left in the page cache alone · open sled, mending it if need be · hold every head against the witness · if a page
 //! of the tree cannot be read, build it anew · sync, so that nothing is shown that a power cut could still take back.
 
@@ -14,7 +14,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{File, TryLockError},
     io::{self, Read, Seek, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::{
@@ -37,17 +37,10 @@ pub(super) struct Opened {
     pub(super) damaged: BTreeMap<RunId, Head>,
 }
 
-/// Opens the store in `dir`, see above.
-pub(super) fn open(dir: &Path, options: &Options) -> Result<Opened, Error> {
+/// Opens the store that is locked, see above.
+pub(super) fn open(lock: Lock, options: &Options) -> Result<Opened, Error> {
+    let dir = &*lock.dir().to_owned();
     let at = |what: &'static str| move |error: io::Error| unusable(format!("{}: {what}: {error}", dir.display()));
-    disk::create_dir(dir).map_err(at("creating the directory"))?;
-    if let Some(kind) = disk::network_file_system(dir).map_err(at("asking for the file system"))? {
-        return Err(unusable(format!(
-            "{} is on a network file system ({kind}), which does not keep what a journal needs; choose a local disk",
-            dir.display()
-        )));
-    }
-    let lock = Lock::take(dir)?;
     let tree = dir.join("tree");
     mend::finish(dir).map_err(at("finishing what was begun"))?;
     disk::create_dir(&tree).map_err(at("creating the directory"))?;
@@ -77,15 +70,29 @@ pub(super) fn unusable(text: String) -> Error {
     Error::Unusable(text.into())
 }
 
-/// The lock file: ours as long as this is. Holds our process id, and nothing after a clean end.
-pub(super) struct Lock {
+/// The right to open the store in a directory: its lock file, ours as long as this is. Holds our process id, and nothing
+/// after a clean end.
+pub struct Lock {
+    dir: PathBuf,
     file: File,
     closed_cleanly: bool,
 }
 
 impl Lock {
-    fn take(dir: &Path) -> Result<Lock, Error> {
-        let failed = |error: io::Error| unusable(format!("{}: taking the lock: {error}", dir.display()));
+    /// Takes the lock of `dir`, which is created if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another process has it, or this one; [`Error::Unusable`] when the disk refuses.
+    pub fn take(dir: &Path) -> Result<Lock, Error> {
+        let at = |what: &'static str| move |error: io::Error| unusable(format!("{}: {what}: {error}", dir.display()));
+        disk::create_dir(dir).map_err(at("creating the directory"))?;
+        if let Some(kind) = disk::network_file_system(dir).map_err(at("asking for the file system"))? {
+            return Err(unusable(format!(
+                "{} is on a network file system ({kind}), which does not keep what a journal needs; choose a local disk",
+                dir.display()
+            )));
+        }
+        let failed = at("taking the lock");
         let options = File::options().read(true).write(true).create(true).truncate(false).clone();
         let mut file = options.open(dir.join("lock")).map_err(failed)?;
         let locked = file.try_lock();
@@ -99,7 +106,12 @@ impl Lock {
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
-        Ok(Lock { file, closed_cleanly: text.is_empty() })
+        Ok(Lock { dir: dir.to_owned(), file, closed_cleanly: text.is_empty() })
+    }
+
+    /// The directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Notes that everything was closed as it should.
