@@ -208,7 +208,7 @@ pub enum Error {
     },
     /// The process that holds the slot of a run went away before it had answered.
     #[error("the process that was asked went away before it had answered")]
-    Gone(#[source] Option<io::Error>),
+    Gone(#[source] Option<std::io::Error>),
     /// The process that holds the slot of a run says no.
     #[error("{message}")]
     Remote {
