@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint, builder::NonEmptyStringValueParser};
 use clap_complete::ArgValueCompleter;
 
 use super::complete;
@@ -34,7 +34,8 @@ pub(super) enum Command {
     #[command(after_help = "\
 Example:
   agentd run agents/tidy.yaml 'Sort my notes'
-  echo 'Sort my notes' | agentd run tidy - --json")]
+  echo 'Sort my notes' | agentd run tidy - --json
+  agentd run report.yaml 'The report of yesterday' --key report-$(date +%F)   # however often cron starts it")]
     Run(Run),
     /// Go on with a run that was interrupted, waits, used up a limit, or is done and gets a new prompt; one that another
     /// process drives is told the prompt and the limits
@@ -185,6 +186,9 @@ pub(super) struct Run {
     /// Ask this model, or the models of this route, instead of what the file names
     #[arg(long, value_name = "PROVIDER/MODEL|ROUTE")]
     pub model: Option<String>,
+    /// Start once: with a KEY that has started a run before, also at this moment, follow that run and end as it does
+    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
+    pub key: Option<String>,
     /// Tell who would be asked first, who then, and why
     #[arg(long)]
     pub explain_route: bool,

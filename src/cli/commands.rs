@@ -14,7 +14,7 @@ use crate::{
     chat::{CallId, Part},
     daemon::{self, Daemon, Driven, Report, Resume, Which},
     engine::Options,
-    run::{CallRecord, Decision, End, Resolution, RunId, Status},
+    run::{CallRecord, Decision, End, Resolution, Run, RunId, Status},
     show::redact,
 };
 
@@ -23,7 +23,7 @@ use super::{
     ask, attach, check, complete, config, doctor,
     drive::{How, drive},
     editor::Draft,
-    exit::{Code, Trouble},
+    exit::{Code, Signal, Trouble},
     init, models,
     open::{home, open},
     out::Out,
@@ -113,10 +113,33 @@ async fn start(it: args::Run, screen: &Screen, out: Out) -> Result<Code, Trouble
     let daemon = open(&it.shared)?;
     let silent = new.prompt.is_none() && new.input.is_none() && new.attached.is_empty();
     if silent && talk::possible(&it.drive, &it.shared, screen) {
-        return talk::talk(&daemon, Begin::New(Box::new(new)), &it.drive, &home()?, screen, out).await;
+        return match daemon.keyed(&new).await? {
+            None => talk::talk(&daemon, Begin::New(Box::new(new)), &it.drive, &home()?, screen, out).await,
+            // The conversation of this key goes on.
+            Some(id) if daemon.show(id).await?.0.end().is_some() => {
+                screen.tell(format_args!("run {id} (started with this key before) goes on"));
+                let resume = Resume { limits: new.limits, allow: new.allow, ..Resume::default() };
+                talk::talk(&daemon, Begin::Resume(id, resume), &it.drive, &home()?, screen, out).await
+            }
+            Some(id) => attach(&daemon, id, &new.definition, &it, screen, out).await,
+        };
     }
     let stopper = Stopper::listen().context("cannot listen for signals")?;
-    let driven = daemon.start(new).await?;
+    let definition = new.definition.clone();
+    let driven = tokio::select! {
+        started = daemon.start(new) => started,
+        _ = stopper.more_than(0) => return Ok(stopped(&stopper)),
+    };
+    let driven = match driven {
+        Err(daemon::Error::Keyed { run }) => {
+            return tokio::select! {
+                attached = attach(&daemon, run, &definition, &it, screen, out) => attached,
+                // The run goes on without us.
+                _ = stopper.more_than(0) => Ok(stopped(&stopper)),
+            };
+        }
+        started => started?,
+    };
     let serving = Serving::start(&daemon, screen);
     if it.explain_route {
         for (place, (endpoint, verdict)) in (1..).zip(driven.explain().await?) {
@@ -126,6 +149,31 @@ async fn start(it: args::Run, screen: &Screen, out: Out) -> Result<Code, Trouble
     let done = finish(driven, &it.drive, it.shared.json, screen, &stopper, out).await;
     serving.stop().await;
     done
+}
+
+/// Follows the run that a start key has started before, and gives out what it comes to as if it had been started here.
+async fn attach(
+    daemon: &Daemon,
+    id: RunId,
+    definition: &str,
+    it: &args::Run,
+    screen: &Screen,
+    out: Out,
+) -> Result<Code, Trouble> {
+    let pid = daemon.listed(id).await?.driver;
+    let driver = pid.map(|pid| format!("; process {pid} drives it")).unwrap_or_default();
+    screen.tell(format_args!("run {id} (started with this key before{driver})"));
+    let show = if it.drive.stream_json { Show::Stream } else { Show::Progress };
+    let (run, code) = watch(daemon, id, show, screen, out).await?;
+    if run.started().is_some_and(|started| &*started.definition != definition) {
+        screen.tell("its agent file was changed since; the run is of the file as it was");
+    }
+    give_out(id, &run, &it.drive, it.shared.json, out)?;
+    Ok(code)
+}
+
+fn stopped(stopper: &Stopper) -> Code {
+    Code::of_signal(stopper.first().unwrap_or(Signal::Interrupt))
 }
 
 async fn resume(it: args::Resume, screen: &Screen, out: Out) -> Result<Code, Trouble> {
@@ -219,19 +267,25 @@ async fn finish(
     let options = Options { allow_all: wishes.yes, attended, no_wait: wishes.no_wait };
     let how = How { options, stream: wishes.stream_json.then_some(out), talk: false, named: false };
     let code = drive(&mut driven, how, screen, stopper).await?;
-    let output = match driven.run().end() {
+    give_out(driven.id(), driven.run(), wishes, json, out)?;
+    Ok(code)
+}
+
+/// Gives out what a run came to, where it is wanted.
+fn give_out(id: RunId, run: &Run, wishes: &args::Drive, json: bool, out: Out) -> Result<(), Trouble> {
+    let output = match run.end() {
         Some(End::Done { output }) => Some(output),
         _ => None,
     };
     match (&wishes.output, output) {
-        (Some(file), Some(output)) => save(file, output).map_err(|error| Trouble::from(error).about(driven.id()))?,
+        (Some(file), Some(output)) => save(file, output).map_err(|error| Trouble::from(error).about(id))?,
         (None, Some(output)) if !json && !wishes.stream_json => out.text(output)?,
         _ => {}
     }
     if json {
-        out.document(&report(&driven))?;
+        out.document(&Report::new(id, run))?;
     }
-    Ok(code)
+    Ok(())
 }
 
 /// Refuses an output file that can certainly not be written, before anything is spent.

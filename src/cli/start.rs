@@ -44,6 +44,7 @@ pub(super) fn new(run: &args::Run) -> Result<New, Trouble> {
         model: run.model.clone(),
         limits: (&run.limits).into(),
         allow: run.drive.allow.clone(),
+        key: run.key.clone(),
     })
 }
 

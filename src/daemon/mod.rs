@@ -13,6 +13,7 @@
 //! Left out so far: supervision of many runs.
 
 mod index;
+mod keys;
 pub mod models;
 pub mod owned;
 pub mod probe;
@@ -54,6 +55,7 @@ use crate::{
 };
 
 pub use index::Listed;
+use keys::Key;
 pub use report::{Mended, Report};
 use routing::Keeper;
 use settings::Settings;
@@ -100,6 +102,8 @@ pub struct New {
     pub limits: Overrides,
     /// Tools whose calls run without asking, as globs over `server.tool`; never what is denied, in doubt, or a held repeat.
     pub allow: Vec<String>,
+    /// Names the start: with a key that has started a run before, nothing is started. `None`: every start is one.
+    pub key: Option<String>,
 }
 
 /// Limits given beside the file's own; `None` keeps what holds.
@@ -217,6 +221,12 @@ pub enum Error {
         /// In words.
         message: String,
     },
+    /// The start key has started a run before.
+    #[error("this key has started run {run} already")]
+    Keyed {
+        /// That run.
+        run: RunId,
+    },
     /// A required server does not start.
     #[error(transparent)]
     Tools(#[from] mcp::Error),
@@ -250,6 +260,7 @@ impl Error {
             Error::Driven { .. } => "driven_elsewhere",
             Error::Busy { .. } => "slot_busy",
             Error::Gone(_) => "gone",
+            Error::Keyed { .. } => "key_taken",
             Error::Remote { code, .. } => code,
             Error::Tools(_) => "tools",
             Error::Misfit(_) => "store_damaged",
@@ -324,16 +335,31 @@ impl Daemon {
         self.slots.kept()
     }
 
-    /// Starts a run: its first entries are queued, and become durable with its first commit.
+    /// Starts a run: its first entries are queued, and become durable with its first commit. With a start key they are
+    /// durable already.
+    ///
+    /// # Errors
+    /// [`Error::Keyed`] when its key has started such a run before, `Refused` when that was another one.
     pub async fn start(&self, new: New) -> Result<Driven, Error> {
         let agent = parse(&new.file, &new.definition)?;
+        let words = first_words(&new)?;
+        let key = match &new.key {
+            Some(key) => Some(Key::hold(&self.home, key).await.map_err(unkeyed)?),
+            None => None,
+        };
+        if let Some(key) = &key
+            && let Some(run) = self.started_by(key).await?
+        {
+            self.check_same(run, &agent, Some(&words)).await?;
+            return Err(Error::Keyed { run });
+        }
         let instructions =
             agent.instructions(new.input.as_ref()).map_err(|problem| Error::File(problem.to_string()))?;
         let model = new.model.clone().unwrap_or_else(|| agent.model.name.clone());
         self.router.refresh().await;
         check_patterns(&agent, &new.allow)?;
         let world = self.world(agent, &new.dir, &model)?;
-        let (words, agent) = (first_words(&new)?, &world.agent);
+        let agent = &world.agent;
         let started = Started {
             agent: agent.name.clone(),
             definition: new.definition,
@@ -347,16 +373,82 @@ impl Daemon {
             ask_again: agent.ask_again,
             tool_result_bytes_max: agent.tool_result_bytes_max,
             parent: None,
-            key: None,
+            key: new.key,
         };
         let id = RunId(Uuid::now_v7());
-        let (driving, journal, _) = self.slots.free().await?.drive(id).await?;
+        let slot = self.slots.free().await?;
+        if let Some(key) = &key {
+            key.name(id).map_err(unkeyed)?;
+        }
+        let (driving, journal, _) = slot.drive(id).await?;
         let mut driven = self.driven(driving, Run::default(), journal, world);
         driven.push(Event::Started(Box::new(started)))?;
         driven.tell(words)?;
         driven.allow(new.allow)?;
         engine::start_commit(&driven.run, &mut driven.journal);
+        if key.is_some() {
+            // Whoever holds the key next finds the run.
+            driven.journal.commit().await?;
+            driven.driving.iter().for_each(Driving::show);
+        }
         Ok(driven)
+    }
+
+    /// The run that the start key of `new` has started before; `None` without a key, and while it has started none.
+    ///
+    /// # Errors
+    /// `Refused` when that run is of another agent, or was told something else.
+    pub async fn keyed(&self, new: &New) -> Result<Option<RunId>, Error> {
+        let Some(key) = &new.key else { return Ok(None) };
+        let agent = parse(&new.file, &new.definition)?;
+        let held = Key::hold(&self.home, key).await.map_err(unkeyed)?;
+        let started = self.started_by(&held).await?;
+        if let Some(run) = started {
+            self.check_same(run, &agent, first_words(new).ok().as_deref()).await?;
+        }
+        Ok(started)
+    }
+
+    /// The run that a key has started; `None` also when it is not there (any more).
+    async fn started_by(&self, key: &Key) -> Result<Option<RunId>, Error> {
+        let Some(named) = key.run().map_err(unkeyed)? else { return Ok(None) };
+        let there = self.slots.listed().await?.iter().any(|listed| listed.run == named);
+        Ok(there.then_some(named))
+    }
+
+    /// Refuses to take a run for what would be another one: nobody is given the answer to something else.
+    async fn check_same(&self, id: RunId, agent: &Agent, words: Option<&[Part]>) -> Result<(), Error> {
+        let (run, entries) = self.show(id).await?;
+        let started = run.started().map_or("", |started| &*started.agent);
+        let told = entries.iter().find_map(|entry| match &entry.event {
+            Event::InputGiven(given) => Some(&*given.parts),
+            _ => None,
+        });
+        let other = match () {
+            () if started != agent.name => format!("a run of another agent ({started})"),
+            () if words.is_some() && told.is_some() && words != told => "a run with another prompt".to_owned(),
+            () => return Ok(()),
+        };
+        let why =
+            format!("this key has started {other} already: {id}\nnothing is started; give another key for another run");
+        Err(Error::Refused(why))
+    }
+
+    /// Refuses to drive a run whose start key has started another one, which happens when its process was killed before
+    /// anybody could see it.
+    async fn check_key(&self, id: RunId, started: &Started) -> Result<(), Error> {
+        let Some(key) = &started.key else { return Ok(()) };
+        let key = Key::hold(&self.home, key).await.map_err(unkeyed)?;
+        if key.run().map_err(unkeyed)? == Some(id) {
+            return Ok(());
+        }
+        match self.started_by(&key).await? {
+            Some(run) => {
+                let why = format!("run {id} was never driven, and its key has started run {run} instead");
+                Err(Error::Refused(format!("{why}\ndrop it with: agentd cancel {id}")))
+            }
+            None => key.name(id).map_err(unkeyed),
+        }
     }
 
     /// Takes a run over, to go on with it, in the slot that holds it.
@@ -377,6 +469,7 @@ impl Daemon {
             return Err(Error::Refused(refusal));
         }
         let started = run.started().ok_or_else(|| Error::NotFound(format!("run {id} never started")))?;
+        self.check_key(id, started).await?;
         let agent = parse(&started.file, &started.definition)?;
         self.router.refresh().await;
         check_patterns(&agent, &resume.allow)?;
@@ -874,6 +967,10 @@ fn in_a_line(record: &CallRecord) -> String {
     let arguments = record.arguments().split_whitespace().collect::<Vec<_>>().join(" ");
     let more = if arguments.chars().nth(ARGUMENTS_MAX).is_some() { "…" } else { "" };
     format!("{} {tool} {}{more}", record.id, arguments.chars().take(ARGUMENTS_MAX).collect::<String>())
+}
+
+fn unkeyed(source: std::io::Error) -> Error {
+    Error::Io { what: "the start key cannot be used".to_owned(), source }
 }
 
 /// Who does what is done here: `user@host`.

@@ -40,6 +40,7 @@ policy: {files.write: {approve: allow}}
         model: None,
         limits: Overrides::default(),
         allow: Vec::new(),
+        key: None,
     };
     let mut driven = daemon.start(new).await.unwrap();
     let (_stop, stopped) = watch::channel(Stop::No);

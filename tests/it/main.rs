@@ -14,6 +14,7 @@ mod failover;
 mod faults;
 mod floors;
 mod fuzz;
+mod keys;
 #[allow(dead_code, reason = "the benchmark needs more of it")]
 mod ladder;
 mod mcp;
