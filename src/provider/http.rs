@@ -8,12 +8,15 @@
 
 use std::{
     error::Error as _,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::Poll,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use reqwest::header::LOCATION;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     Class, Failure, Limits, Timeouts, failure,
@@ -54,6 +57,7 @@ pub(super) struct Incoming {
     started: Instant,
     /// When the last sign of life came.
     alive: Instant,
+    alarm: Alarm,
 }
 
 /// What is being waited for.
@@ -72,12 +76,13 @@ pub(super) enum Phase {
 pub(super) async fn send(request: reqwest::RequestBuilder, timeouts: Timeouts) -> Result<Incoming, Failure> {
     let started = Instant::now();
     let first = started + timeouts.first_token.min(timeouts.total);
-    let response = match timeout_at(first, request.send()).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(not_sent(&error, timeouts.connect)),
-        Err(_) => return Err(late(Phase::FirstToken, &timeouts, started)),
+    let mut alarm = Alarm::at(first);
+    let response = match alarm.wait_until(first, request.send()).await {
+        Some(Ok(response)) => response,
+        Some(Err(error)) => return Err(not_sent(&error, timeouts.connect)),
+        None => return Err(late(Phase::FirstToken, &timeouts, started)),
     };
-    let incoming = Incoming { response, timeouts, started, alive: Instant::now() };
+    let incoming = Incoming { response, timeouts, started, alive: Instant::now(), alarm };
     if incoming.response.status().is_success() { Ok(incoming) } else { Err(incoming.refusal().await) }
 }
 
@@ -92,13 +97,14 @@ impl Incoming {
             Phase::Next => self.alive + self.timeouts.idle,
             Phase::Tail => self.alive + self.timeouts.idle.min(TAIL),
         };
-        match timeout_at(deadline.min(self.started + self.timeouts.total), self.response.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(error)) => {
+        let deadline = deadline.min(self.started + self.timeouts.total);
+        match self.alarm.wait_until(deadline, self.response.chunk()).await {
+            Some(Ok(chunk)) => Ok(chunk),
+            Some(Err(error)) => {
                 let message = format!("the answer broke off: {}", cause(&error));
                 Err(failure::failure(Class::MalformedAnswer, &message).in_flight())
             }
-            Err(_) => Err(late(phase, &self.timeouts, self.started)),
+            None => Err(late(phase, &self.timeouts, self.started)),
         }
     }
 
@@ -120,7 +126,7 @@ impl Incoming {
     /// Waits a moment for the end of the body, so that the connection goes back to the pool.
     pub(super) async fn linger(mut self) {
         let deadline = Instant::now() + LINGER;
-        while let Ok(Ok(Some(_))) = timeout_at(deadline, self.response.chunk()).await {}
+        while let Some(Ok(Some(_))) = self.alarm.wait_until(deadline, self.response.chunk()).await {}
     }
 
     /// What the error status and its body mean.
@@ -149,6 +155,38 @@ impl Incoming {
         // A budget that comes back says nothing about failures of other kinds.
         let reset = reset.filter(|_| failure.class == Class::RateLimited);
         Failure { retry_after: failure.retry_after.or(reset), ..failure }
+    }
+}
+
+/// The one timer of an answer, which rings when it should or before. With each piece that comes the deadline moves away, and
+/// to set a timer anew each time costs more than to look at one too early now and then.
+#[derive(Debug)]
+struct Alarm(Pin<Box<Sleep>>);
+
+impl Alarm {
+    fn at(time: Instant) -> Self {
+        Alarm(Box::pin(sleep_until(time)))
+    }
+
+    /// What the future brings; `None` when it has brought nothing at `deadline`.
+    async fn wait_until<T>(&mut self, deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        if deadline < self.0.deadline() {
+            self.0.as_mut().reset(deadline);
+        }
+        poll_fn(|context| {
+            if let Poll::Ready(done) = future.as_mut().poll(context) {
+                return Poll::Ready(Some(done));
+            }
+            while self.0.as_mut().poll(context).is_ready() {
+                if self.0.deadline() >= deadline {
+                    return Poll::Ready(None);
+                }
+                self.0.as_mut().reset(deadline);
+            }
+            Poll::Pending
+        })
+        .await
     }
 }
 
