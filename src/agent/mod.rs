@@ -287,8 +287,16 @@ impl Agent {
         unclear.map_or(Ok(said.unwrap_or(self.approvals.default)), Err)
     }
 
+    /// Whether the word on a call may depend on its arguments.
+    pub fn has_conditions(&self) -> bool {
+        self.rules.iter().any(|rule| rule.when.is_some())
+    }
+
     /// The rules that match a tool, the most specific one first; of two alike, the later one.
     fn rules_for(&self, tool: &ToolName) -> Vec<&Rule> {
+        if self.rules.is_empty() {
+            return Vec::new();
+        }
         let name = tool.to_string();
         let mut rules: Vec<&Rule> = self.rules.iter().rev().filter(|rule| glob(&rule.pattern, &name)).collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(specificity(&rule.pattern)));

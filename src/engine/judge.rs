@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde_json::Value;
+
 use crate::{
     agent::{Agent, Approval, Unclear},
     chat::{Answer, AnswerPart, Effect, EffectSource, Finish, OfferedName, ToolDef, ToolName, WrittenCall},
@@ -296,8 +298,9 @@ fn on_doubt(agent: &Agent, effect: Effect) -> OnDoubt {
 
 /// The word on a call: what was set while the run goes on, then the agent file, then its default. Deny beats all.
 fn approval(rules: &Rules<'_>, run: &Run, tool: &ToolDef, arguments: &str) -> Result<Approval, Unclear> {
-    // Valid arguments are JSON; of nothing, no condition can be told.
-    let arguments = serde_json::from_str(arguments).unwrap_or_default();
+    // Only conditions look at them. Valid arguments are JSON; of nothing, no condition can be told.
+    let looked_at = rules.agent.has_conditions();
+    let arguments = if looked_at { serde_json::from_str(arguments).unwrap_or_default() } else { Value::Null };
     let by_file = rules.agent.approval(&tool.origin, &arguments);
     let word = match (by_file, run.policy_on(&tool.origin)) {
         (Ok(Approval::Deny), _) => Approval::Deny,

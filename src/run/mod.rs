@@ -200,6 +200,9 @@ impl Run {
 
     /// The rule that was set for a tool while the run goes on: the newest that speaks of it.
     pub fn policy_on(&self, tool: &ToolName) -> Option<&PolicyGiven> {
+        if self.policies.is_empty() {
+            return None;
+        }
         let name = tool.to_string();
         self.policies.iter().rev().find(|given| glob(&given.pattern, &name))
     }
