@@ -169,7 +169,8 @@ impl Connection {
         if let Some(listing) = listing.as_ref().filter(|_| !changed) {
             return Ok(Arc::clone(listing));
         }
-        match listing::list(&self.peer, &server.name, server.start_within()).await {
+        // Apart, as it is large, and hardly ever more than looked up.
+        match Box::pin(listing::list(&self.peer, &server.name, server.start_within())).await {
             Ok(fresh) => Ok(Arc::clone(listing.insert(Arc::new(fresh)))),
             Err(error) => {
                 self.changed.store(true, Ordering::SeqCst);

@@ -104,13 +104,16 @@ impl Session {
     async fn connect(&self, attempts: usize) -> Result<Arc<Connection>, Error> {
         // Held while starting: whoever else needs the server waits for the same start.
         let mut life = self.life.lock().await;
-        if let Some(connection) = &life.connection {
-            if connection.is_usable() {
-                return Ok(Arc::clone(connection));
-            }
-            if connection.died() {
-                life.deaths.push_back(Instant::now());
-            }
+        if let Some(connection) = life.connection.as_ref().filter(|connection| connection.is_usable()) {
+            return Ok(Arc::clone(connection));
+        }
+        // Apart, as all that starting takes is large, and calls hardly ever have to wait for it.
+        Box::pin(self.start(&mut life, attempts)).await
+    }
+
+    async fn start(&self, life: &mut Life, attempts: usize) -> Result<Arc<Connection>, Error> {
+        if life.connection.as_ref().is_some_and(|connection| connection.died()) {
+            life.deaths.push_back(Instant::now());
         }
         // The old one first, in full: two of a kind could get in each other's way.
         if let Some(old) = life.connection.clone() {
