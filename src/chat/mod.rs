@@ -4,6 +4,7 @@
 //! - Nothing here does I/O or knows a vendor; what only one vendor understands travels as [`Opaque`], tagged with its issuer.
 //! - Text that must stay exact (arguments as written, signatures) is kept as a string, never as a re-serialised value.
 
+mod draft;
 mod glob;
 mod made;
 mod request;
@@ -11,6 +12,7 @@ mod tool;
 
 use std::sync::Arc;
 
+pub use draft::{Draft, Written};
 pub use glob::{glob, specificity};
 pub use made::PerTool;
 pub use request::{

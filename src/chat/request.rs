@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Message, OfferedName, Opaque, Reasoning, ToolDef};
+use super::{Draft, Message, OfferedName, Opaque, Reasoning, ToolDef};
 
 /// One request to a model. The model's name is not part of it: the endpoint knows it. The default asks for nothing:
 /// no messages, no tools, and everything else left to the provider.
@@ -31,6 +31,8 @@ pub struct Request {
     /// The same in all requests of one conversation, and in no other: keeps them together at providers that cache
     /// prompts by a key. `None` names none.
     pub cache_key: Option<Arc<str>>,
+    /// What was written of the conversation before, to be shared by all of its requests.
+    pub draft: Draft,
 }
 
 /// How much a model is to think before it answers.

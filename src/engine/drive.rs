@@ -18,7 +18,7 @@ use super::{Error, Left, Options, Seen, Stop, World, inbox, judge, lift};
 use crate::{
     agent::Unattended,
     chaos,
-    chat::{CallId, Choice, Effect, Hold, Message, OutputFormat, Part, Request, ToolDef, Usage, WrittenCall},
+    chat::{CallId, Choice, Draft, Effect, Hold, Message, OutputFormat, Part, Request, ToolDef, Usage, WrittenCall},
     journal::Journal,
     mcp::{self, GuardId, Outcome, Prepared},
     provider::{Class, Delta, Failure, Means, estimate_tokens},
@@ -114,6 +114,8 @@ pub(super) struct Drive<'a> {
     output: Option<Schema>,
     /// What requests offer.
     offered: Arc<[ToolDef]>,
+    /// What was written of the conversation so far.
+    draft: Draft,
     asking: Option<Asking>,
     calling: HashMap<CallId, Calling>,
     happened: mpsc::Receiver<Happening>,
@@ -157,6 +159,7 @@ impl<'a> Drive<'a> {
             tools: ToolSet::new(Arc::from([])).0,
             output,
             offered: Arc::from([]),
+            draft: Draft::default(),
             asking: None,
             calling: HashMap::new(),
             happened,
@@ -592,6 +595,7 @@ impl<'a> Drive<'a> {
             output_tokens_max: self.world.agent.model.output_tokens,
             effort: None,
             cache_key: Some(self.journal.run().to_string().into()),
+            draft: self.draft.clone(),
         }
     }
 

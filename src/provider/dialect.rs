@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use reqwest::{
     Url,
     header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
@@ -201,11 +202,11 @@ pub(super) trait Format: Send + Sync {
         key_header(key, None)
     }
 
-    /// The text of a request's body; asks for a stream.
+    /// The text of a request's body; asks for a stream. What it begins with may come from the request's draft.
     ///
     /// # Errors
     /// When it cannot be written as JSON, which nothing in a request can cause.
-    fn body(&self, request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error>;
+    fn body(&self, request: &Request, target: Target<'_>) -> Result<Bytes, serde_json::Error>;
 
     /// What makes the model call a tool, and properly, in the body of this request.
     fn means(&self, request: &Request, target: Target<'_>) -> Means;

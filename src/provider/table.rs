@@ -118,7 +118,7 @@ impl Server<'_> {
 
     /// The body of a request, byte for byte.
     pub(super) fn written(self, request: &Request) -> String {
-        String::from_utf8(self.format.body(request, self.target).unwrap()).unwrap()
+        String::from_utf8(self.format.body(request, self.target).unwrap().to_vec()).unwrap()
     }
 
     /// The body of a request, as JSON.

@@ -182,7 +182,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        chat::{Answer, AnswerPart, Choice, Finish, Hold, Message, Part, Request},
+        chat::{Answer, AnswerPart, Choice, Draft, Finish, Hold, Message, Part, Request},
         provider::{Above, BoxFuture, Delta, Provider, Rates},
         router::{
             Attempt, Conversation, Facts, Memory, Need, Rate, Reply, Route, Router, Scope, Source, Table, Target,
@@ -259,6 +259,7 @@ mod tests {
             effort: None,
             hold: Hold::No,
             cache_key: None,
+            draft: Draft::default(),
         }
     }
 

@@ -19,7 +19,7 @@ use super::{
     Attempt, Conversation, Facts, Memory, Need, Now, Policy, Route, Router, Source, Table, Target, Unfit, Verdict,
 };
 use crate::{
-    chat::{Answer, AnswerPart, Choice, Finish, Hold, Message, Part, Request, Usage},
+    chat::{Answer, AnswerPart, Choice, Draft, Finish, Hold, Message, Part, Request, Usage},
     provider::{BoxFuture, Class, Delta, Failure, Limits, Means, Patience, Price, Provider, Rates, Served},
     run::{NanoDollars, Time},
 };
@@ -137,6 +137,7 @@ fn request() -> Request {
         effort: None,
         hold: Hold::No,
         cache_key: None,
+        draft: Draft::default(),
     }
 }
 

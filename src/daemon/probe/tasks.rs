@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::sample;
 use crate::{
-    chat::{Choice, Effect, EffectSource, Hold, Message, OfferedName, Part, Request, ToolDef, ToolName},
+    chat::{Choice, Draft, Effect, EffectSource, Hold, Message, OfferedName, Part, Request, ToolDef, ToolName},
     repair::{Schema, ToolSet},
     yaml::{Document, Faults, Node, Problems},
 };
@@ -54,6 +54,7 @@ impl Task {
             effort: None,
             hold: Hold::No,
             cache_key: None,
+            draft: Draft::default(),
         }
     }
 

@@ -12,6 +12,7 @@ mod models;
 mod tests;
 mod wire;
 
+use bytes::Bytes;
 use reqwest::{
     Url,
     header::{HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
@@ -53,8 +54,8 @@ impl Format for Messages {
         Ok(headers)
     }
 
-    fn body(&self, request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
-        convert::body(request, target)
+    fn body(&self, request: &Request, target: Target<'_>) -> Result<Bytes, serde_json::Error> {
+        convert::body(request, target).map(Bytes::from)
     }
 
     fn means(&self, request: &Request, target: Target<'_>) -> Means {

@@ -13,6 +13,7 @@ mod convert;
 mod tests;
 mod wire;
 
+use bytes::Bytes;
 use reqwest::{
     Url,
     header::{HeaderMap, HeaderName, InvalidHeaderValue},
@@ -44,8 +45,8 @@ impl Format for Gemini {
         key_header(key, (!target.quirks.bearer).then_some(API_KEY))
     }
 
-    fn body(&self, request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
-        convert::body(request, target)
+    fn body(&self, request: &Request, target: Target<'_>) -> Result<Bytes, serde_json::Error> {
+        convert::body(request, target).map(Bytes::from)
     }
 
     fn means(&self, request: &Request, target: Target<'_>) -> Means {

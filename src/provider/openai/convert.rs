@@ -1,7 +1,8 @@
 //! Between the neutral conversation and the OpenAI chat format, both ways; pure.
 //!
 //! What is sent holds for any server of the format: its frame and its rare parts are built from async-openai's types, texts
-//! and calls are borrowed from the conversation, which is written anew each turn. Always true:
+//! and calls are borrowed from the conversation. Of that each turn adds what is new to what was written before it
+//! ([`Draft`](crate::chat::Draft)). Always true:
 //! - Every message has content or calls, every call has an id of nine letters and digits, which is what all services
 //!   take (Mistral takes no other, docs.mistral.ai, 2026-11), and its result names the same id.
 //! - Reasoning and opaque parts go back only to the issuer and model that they came from.
@@ -16,6 +17,7 @@ use async_openai::types::chat::{
     ChatCompletionRequestUserMessageContentPart, ChatCompletionStreamOptions, ChatCompletionToolChoiceOption,
     FunctionName, ImageUrl, InputAudio, InputAudioFormat, ResponseFormat, ResponseFormatJsonSchema, ToolChoiceOptions,
 };
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{
     Map, Value, json,
@@ -33,21 +35,48 @@ use super::{
 };
 use crate::chat::{
     Answer, AnswerPart, CallId, Choice, Finish, Media, MediaSource, Message, Opaque, Part, PerTool, Reasoning,
-    ReasoningEffort, Request, ToolCall, ToolDef, ToolResult, Usage, WrittenCall,
+    ReasoningEffort, Request, ToolCall, ToolDef, ToolResult, Usage, Written, WrittenCall,
 };
 
 /// The text of a request's body.
 ///
 /// # Errors
 /// When it cannot be written as JSON, which nothing in a request can cause.
-pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Bytes, serde_json::Error> {
+    let head = head(request, target)?;
+    let begun = request.draft.beginning(target.issuer, &head, &request.messages);
+    let (beginning, known) = begun.unwrap_or_else(|| (head.into(), 0));
+    let new = &request.messages[known..];
+    let mut body = Vec::with_capacity(beginning.len() + MESSAGE_BYTES * new.len() + BODY_BYTES);
+    body.extend_from_slice(&beginning);
+    let (lasting, end) = write_messages(new, target, &mut body)?;
+    write_rest(request, target, &mut body)?;
+    let body = Bytes::from(body);
+    request.draft.keep(Written {
+        issuer: target.issuer.into(),
+        messages: request.messages[..known + lasting].to_vec(),
+        text: body.slice(..end),
+    });
+    Ok(body)
+}
+
+/// What stands before the messages of the conversation.
+fn head(request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
+    let mut head = br#"{"model":"#.to_vec();
+    crate::json::write(&mut head, &target.model)?;
+    head.extend_from_slice(br#","messages":["#);
+    if let Some(system) = request.system.as_deref().filter(|system| !system.trim().is_empty()) {
+        write_message(&mut head, &Rendered::Said(Said::text("system", system)))?;
+    }
+    Ok(head)
+}
+
+/// Writes what stands behind the messages.
+fn write_rest(request: &Request, target: Target<'_>, body: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let quirks = target.quirks;
     let tokens = request.output_tokens_max;
     let (reasoning_effort, reasoning) = effort(request, quirks.effort);
-    let mut body = Vec::with_capacity(BODY_BYTES + MESSAGE_BYTES * request.messages.len());
-    let written = Body {
-        model: target.model,
-        messages: messages(request, target)?,
+    let rest = Rest {
         tools: request.tools.iter().map(|tool| tool_offer(tool, target)).collect::<Result<_, _>>()?,
         tool_choice: match (&request.choice, quirks.force) {
             (Choice::Auto, _) | (Choice::Tool(_), ForceForm::Never) => None,
@@ -81,8 +110,12 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
         stream_options: (!quirks.no_stream_options)
             .then_some(ChatCompletionStreamOptions { include_usage: Some(true), include_obfuscation: None }),
     };
-    crate::json::write(&mut body, &written)?;
-    Ok(body)
+    body.push(b']');
+    let at = body.len();
+    crate::json::write(body, &rest)?;
+    // It goes on in the same object, and never says nothing.
+    body[at] = b',';
+    Ok(())
 }
 
 /// What makes the model call a tool, and properly, in this body.
@@ -94,7 +127,7 @@ pub(super) fn means(request: &Request, target: Target<'_>) -> Means {
     }
 }
 
-/// Room made for a request and for each of its messages, so that most are written without being moved.
+/// Room made for what a request says beside its messages, and for each of these, so that most are written without being moved.
 const BODY_BYTES: usize = 1024;
 const MESSAGE_BYTES: usize = 128;
 
@@ -114,11 +147,10 @@ fn effort(request: &Request, form: EffortForm) -> (Option<&'static str>, Option<
     }
 }
 
-/// The request without the forty members that we never send. Tools are borrowed: they are the same in every turn.
+/// The request behind its messages, without the forty members that we never send. Tools are borrowed: they are the same in
+/// every turn.
 #[derive(Serialize)]
-struct Body<'a> {
-    model: &'a str,
-    messages: Vec<Rendered<'a>>,
+struct Rest<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Tool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -231,14 +263,20 @@ fn tool_offer<'a>(tool: &'a ToolDef, target: Target<'_>) -> Result<Tool<'a>, ser
     Ok(Tool { r#type: "function", function })
 }
 
-fn messages<'a>(request: &'a Request, target: Target<'_>) -> Result<Vec<Rendered<'a>>, serde_json::Error> {
-    let mut rendered = Vec::with_capacity(request.messages.len() + 1);
-    if let Some(system) = request.system.as_deref().filter(|system| !system.trim().is_empty()) {
-        rendered.push(Rendered::Said(Said::text("system", system)));
-    }
+/// Writes messages behind what is there. Returns how many of them stay as they are written whatever follows, and where
+/// the last of those ends.
+fn write_messages(
+    messages: &[Arc<Message>],
+    target: Target<'_>,
+    body: &mut Vec<u8>,
+) -> Result<(usize, usize), serde_json::Error> {
+    let mut lasting = (0, body.len());
     // What has to be said by the user: neighbours become one message, as many chat templates want the roles in turns.
     let mut user = Vec::new();
-    for message in &request.messages {
+    for (at, message) in messages.iter().enumerate() {
+        if user.is_empty() {
+            lasting = (at, body.len());
+        }
         match &**message {
             Message::User(parts) => {
                 let before = user.len();
@@ -249,33 +287,45 @@ fn messages<'a>(request: &'a Request, target: Target<'_>) -> Result<Vec<Rendered
             }
             Message::Assistant(parts) => {
                 if let Some(message) = assistant(parts, target)? {
-                    flush(&mut user, &mut rendered);
-                    rendered.push(message);
+                    flush(&mut user, body)?;
+                    write_message(body, &message)?;
                 }
             }
-            Message::Tool(result) => rendered.push(tool(result, &mut user)),
+            Message::Tool(result) => write_message(body, &tool(result, &mut user))?,
         }
     }
-    flush(&mut user, &mut rendered);
-    Ok(rendered)
+    if user.is_empty() {
+        lasting = (messages.len(), body.len());
+    }
+    flush(&mut user, body)?;
+    Ok(lasting)
 }
 
-fn flush<'a>(user: &mut Vec<UserPart<'a>>, rendered: &mut Vec<Rendered<'a>>) {
+/// Writes a message behind those that are there.
+fn write_message(body: &mut Vec<u8>, message: &Rendered<'_>) -> Result<(), serde_json::Error> {
+    if !body.ends_with(b"[") {
+        body.push(b',');
+    }
+    crate::json::write(body, message)
+}
+
+fn flush(user: &mut Vec<UserPart<'_>>, body: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let mut parts = std::mem::take(user);
-    match parts.as_mut_slice() {
-        [] => {}
-        [UserPart::Text(only)] => rendered.push(Rendered::Said(Said::text("user", std::mem::take(only)))),
+    let message = match parts.as_mut_slice() {
+        [] => return Ok(()),
+        [UserPart::Text(only)] => Rendered::Said(Said::text("user", std::mem::take(only))),
         _ => {
             let parts = parts.into_iter().map(|part| match part {
                 UserPart::Text(text) => text_part(text),
                 UserPart::Media(part) => part,
             });
-            rendered.push(Rendered::ByTheBook(ChatCompletionRequestMessage::User(ChatCompletionRequestUserMessage {
+            Rendered::ByTheBook(ChatCompletionRequestMessage::User(ChatCompletionRequestUserMessage {
                 content: ChatCompletionRequestUserMessageContent::Array(parts.collect()),
                 name: None,
-            })));
+            }))
         }
-    }
+    };
+    write_message(body, &message)
 }
 
 fn user_part(part: &Part) -> Option<UserPart<'_>> {
@@ -468,7 +518,7 @@ fn rendered_id(CallId { turn, call }: CallId) -> String {
     if turn > 9999 || call > 999 {
         return format!("t{turn:04}c{call:03}");
     }
-    // By hand, as all ids of a conversation are written in each turn, and padding costs more than the rest of a message.
+    // By hand, as padding costs more than the rest of a message.
     let digit = |number: u32, unit: u32| b'0' + (number / unit % 10) as u8;
     let [a, b, c, d] = [1000, 100, 10, 1].map(|unit| digit(turn, unit));
     let [e, f, g] = [100, 10, 1].map(|unit| digit(call, unit));

@@ -11,6 +11,7 @@ mod convert;
 mod tests;
 mod wire;
 
+use bytes::Bytes;
 use reqwest::Url;
 
 use super::{
@@ -29,7 +30,7 @@ impl Format for Chat {
         with_path(base, "/chat/completions")
     }
 
-    fn body(&self, request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
+    fn body(&self, request: &Request, target: Target<'_>) -> Result<Bytes, serde_json::Error> {
         convert::body(request, target)
     }
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::Chat;
 use crate::{
     chat::{
-        Answer, AnswerPart, Choice, Effect, EffectSource, Finish, Media, MediaSource, Message, OfferedName, Opaque,
-        OutputFormat, Part, Reasoning, ReasoningEffort, Request, ToolDef, ToolName, Usage, WrittenCall,
+        Answer, AnswerPart, Choice, Draft, Effect, EffectSource, Finish, Media, MediaSource, Message, OfferedName,
+        Opaque, OutputFormat, Part, Reasoning, ReasoningEffort, Request, ToolDef, ToolName, Usage, WrittenCall,
     },
     provider::{
         Class, EffortForm, ForceForm, Quirks,
@@ -943,6 +943,41 @@ fn larger_than_we_read() {
     let mut reading = Chat.reading();
     let failure = (0..40).find_map(|_| reading.push(line.as_bytes(), &mut |_| {}).err()).unwrap();
     assert_eq!((failure.class, failure.message.as_str()), (Class::MalformedAnswer, "the answer is larger than 32 MiB"));
+}
+
+/// What is added to the request before is what would have been written anew, whatever a conversation holds.
+#[test]
+fn a_request_that_goes_on_is_the_one_written_anew() {
+    let opaque = |member: &str| SERVER.opaque(member, "{\"a\": 1}");
+    let messages = [
+        user("Hi"),
+        user("there"),
+        Message::Assistant(vec![Part::text("Let me see."), tool_call(1, "shot", "{}"), tool_call(2, "now", "{}")]),
+        result(1, "shot", vec![Part::text("Here"), image()], false),
+        result(2, "now", vec![Part::text("noon")], true),
+        Message::Assistant(vec![Part::Opaque(opaque("reasoning_details")), tool_call(3, "now", "{}")]),
+        result(3, "now", vec![Part::text("one")], false),
+        // Of this nothing is left for another issuer.
+        Message::Assistant(vec![Part::Opaque(Opaque { issuer: "other".into(), ..opaque("thinking") })]),
+        user("Go on"),
+        Message::Assistant(vec![Part::text("Done.")]),
+    ];
+    let whole = Request { system: Some("Be brief.".into()), ..request(messages) };
+    let first = |count: usize| Request { messages: whole.messages[..count].to_vec(), ..whole.clone() };
+    let anew = |request: &Request| SERVER.written(&Request { draft: Draft::default(), ..request.clone() });
+    let kept = |count: usize| whole.draft.beginning(TARGET.issuer, b"{\"model\":\"m1\"", &first(count).messages);
+    let mut known = Vec::new();
+    for count in 0..=whole.messages.len() {
+        assert_eq!(SERVER.written(&first(count)), anew(&first(count)), "{count} messages");
+        known.push(kept(count).unwrap().1);
+    }
+    // What the user says, and pictures that results hold, may become one with what follows.
+    assert_eq!(known, [0, 0, 0, 3, 3, 3, 6, 7, 8, 8, 10]);
+    let shorter = Request { messages: [&whole.messages[..2], &whole.messages[5..]].concat(), ..whole.clone() };
+    assert_eq!(SERVER.written(&shorter), anew(&shorter), "a conversation that lost its middle");
+    let other = Server { target: Target { model: "m2", ..TARGET }, ..SERVER };
+    let fresh = Request { draft: Draft::default(), ..shorter.clone() };
+    assert_eq!(other.written(&shorter), other.written(&fresh), "another model");
 }
 
 /// The body as JSON; what async-openai's own types read from it must be the same.

@@ -13,6 +13,7 @@ mod items;
 mod tests;
 mod wire;
 
+use bytes::Bytes;
 use reqwest::Url;
 
 use super::{
@@ -31,8 +32,8 @@ impl Format for Responses {
         with_path(base, "/responses")
     }
 
-    fn body(&self, request: &Request, target: Target<'_>) -> Result<Vec<u8>, serde_json::Error> {
-        convert::body(request, target)
+    fn body(&self, request: &Request, target: Target<'_>) -> Result<Bytes, serde_json::Error> {
+        convert::body(request, target).map(Bytes::from)
     }
 
     fn means(&self, request: &Request, target: Target<'_>) -> Means {
