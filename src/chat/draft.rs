@@ -15,25 +15,39 @@ use super::Message;
 #[derive(Clone, Default)]
 pub struct Draft(Arc<Mutex<Option<Written>>>);
 
-/// The beginning of a request.
+/// A request that was written.
 pub struct Written {
     /// For whom: others have the same messages in another form.
     pub issuer: Box<str>,
-    /// The messages that it holds.
+    /// The messages in its beginning.
     pub messages: Vec<Arc<Message>>,
-    /// Ends behind the last of them.
+    /// Its beginning, which ends behind the last of them.
     pub text: Bytes,
+    /// Bytes of that before the first of them.
+    pub head: usize,
+    /// Bytes of it behind that.
+    pub rest: usize,
+}
+
+/// The beginning of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beginning {
+    /// What it says.
+    pub text: Bytes,
+    /// How many messages are in it.
+    pub messages: usize,
+    /// How many bytes stood behind it the last time: about as many as will now.
+    pub rest: usize,
 }
 
 impl Draft {
-    /// The beginning of a request that says `head` and then `messages` to this issuer, and how many of the messages are in
-    /// it; `None` when none of this was written before.
-    pub fn beginning(&self, issuer: &str, head: &[u8], messages: &[Arc<Message>]) -> Option<(Bytes, usize)> {
+    /// The beginning of a request that says `head` and then `messages` to this issuer; `None` when it was not written before.
+    pub fn beginning(&self, issuer: &str, head: &[u8], messages: &[Arc<Message>]) -> Option<Beginning> {
         let written = self.written();
-        let Written { messages: known, text, .. } =
-            written.as_ref().filter(|it| *it.issuer == *issuer && it.text.starts_with(head))?;
+        let same = |it: &&Written| *it.issuer == *issuer && it.text.get(..it.head) == Some(head);
+        let Written { messages: known, text, rest, .. } = written.as_ref().filter(same)?;
         let goes_on = known.len() <= messages.len() && known.iter().zip(messages).all(|(a, b)| Arc::ptr_eq(a, b));
-        goes_on.then(|| (text.clone(), known.len()))
+        goes_on.then(|| Beginning { text: text.clone(), messages: known.len(), rest: *rest })
     }
 
     /// Keeps the beginning of a request for the next one.
@@ -72,19 +86,19 @@ mod tests {
         let draft = Draft::default();
         assert_eq!(draft.beginning("a", b"[", &[]), None);
         let text = Bytes::from_static(b"[1,2");
-        draft.clone().keep(Written {
-            issuer: "a".into(),
-            messages: vec![one.clone(), two.clone()],
-            text: text.clone(),
-        });
+        let messages = vec![one.clone(), two.clone()];
+        draft.clone().keep(Written { issuer: "a".into(), messages, text: text.clone(), head: 1, rest: 7 });
+        let known = Beginning { text, messages: 2, rest: 7 };
         let beginning = |issuer, head: &[u8], messages: &[&Arc<Message>]| {
             let messages: Vec<_> = messages.iter().map(|message| Arc::clone(message)).collect();
             draft.beginning(issuer, head, &messages)
         };
-        assert_eq!(beginning("a", b"[", &[&one, &two, &three]), Some((text.clone(), 2)));
-        assert_eq!(beginning("a", b"[", &[&one, &two]), Some((text, 2)));
+        assert_eq!(beginning("a", b"[", &[&one, &two, &three]), Some(known.clone()));
+        assert_eq!(beginning("a", b"[", &[&one, &two]), Some(known));
         assert_eq!(beginning("b", b"[", &[&one, &two, &three]), None, "another issuer");
-        assert_eq!(beginning("a", b"{", &[&one, &two, &three]), None, "another head");
+        for head in ["{", "", "[1"] {
+            assert_eq!(beginning("a", head.as_bytes(), &[&one, &two, &three]), None, "another head");
+        }
         assert_eq!(beginning("a", b"[", &[&one]), None, "it went back");
         assert_eq!(beginning("a", b"[", &[&one, &said("2")]), None, "another message, whatever it says");
     }

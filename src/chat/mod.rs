@@ -12,7 +12,7 @@ mod tool;
 
 use std::sync::Arc;
 
-pub use draft::{Draft, Written};
+pub use draft::{Beginning, Draft, Written};
 pub use glob::{glob, specificity};
 pub use made::PerTool;
 pub use request::{

@@ -65,11 +65,20 @@ struct Called {
 
 /// What becomes of a request to a model, in order. Small, as [`Happening`] is.
 enum News {
-    /// To whom, what it may cost, and what makes the model call a tool.
-    Sent(Arc<str>, Option<NanoDollars>, Means),
+    Sent(Box<Asked>),
     Failed(Box<Failed>),
     Answered(Box<Reply>),
     GaveUp(Box<Failure>),
+}
+
+/// An attempt that is being made.
+struct Asked {
+    /// Who is asked.
+    endpoint: Arc<str>,
+    /// What it may cost.
+    presumed: Option<NanoDollars>,
+    /// What makes the model call a tool.
+    means: Means,
 }
 
 /// An attempt that brought no answer.
@@ -523,7 +532,8 @@ impl<'a> Drive<'a> {
                 .ask(&model, &request, conversation, &mut |attempt| match attempt {
                     Attempt::Asked { endpoint, presumed, means } => {
                         preview.begin(endpoint);
-                        drop(send.try_send(News::Sent(endpoint.into(), presumed, means)));
+                        let asked = Asked { endpoint: endpoint.into(), presumed, means };
+                        drop(send.try_send(News::Sent(Box::new(asked))));
                     }
                     Attempt::Failed { failure, cost, latency, .. } => {
                         let failed = Failed { failure: failure.clone(), cost, latency };
@@ -602,7 +612,8 @@ impl<'a> Drive<'a> {
     fn take_news(&mut self, news: News) -> Result<(), Error> {
         let Some(asking) = &mut self.asking else { return Ok(()) };
         match news {
-            News::Sent(endpoint, presumed, means) => {
+            News::Sent(asked) => {
+                let Asked { endpoint, presumed, means } = *asked;
                 (asking.endpoint, asking.presumed) = (endpoint, presumed);
                 asking.attempt = u32::try_from(self.run.tally().attempts + 1).unwrap_or(u32::MAX);
                 asking.sent_at = Instant::now();

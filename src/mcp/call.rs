@@ -84,7 +84,7 @@ enum Ended {
 
 async fn wait(
     mut answer: Answering,
-    mut received: mpsc::Receiver<Progress>,
+    mut received: mpsc::Receiver<Box<Progress>>,
     call: &Call,
     until: Instant,
     progress: &mut (dyn FnMut(Progress) + Send),
@@ -95,7 +95,7 @@ async fn wait(
             biased;
             Some(told) = received.recv() => {
                 idle = after(call.idle);
-                progress(told);
+                progress(*told);
             }
             answer = &mut answer => return match answer {
                 Ok(Ok(result)) => Ended::Answered(result::read(result::raw(result))),

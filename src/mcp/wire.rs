@@ -240,7 +240,8 @@ fn number(text: &str) -> Option<RequestId> {
 pub(super) struct Ticket {
     stamp: AtomicU8,
     arguments: Box<RawValue>,
-    progress: mpsc::Sender<Progress>,
+    /// Boxed, as a channel takes room for 32 of them from the start, and few calls tell any.
+    progress: mpsc::Sender<Box<Progress>>,
 }
 
 /// How far a call has come.
@@ -255,7 +256,7 @@ enum Stamp {
 impl Ticket {
     /// A ticket for a call with these arguments, and where its progress arrives. `None` if the arguments are not the
     /// text of a JSON object.
-    pub fn new(arguments: &str) -> Option<(Arc<Self>, mpsc::Receiver<Progress>)> {
+    pub fn new(arguments: &str) -> Option<(Arc<Self>, mpsc::Receiver<Box<Progress>>)> {
         // Line breaks stand only between tokens, never raw in a string; a message must be one line.
         let mut line = arguments.trim().to_owned();
         if line.contains(['\n', '\r']) {
@@ -328,7 +329,7 @@ impl Asked {
         let ticket =
             asked.values().find(|question| question.token.as_ref() == Some(token)).and_then(|q| q.ticket.as_ref());
         if let Some(ticket) = ticket {
-            let _full = ticket.progress.try_send(progress);
+            let _full = ticket.progress.try_send(Box::new(progress));
         }
     }
 

@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crate::chat::{AnswerPart, CallId, Finish, ToolName, glob};
+use crate::chat::{AnswerPart, CallId, Finish, Part, ToolName, glob};
 
 pub use event::*;
 pub use id::{NanoDollars, RunId, Time};
@@ -547,7 +547,7 @@ impl Run {
         self.tally.repairs += answered.output_repairs.len() as u64;
         let answer = Item::Answer(Answer {
             turn: answered.turn,
-            parts: answered.parts.clone(),
+            parts: answered.parts.iter().map(said).collect(),
             calls,
             output: answered.output.clone(),
             refused: false,
@@ -664,6 +664,16 @@ impl Run {
 
     fn open(&mut self, id: CallId) -> Result<&mut CallRecord, String> {
         self.open_calls_mut().iter_mut().find(|call| call.id == id).ok_or_else(|| format!("{id} is no open call"))
+    }
+}
+
+/// A piece of an answer as the state keeps it: calls have records of their own.
+fn said(part: &AnswerPart) -> Option<Part> {
+    match part {
+        AnswerPart::Text(text) => Some(Part::Text(text.clone())),
+        AnswerPart::Reasoning(reasoning) => Some(Part::Reasoning(reasoning.clone())),
+        AnswerPart::Opaque(opaque) => Some(Part::Opaque(opaque.clone())),
+        AnswerPart::Call(_) => None,
     }
 }
 

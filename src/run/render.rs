@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::{
-    chat::{AnswerPart, Message, OfferedName, Part, ToolCall, ToolResult},
+    chat::{Message, OfferedName, Part, ToolCall, ToolResult},
     repair::{clip, is_object},
 };
 
@@ -62,11 +62,9 @@ impl Run {
         let mut calls = answer.calls.iter();
         for part in &answer.parts {
             match part {
-                AnswerPart::Text(text) if text.trim().is_empty() => {}
-                AnswerPart::Text(text) => parts.push(Part::Text(text.clone())),
-                AnswerPart::Reasoning(reasoning) => parts.push(Part::Reasoning(reasoning.clone())),
-                AnswerPart::Opaque(opaque) => parts.push(Part::Opaque(opaque.clone())),
-                AnswerPart::Call(_) => {
+                Some(Part::Text(text)) if text.trim().is_empty() => {}
+                Some(part) => parts.push(part.clone()),
+                None => {
                     let Some(call) = calls.next() else { continue };
                     match self.renderable(call) {
                         Some(rendered) => {

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::chat::{AnswerPart, CallId, Effect, Message, Part, Usage, WrittenCall};
+use crate::chat::{CallId, Effect, Message, Part, Usage, WrittenCall};
 
 use super::{
     ApprovalAsked, ApprovalGiven, ApprovalReason, End, NanoDollars, OnDoubt, Rejection, Resolved, Time, Waiting,
@@ -30,7 +30,8 @@ pub(super) enum Item {
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub turn: u32,
-    pub parts: Vec<AnswerPart>,
+    /// What it said and thought, in order; `None` where the next of its calls stood.
+    pub parts: Vec<Option<Part>>,
     pub calls: Vec<CallRecord>,
     /// The run's output, if this answer is one.
     pub output: Option<Arc<str>>,

@@ -34,8 +34,8 @@ use super::{
     wire,
 };
 use crate::chat::{
-    Answer, AnswerPart, CallId, Choice, Finish, Media, MediaSource, Message, Opaque, Part, PerTool, Reasoning,
-    ReasoningEffort, Request, ToolCall, ToolDef, ToolResult, Usage, Written, WrittenCall,
+    Answer, AnswerPart, Beginning, CallId, Choice, Finish, Media, MediaSource, Message, Opaque, Part, PerTool,
+    Reasoning, ReasoningEffort, Request, ToolCall, ToolDef, ToolResult, Usage, Written, WrittenCall,
 };
 
 /// The text of a request's body.
@@ -43,12 +43,13 @@ use crate::chat::{
 /// # Errors
 /// When it cannot be written as JSON, which nothing in a request can cause.
 pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Bytes, serde_json::Error> {
-    let head = head(request, target)?;
+    let head = Bytes::from(head(request, target)?);
     let begun = request.draft.beginning(target.issuer, &head, &request.messages);
-    let (beginning, known) = begun.unwrap_or_else(|| (head.into(), 0));
+    let anew = || Beginning { text: head.clone(), messages: 0, rest: REST_BYTES };
+    let Beginning { text, messages: known, rest } = begun.unwrap_or_else(anew);
     let new = &request.messages[known..];
-    let mut body = Vec::with_capacity(beginning.len() + MESSAGE_BYTES * new.len() + BODY_BYTES);
-    body.extend_from_slice(&beginning);
+    let mut body = Vec::with_capacity(text.len() + MESSAGE_BYTES * new.len() + rest);
+    body.extend_from_slice(&text);
     let (lasting, end) = write_messages(new, target, &mut body)?;
     write_rest(request, target, &mut body)?;
     let body = Bytes::from(body);
@@ -56,6 +57,8 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Bytes, serde
         issuer: target.issuer.into(),
         messages: request.messages[..known + lasting].to_vec(),
         text: body.slice(..end),
+        head: head.len(),
+        rest: body.len() - end,
     });
     Ok(body)
 }
@@ -128,8 +131,8 @@ pub(super) fn means(request: &Request, target: Target<'_>) -> Means {
 }
 
 /// Room made for what a request says beside its messages, and for each of these, so that most are written without being moved.
-const BODY_BYTES: usize = 1024;
-const MESSAGE_BYTES: usize = 128;
+const REST_BYTES: usize = 1024;
+const MESSAGE_BYTES: usize = 192;
 
 /// How much to think, in the one of two members that this server has for it.
 fn effort(request: &Request, form: EffortForm) -> (Option<&'static str>, Option<Value>) {

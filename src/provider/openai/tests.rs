@@ -965,16 +965,20 @@ fn a_request_that_goes_on_is_the_one_written_anew() {
     let whole = Request { system: Some("Be brief.".into()), ..request(messages) };
     let first = |count: usize| Request { messages: whole.messages[..count].to_vec(), ..whole.clone() };
     let anew = |request: &Request| SERVER.written(&Request { draft: Draft::default(), ..request.clone() });
-    let kept = |count: usize| whole.draft.beginning(TARGET.issuer, b"{\"model\":\"m1\"", &first(count).messages);
+    let head = br#"{"model":"m1","messages":[{"role":"system","content":"Be brief."}"#;
+    let kept = |count: usize| whole.draft.beginning(TARGET.issuer, head, &first(count).messages);
     let mut known = Vec::new();
     for count in 0..=whole.messages.len() {
         assert_eq!(SERVER.written(&first(count)), anew(&first(count)), "{count} messages");
-        known.push(kept(count).unwrap().1);
+        known.push(kept(count).unwrap().messages);
     }
     // What the user says, and pictures that results hold, may become one with what follows.
     assert_eq!(known, [0, 0, 0, 3, 3, 3, 6, 7, 8, 8, 10]);
     let shorter = Request { messages: [&whole.messages[..2], &whole.messages[5..]].concat(), ..whole.clone() };
     assert_eq!(SERVER.written(&shorter), anew(&shorter), "a conversation that lost its middle");
+    let silent = Request { system: None, ..whole.clone() };
+    SERVER.written(&whole);
+    assert_eq!(SERVER.written(&silent), anew(&silent), "no instructions any more");
     let other = Server { target: Target { model: "m2", ..TARGET }, ..SERVER };
     let fresh = Request { draft: Draft::default(), ..shorter.clone() };
     assert_eq!(other.written(&shorter), other.written(&fresh), "another model");
