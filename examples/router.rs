@@ -96,6 +96,6 @@ fn show(out: &mut (dyn Write + Send), attempt: &Attempt<'_>) -> io::Result<()> {
         Attempt::Failed { endpoint, failure, .. } => writeln!(out, "{endpoint} failed, {}", failure.class),
         Attempt::Seen(Delta::Text(text) | Delta::Reasoning(text)) => write!(out, "{text}"),
         Attempt::Seen(Delta::Call(name)) => write!(out, "[{name}]"),
-        Attempt::Seen(_) => Ok(()),
+        Attempt::Seen(_) | Attempt::Paused { .. } => Ok(()),
     }
 }

@@ -156,7 +156,8 @@ impl Desk {
             Some(question) => {
                 self.open = Some(question.clone());
                 self.withdrawn = false;
-                self.screen.ask(format_args!("{}\n{}", question.text(), question.choices()));
+                let text = question.text(&self.run.clone().unwrap_or_default());
+                self.screen.ask(format_args!("{text}\n{}", question.choices()));
                 true
             }
             None => {
@@ -316,7 +317,7 @@ enum Answer {
 }
 
 impl Question {
-    fn text(&self) -> String {
+    fn text(&self, run: &Run) -> String {
         let call = &self.call;
         let (tool, effect) = match &call.resolved {
             Some(resolved) => (resolved.origin.to_string(), resolved.effect.as_str()),
@@ -329,7 +330,7 @@ impl Question {
             }
             Kind::Doubt => format!("? {tool} ({effect}, {}) was sent, and its outcome is unknown", call.id),
         };
-        format!("{question}\n{}", shown::arguments(call))
+        format!("{question}\n{}", shown::arguments(run, call))
     }
 
     fn choices(&self) -> &'static str {
@@ -551,7 +552,7 @@ mod tests {
     #[test]
     fn a_question_shows_everything_and_nothing_raw() {
         assert_eq!(
-            question(Kind::Doubt).text(),
+            question(Kind::Doubt).text(&Run::default()),
             "? files__write (unknown effect, t1c2) was sent, and its outcome is unknown\n  {\n    \"path\": \"a\\u001b[2J\",\n    \"text\": \"x,{y\"\n  }"
         );
     }

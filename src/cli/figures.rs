@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::text::duration;
+use super::text::{duration, width};
 use crate::{chat::Usage, run::NanoDollars};
 
 /// What stands for something unknown.
@@ -13,12 +13,12 @@ pub(super) const UNKNOWN: &str = "?";
 /// Rows of cells in columns as wide as their widest cell; those of `left` begin at the left, the others end at the right.
 pub(super) fn columns(rows: &[Vec<String>], left: &[usize]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or(0)).collect();
+    let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).max();
+    let widths: Vec<usize> = (0..count).map(|column| widest(column).unwrap_or(0)).collect();
     let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match left.contains(&column) {
-            true => format!("{cell:width$}"),
-            false => format!("{cell:>width$}"),
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, widest))| {
+            let space = " ".repeat(widest.saturating_sub(width(cell)));
+            if left.contains(&column) { format!("{cell}{space}") } else { format!("{space}{cell}") }
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
@@ -74,8 +74,8 @@ mod tests {
     #[test]
     fn figures_read_well() {
         let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
-        let table = columns(&[row(&["NAME", "N", "WHY"]), row(&["ü", "12", ""]), row(&["longer", "1"])], &[0, 2]);
-        assert_eq!(table, "NAME     N  WHY\nü       12\nlonger   1");
+        let rows = [row(&["NAME", "N", "WHY"]), row(&["ü", "12", ""]), row(&["漢字", "3"]), row(&["longer", "1"])];
+        assert_eq!(columns(&rows, &[0, 2]), "NAME     N  WHY\nü       12\n漢字     3\nlonger   1");
         assert_eq!([percent(1, 3), percent(2, 2), percent(0, 0)], ["33 %", "100 %", "?"]);
         let dollars = NanoDollars(1_500_000_000);
         let costs = [cost(Some(dollars), dollars), cost(None, dollars), cost(None, NanoDollars(0))];

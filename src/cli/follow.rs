@@ -3,7 +3,10 @@
 //!
 //! Progress may tell of what is not durable yet; the run's id, the stream and questions are given only for what is.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::watch;
 
@@ -42,12 +45,30 @@ pub(super) struct Follower {
     flying: Flying,
 }
 
-/// What is in flight, in words.
+/// What is in flight, in words, and since when.
 #[derive(Default)]
 struct Flying {
     /// What is under way beside calls.
-    doing: String,
-    calls: BTreeMap<CallId, String>,
+    doing: Option<Doing>,
+    calls: BTreeMap<CallId, Doing>,
+    /// The request to a model that was sent last.
+    asked: Asked,
+}
+
+struct Doing {
+    what: String,
+    since: Instant,
+}
+
+/// A request to a model, as it is told while one waits for it.
+#[derive(Default)]
+struct Asked {
+    turn: u32,
+    endpoint: String,
+    /// Whether anything of its answer has come.
+    stirs: bool,
+    /// Why the one before it came to nothing, if it did.
+    failed: Option<String>,
 }
 
 impl Follower {
@@ -66,18 +87,19 @@ impl Follower {
         let script = if scripted { ", a script and no model" } else { "" };
         let mut flying = Flying::default();
         if run.tools().is_none() {
-            flying.doing = "starting tool servers".to_owned();
+            let servers: Vec<_> = driven.agent().servers.iter().map(|server| server.name.as_str()).collect();
+            flying.doing = (!servers.is_empty()).then(|| Doing::now(format!("starting {}", servers.join(", "))));
         }
         let follower = Follower {
             screen: screen.clone(),
-            story: Story::of(run),
+            story: Story::of(run, screen.columns()),
             stream,
             name: (!named).then(|| format!("run {} ({agent}, {}{script})", driven.id(), brief(endpoint, MESSAGE_MAX))),
             ignored: 0,
             answered: boards.map(|boards| (run.clone(), boards)),
             flying,
         };
-        follower.screen.flying(follower.flying.text());
+        follower.show();
         follower
     }
 
@@ -88,14 +110,29 @@ impl Follower {
                     self.screen.progress(line);
                 }
                 self.flying.take(entry, &self.story);
-                self.screen.flying(self.flying.text());
+                self.show();
             }
             Seen::Durable(entry) => self.durable(entry),
-            Seen::Text(_) => {}
+            Seen::Text(_) => {
+                if self.flying.stirred() {
+                    self.show();
+                }
+            }
+            Seen::Paused(length) => {
+                self.flying.paused(length);
+                self.show();
+            }
             Seen::Progress(call, progress) => {
                 self.flying.progress(call, progress, &self.story);
-                self.screen.flying(self.flying.text());
+                self.show();
             }
+        }
+    }
+
+    fn show(&self) {
+        match self.flying.shown() {
+            Some((what, since)) => self.screen.flying_since(what, since),
+            None => self.screen.flying(String::new()),
         }
     }
 
@@ -121,22 +158,37 @@ impl Follower {
     }
 }
 
+impl Doing {
+    fn now(what: String) -> Self {
+        Doing { what, since: Instant::now() }
+    }
+}
+
 impl Flying {
     fn take(&mut self, entry: &Entry, story: &Story) {
         match &entry.event {
-            Event::ToolsListed(_) | Event::ModelAnswered(_) | Event::Woken(_) | Event::Ended(_) => self.doing.clear(),
-            Event::ModelAsked(it) => {
-                let again = if it.attempt > 1 { format!(", attempt {}", it.attempt) } else { String::new() };
-                self.doing = format!("turn {}: asking {}{again}", it.turn, brief(&it.endpoint, MESSAGE_MAX));
+            Event::ToolsListed(_) | Event::Woken(_) | Event::Ended(_) => self.doing = None,
+            Event::ModelAnswered(_) => {
+                self.doing = None;
+                self.asked.failed = None;
             }
-            Event::AttemptFailed(_) => self.doing = "asking again soon".to_owned(),
+            Event::ModelAsked(it) => {
+                let endpoint = brief(&it.endpoint, MESSAGE_MAX);
+                let again = if self.asked.turn == it.turn { " again" } else { "" };
+                self.doing = Some(Doing::now(format!("turn {}: asking {endpoint}{again}", it.turn)));
+                self.asked = Asked { turn: it.turn, endpoint, stirs: false, failed: None };
+            }
+            Event::AttemptFailed(it) => {
+                let failed = format!("{} at {}", brief(&it.class, MESSAGE_MAX), brief(&it.endpoint, MESSAGE_MAX));
+                self.doing = Some(Doing::now(format!("turn {}: asking again after {failed}", self.asked.turn)));
+                self.asked.failed = Some(failed);
+            }
             Event::Waiting(it) => {
                 let until = it.until.map(|until| format!(" for {}", duration(until.since(entry.at))));
-                self.doing = format!("waiting{}", until.unwrap_or_default());
+                let (kind, code) = (it.kind.as_str(), brief(&it.code, MESSAGE_MAX));
+                self.doing = Some(Doing::now(format!("waiting{} ({kind}: {code})", until.unwrap_or_default())));
             }
-            Event::ToolStarted(it) => {
-                self.calls.insert(it.call, story.call(it.call));
-            }
+            Event::ToolStarted(it) => drop(self.calls.insert(it.call, Doing::now(story.call(it.call)))),
             Event::ToolFinished(it) => drop(self.calls.remove(&it.call)),
             Event::CallLost(it) => drop(self.calls.remove(&it.call)),
             Event::ToolPaused(it) => drop(self.calls.remove(&it.call)),
@@ -144,19 +196,82 @@ impl Flying {
         }
     }
 
-    fn progress(&mut self, call: CallId, progress: &Progress, story: &Story) {
-        let Some(shown) = self.calls.get_mut(&call) else { return };
-        let total = progress.total.map(|total| format!("/{total}")).unwrap_or_default();
-        let message = progress.message.as_ref().map(|message| format!(" {}", brief(message, MESSAGE_MAX)));
-        *shown = format!("{} {}{total}{}", story.call(call), progress.done, message.unwrap_or_default());
+    /// A piece of the answer has come; `true` for the first.
+    fn stirred(&mut self) -> bool {
+        let asked = &mut self.asked;
+        let first = !std::mem::replace(&mut asked.stirs, true);
+        // How long it takes goes on counting from when it was asked.
+        if let Some(doing) = self.doing.as_mut().filter(|_| first) {
+            doing.what = format!("turn {}: {} is answering", asked.turn, asked.endpoint);
+        }
+        first
     }
 
-    /// In a line; empty when nothing is in flight.
-    fn text(&self) -> String {
-        match self.calls.values().next() {
-            None => self.doing.clone(),
-            Some(first) if self.calls.len() == 1 => first.clone(),
-            Some(first) => format!("{}: {first} …", count(self.calls.len() as u64, "call")),
-        }
+    /// Nothing is sent for so long.
+    fn paused(&mut self, length: Duration) {
+        let why = self.asked.failed.clone().unwrap_or_else(|| "the rate of the settings allows no more yet".to_owned());
+        self.doing = Some(Doing::now(format!("next request in {}: {why}", duration(length))));
+    }
+
+    fn progress(&mut self, call: CallId, progress: &Progress, story: &Story) {
+        let Some(doing) = self.calls.get_mut(&call) else { return };
+        let total = progress.total.map(|total| format!("/{total}")).unwrap_or_default();
+        let message = progress.message.as_ref().map(|message| format!(" {}", brief(message, MESSAGE_MAX)));
+        doing.what = format!("{} {}{total}{}", story.call(call), progress.done, message.unwrap_or_default());
+    }
+
+    /// In a line, and since when: of several calls what takes longest.
+    fn shown(&self) -> Option<(String, Instant)> {
+        let oldest = self.calls.values().min_by_key(|doing| doing.since);
+        let Some(doing) = oldest.or(self.doing.as_ref()) else { return None };
+        let what = match self.calls.len() {
+            0 | 1 => doing.what.clone(),
+            several => format!("{}: {} …", count(several as u64, "call"), doing.what),
+        };
+        Some((what, doing.since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        journal::golden::every_event,
+        run::{AttemptFailed, ModelAsked, Time},
+    };
+
+    fn shown(flying: &Flying) -> String {
+        flying.shown().map(|(what, _)| what).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_waited_for_is_told() {
+        let golden = every_event();
+        let asked = golden.iter().find_map(|event| match event {
+            Event::ModelAsked(it) => Some(ModelAsked { turn: 2, attempt: 1, endpoint: "demo/any".to_owned(), ..it.clone() }),
+            _ => None,
+        });
+        let failed = golden.iter().find_map(|event| match event {
+            Event::AttemptFailed(it) => {
+                Some(AttemptFailed { endpoint: "demo/any".to_owned(), class: "rate_limited".to_owned(), ..it.clone() })
+            }
+            _ => None,
+        });
+        let (mut flying, story) = (Flying::default(), Story::default());
+        let take = |flying: &mut Flying, event| flying.take(&Entry { index: 0, at: Time(0), event }, &story);
+        flying.paused(Duration::from_secs(3));
+        assert_eq!(shown(&flying), "next request in 3.0s: the rate of the settings allows no more yet");
+        take(&mut flying, Event::ModelAsked(asked.clone().unwrap()));
+        assert_eq!(shown(&flying), "turn 2: asking demo/any");
+        let since = flying.shown().unwrap().1;
+        assert_eq!([flying.stirred(), flying.stirred()], [true, false]);
+        assert_eq!(flying.shown().unwrap(), ("turn 2: demo/any is answering".to_owned(), since));
+        take(&mut flying, Event::AttemptFailed(failed.unwrap()));
+        assert_eq!(shown(&flying), "turn 2: asking again after rate_limited at demo/any");
+        flying.paused(Duration::from_millis(1500));
+        assert_eq!(shown(&flying), "next request in 1.5s: rate_limited at demo/any");
+        take(&mut flying, Event::ModelAsked(ModelAsked { attempt: 2, ..asked.unwrap() }));
+        assert_eq!(shown(&flying), "turn 2: asking demo/any again");
+        assert!(flying.stirred(), "another request, another answer");
     }
 }

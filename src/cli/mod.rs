@@ -10,6 +10,7 @@
 mod args;
 mod ask;
 mod attach;
+mod before;
 mod check;
 mod commands;
 mod complete;

@@ -4,20 +4,27 @@
 //! has escaped what others said.
 
 use std::{
-    fmt::Display,
-    io::{self, IsTerminal, Write},
+    fmt::{Display, Write},
+    io::{self, IsTerminal, Write as _},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::builder::styling::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use rustix::termios::tcgetwinsize;
 
-use super::story::{Line, Mark};
+use super::{
+    story::{Line, Mark},
+    text::duration,
+};
 use crate::{run::RunId, show::redact};
 
 /// How often the moving part moves.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How wide a terminal is that does not say.
+const COLUMNS: u16 = 80;
 
 /// Stderr, shared by all who write there.
 #[derive(Debug, Clone)]
@@ -38,6 +45,8 @@ struct Flying {
     /// Whether nothing may move now.
     still: bool,
     what: String,
+    /// Since when that goes on.
+    since: Option<Instant>,
     /// There is one while it may move and there is something to show.
     bar: Option<ProgressBar>,
     /// What is to be written later, while the screen is lent to another program.
@@ -63,6 +72,12 @@ impl Screen {
     /// Whether a person sees it.
     pub fn is_terminal(&self) -> bool {
         self.terminal
+    }
+
+    /// How wide the terminal is now, in columns.
+    pub fn columns(&self) -> usize {
+        let told = tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+        usize::from(if told == 0 { COLUMNS } else { told })
     }
 
     /// Writes a line that everybody needs: it appears wherever stderr goes.
@@ -105,9 +120,16 @@ impl Screen {
         self.write(held.unwrap_or_default());
     }
 
-    /// Shows what is in flight; an empty text for nothing.
+    /// Shows what is in flight; an empty text for nothing. How long it goes on counts from when there was nothing.
     pub fn flying(&self, what: String) {
+        let since = self.lock().since.filter(|_| !what.is_empty()).unwrap_or_else(Instant::now);
+        self.flying_since(what, since);
+    }
+
+    /// Shows what is in flight since then; an empty text for nothing.
+    pub fn flying_since(&self, what: String, since: Instant) {
         let mut flying = self.lock();
+        flying.since = (!what.is_empty()).then_some(since);
         flying.what = what;
         flying.show();
     }
@@ -140,14 +162,14 @@ impl Flying {
                 bar.finish_and_clear();
                 self.bar = None;
             }
-            Some(bar) => bar.set_message(self.what.clone()),
+            Some(bar) => {
+                bar.set_style(moving(self.since));
+                bar.set_message(self.what.clone());
+            }
             None if self.still || self.what.is_empty() => {}
             None => {
                 let bar = ProgressBar::no_length().with_message(self.what.clone());
-                // The template is ours and sound; without it the bar only looks otherwise.
-                if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
-                    bar.set_style(style);
-                }
+                bar.set_style(moving(self.since));
                 bar.enable_steady_tick(TICK);
                 self.bar = Some(bar);
             }
@@ -155,11 +177,32 @@ impl Flying {
     }
 }
 
+/// The moving line. Time stands in front, where no terminal is too narrow for it.
+fn moving(since: Option<Instant>) -> ProgressStyle {
+    let elapsed = move |_: &ProgressState, text: &mut dyn Write| {
+        if let Some(shown) = since.and_then(|since| elapsed(since.elapsed())) {
+            let _ = write!(text, "{shown} ");
+        }
+    };
+    // The template is ours and sound; without it the line only looks otherwise.
+    let style = ProgressStyle::with_template("{spinner} {since}{wide_msg}");
+    style.unwrap_or_else(|_| ProgressStyle::default_spinner()).with_key("since", elapsed)
+}
+
+/// How long something goes on, in words that change once a second; `None` while that is not worth a word.
+fn elapsed(length: Duration) -> Option<String> {
+    match length.as_secs() {
+        0 => None,
+        seconds @ 1..60 => Some(format!("{seconds}s")),
+        _ => Some(duration(length)),
+    }
+}
+
 fn style(mark: Mark) -> Style {
     let colour = match mark {
         Mark::Plain => return Style::new().dimmed(),
         Mark::Good => AnsiColor::Green,
-        Mark::Mended | Mark::Odd => AnsiColor::Yellow,
+        Mark::Mended | Mark::Elsewhere | Mark::Odd => AnsiColor::Yellow,
         Mark::Bad => AnsiColor::Red,
         Mark::Question => AnsiColor::Cyan,
     };

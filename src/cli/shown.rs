@@ -1,17 +1,23 @@
 //! How a person gets to see the arguments of a call that waits for a word: as JSON, with what is mended, and old and new
-//! texts as their difference.
+//! texts as their difference, also those of a file that is written anew when the run knows what stood in it (`before`).
 //!
 //! What models wrote is escaped, here and nowhere after; nothing of it can end a line of ours.
+
+use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Style};
 use serde_json::{Map, Value};
 use similar::{ChangeTag, TextDiff};
 
-use crate::{run::CallRecord, show::redact};
+use crate::{
+    run::{CallRecord, Run},
+    show::redact,
+};
 
 use super::{
+    before::{Before, before},
     story,
-    text::{Form, brief, escape, indent},
+    text::{Form, brief, count, escape, indent},
 };
 
 /// Most characters of arguments that are shown; the rest is a mistake or an attack, and `runs show --json` has it.
@@ -19,6 +25,18 @@ const SHOWN_MAX: usize = 16 * 1024;
 
 /// Most lines of a difference or a text.
 const LINES_MAX: usize = 200;
+
+/// Most characters of a line of a difference or a text.
+const LINE_MAX: usize = 1000;
+
+/// Most characters of a string of several lines within JSON, since its lines follow.
+const STRING_MAX: usize = 60;
+
+/// The mark where unchanged lines are left out.
+const GAP: char = '⋮';
+
+/// Longest time that goes into finding a small difference; after it a larger one will do.
+const DIFF_TIME_MAX: Duration = Duration::from_millis(200);
 
 /// Unchanged lines around what differs.
 const CONTEXT: usize = 2;
@@ -37,9 +55,9 @@ const PAIRS: [(&str, &str); 7] = [
     ("search", "replace"),
 ];
 
-/// The arguments of a call over several lines.
-pub(super) fn arguments(call: &CallRecord) -> String {
-    let arguments = clipped(&indent(call.arguments(), "  "), Form::Text);
+/// The arguments of a call of this run over several lines.
+pub(super) fn arguments(run: &Run, call: &CallRecord) -> String {
+    let arguments = clipped(&shortened(&indent(call.arguments(), "  ")), Form::Text);
     let mut shown = match call.resolved.as_ref().filter(|it| !it.repairs.is_empty() && call.edited.is_none()) {
         None => arguments,
         Some(resolved) => {
@@ -49,7 +67,14 @@ pub(super) fn arguments(call: &CallRecord) -> String {
         }
     };
     if let Ok(Value::Object(arguments)) = serde_json::from_str(call.arguments()) {
-        texts("", &arguments, &mut shown);
+        let before = before(run, call);
+        if let Some(Before { argument, text, call, written }) = &before {
+            let done = if *written { "written" } else { "read" };
+            shown.push_str(&format!("\n  {argument}, against what was {done} at {call}:"));
+            let new = arguments.get(*argument).and_then(Value::as_str).unwrap_or_default();
+            difference(&redact(text), &redact(new), &mut shown);
+        }
+        texts("", &arguments, before.as_ref().map(|before| before.argument), &mut shown);
     }
     shown
 }
@@ -64,9 +89,47 @@ fn clipped(text: &str, form: Form) -> String {
     format!("{}{rest}", escape(&shown, form))
 }
 
+/// JSON whose long strings of several lines are cut: they are shown as texts below it.
+fn shortened(json: &str) -> String {
+    let mut short = String::with_capacity(json.len().min(SHOWN_MAX));
+    let mut rest = json;
+    while let Some(open) = rest.find('"') {
+        let (before, string) = rest.split_at(open);
+        let (end, fits, lines) = string_in(string);
+        short.push_str(before);
+        match fits.filter(|_| lines > 0) {
+            Some(fits) => short.push_str(&format!("{}…\" ({}, below)", &string[..fits], count(lines + 1, "line"))),
+            None => short.push_str(&string[..end]),
+        }
+        rest = &string[end..];
+    }
+    short + rest
+}
+
+/// Of a JSON string at the start of `text`: where it ends, where to cut it if it is long, and how many line breaks it has.
+fn string_in(text: &str) -> (usize, Option<usize>, u64) {
+    let (mut fits, mut breaks) = (None, 0);
+    let mut chars = text.char_indices().skip(1).enumerate();
+    while let Some((characters, (at, c))) = chars.next() {
+        if characters >= STRING_MAX && fits.is_none() {
+            fits = Some(at);
+        }
+        match c {
+            '"' => return (at + 1, fits, breaks),
+            '\\' => match chars.next() {
+                Some((_, (_, 'n'))) => breaks += 1,
+                Some((_, (_, 'u'))) => drop(chars.nth(3)),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    (text.len(), fits, breaks)
+}
+
 /// The texts of a map that JSON makes hard to read: pairs of old and new as a difference, others of several lines as they
-/// are.
-fn texts(path: &str, map: &Map<String, Value>, shown: &mut String) {
+/// are. What is shown `already` is left out.
+fn texts(path: &str, map: &Map<String, Value>, already: Option<&str>, shown: &mut String) {
     let text = |key: &str| map.get(key).and_then(Value::as_str);
     let pairs: Vec<_> = PAIRS
         .iter()
@@ -78,40 +141,52 @@ fn texts(path: &str, map: &Map<String, Value>, shown: &mut String) {
         difference(&redact(before), &redact(after), shown);
     }
     for (key, value) in map {
-        let path = format!("{path}{key}");
         let paired = pairs.iter().any(|(old, new, ..)| key == old || key == new);
-        match value {
-            Value::String(text) if text.contains('\n') && !paired => {
-                shown.push_str(&format!("\n  {}:", brief(&path, NAME_MAX)));
-                lines(redact(text).lines().map(|line| (' ', line)), shown);
-            }
-            Value::Object(map) => texts(&format!("{path}."), map, shown),
-            Value::Array(items) => {
-                for (place, item) in items.iter().enumerate() {
-                    if let Value::Object(map) = item {
-                        texts(&format!("{path}[{place}]."), map, shown);
-                    }
-                }
-            }
-            _ => {}
+        if !paired && already != Some(key) {
+            text_of(&format!("{path}{key}"), value, shown);
         }
+    }
+}
+
+fn text_of(path: &str, value: &Value, shown: &mut String) {
+    match value {
+        Value::String(text) if text.contains('\n') => {
+            shown.push_str(&format!("\n  {}:", brief(path, NAME_MAX)));
+            lines(redact(text).lines().map(|line| (' ', line)), shown);
+        }
+        Value::Object(map) => texts(&format!("{path}."), map, None, shown),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(place, item)| text_of(&format!("{path}[{place}]"), item, shown));
+        }
+        _ => {}
     }
 }
 
 /// What differs between two texts, line by line.
 fn difference(before: &str, after: &str, shown: &mut String) {
-    let diff = TextDiff::from_lines(before, after);
+    if before == after {
+        shown.push_str("\n  (the same text)");
+        return;
+    }
+    let diff = TextDiff::configure().timeout(DIFF_TIME_MAX).diff_lines(before, after);
     let groups = diff.grouped_ops(CONTEXT);
-    let changes = groups.iter().flatten().flat_map(|op| diff.iter_changes(op));
-    let marked = changes.map(|change| {
-        let mark = match change.tag() {
-            ChangeTag::Delete => '-',
-            ChangeTag::Insert => '+',
-            ChangeTag::Equal => ' ',
-        };
-        (mark, change.value().trim_end_matches(['\r', '\n']))
+    let changes = groups.iter().enumerate().flat_map(|(place, group)| {
+        let gap = (place > 0).then_some((GAP, ""));
+        let changes = group.iter().flat_map(|op| diff.iter_changes(op)).map(|change| {
+            let mark = match change.tag() {
+                ChangeTag::Delete => '-',
+                ChangeTag::Insert => '+',
+                ChangeTag::Equal => ' ',
+            };
+            (mark, change.value().trim_end_matches(['\r', '\n']))
+        });
+        gap.into_iter().chain(changes)
     });
-    lines(marked, shown);
+    lines(changes, shown);
+    if before.ends_with('\n') != after.ends_with('\n') && !before.is_empty() && !after.is_empty() {
+        let which = if after.ends_with('\n') { "old" } else { "new" };
+        shown.push_str(&format!("\n  (the {which} text has no line break at its end)"));
+    }
 }
 
 /// Lines behind their marks, escaped, and not more of them than somebody reads.
@@ -122,7 +197,11 @@ fn lines<'t>(mut marked: impl Iterator<Item = (char, &'t str)>, shown: &mut Stri
             '+' => Style::new().fg_color(Some(AnsiColor::Green.into())),
             _ => Style::new(),
         };
-        shown.push_str(&format!("\n  {style}{mark}{style:#}| {}", escape(line, Form::Line)));
+        let cut = line.char_indices().nth(LINE_MAX).map(|(end, _)| end);
+        let rest = cut.map(|end| format!(" … and {} more bytes", line.len() - end)).unwrap_or_default();
+        let line = escape(&line[..cut.unwrap_or(line.len())], Form::Line);
+        let text = format!("\n  {style}{mark}{style:#}| {line}{rest}");
+        shown.push_str(text.trim_end());
     }
     let more = marked.count();
     if more > 0 {
@@ -173,7 +252,7 @@ mod tests {
     }
 
     fn plain(arguments: &str, repairs: Vec<Repair>) -> String {
-        anstream::adapter::strip_str(&super::arguments(&call(arguments, repairs))).to_string()
+        anstream::adapter::strip_str(&super::arguments(&Run::default(), &call(arguments, repairs))).to_string()
     }
 
     #[test]

@@ -14,14 +14,23 @@ use crate::{
     },
 };
 
-use super::text::{brief, count, duration, grouped, tokens};
+use super::text::{brief, count, duration, grouped, tokens, width};
 use crate::show::redact;
 
 /// Longest piece of somebody else's text in a line, in characters.
 const TEXT_MAX: usize = 200;
 
-/// Longest arguments in a line, in characters.
+/// Widest arguments in a line, in columns.
 const ARGUMENTS_MAX: usize = 72;
+
+/// Narrowest arguments in a line, in columns, however narrow the terminal is.
+const ARGUMENTS_MIN: usize = 6;
+
+/// Widest name of a tool in a line, in columns.
+const NAME_MAX: usize = 60;
+
+/// Columns for what stands around a call in its line: the mark, how long it took, how often it was mended.
+const AROUND: usize = 22;
 
 /// One line of a story.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +49,8 @@ pub(super) enum Mark {
     /// Good, after a repair.
     Mended,
     Bad,
+    /// It goes on at another endpoint.
+    Elsewhere,
     /// Not as it should be, and it goes on.
     Odd,
     /// A person is asked.
@@ -53,6 +64,7 @@ impl Mark {
             Mark::Good => '✓',
             Mark::Mended => '~',
             Mark::Bad => '✗',
+            Mark::Elsewhere => '↪',
             Mark::Odd => '!',
             Mark::Question => '?',
         }
@@ -63,6 +75,10 @@ impl Mark {
 #[derive(Debug, Default)]
 pub(super) struct Story {
     calls: HashMap<CallId, Told>,
+    /// Who failed last since the last answer, and how: endpoint, class, message.
+    failed: Option<(String, String, String)>,
+    /// How wide lines about calls may be; `None` for lines that are read in a file or a pager.
+    columns: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -73,13 +89,14 @@ struct Told {
 }
 
 impl Story {
-    /// A story that goes on where `run` stands.
-    pub fn of(run: &Run) -> Self {
+    /// A story that goes on where `run` stands, in lines for a terminal so many columns wide.
+    pub fn of(run: &Run, columns: usize) -> Self {
+        let columns = Some(columns);
         let told = |record: &CallRecord| {
             let repairs = record.resolved.as_ref().map_or(0, |resolved| resolved.repairs.len());
-            (record.id, Told { call: call(record), repairs })
+            (record.id, Told { call: in_line(&tool_of(record), record.arguments(), columns), repairs })
         };
-        Story { calls: run.calls().map(told).collect() }
+        Story { calls: run.calls().map(told).collect(), failed: None, columns }
     }
 
     /// The call in a line: tool and shortened arguments.
@@ -110,6 +127,10 @@ impl Story {
                 let means = [(it.strict, ", held to the schemas"), (it.forced, ", made to call")];
                 let means: String = means.iter().filter(|(is, _)| *is).map(|(_, told)| *told).collect();
                 let (turn, endpoint) = (it.turn, said(&it.endpoint));
+                if self.failed.as_ref().is_some_and(|(failed, ..)| *failed != it.endpoint) {
+                    let text = format!("turn {turn}: {endpoint} is asked instead (attempt {}{means})", it.attempt);
+                    return step(Mark::Elsewhere, text);
+                }
                 detail(Mark::Plain, format!("turn {turn}: asked {endpoint} (attempt {}{means})", it.attempt))
             }
             Event::AttemptFailed(it) if it.class == "interrupted" => detail(
@@ -118,9 +139,14 @@ impl Story {
             ),
             Event::AttemptFailed(it) => {
                 let (endpoint, class, took) = (said(&it.endpoint), said(&it.class), duration(it.latency));
+                let failed = (it.endpoint.clone(), it.class.clone(), it.message.clone());
+                if self.failed.replace(failed.clone()) == Some(failed) {
+                    return step(Mark::Odd, format!("{endpoint}: the same again after {took}{}", wasted(it)));
+                }
                 step(Mark::Odd, format!("{endpoint}: {class} after {took}: {}{}", said(&it.message), wasted(it)))
             }
             Event::ModelAnswered(it) => {
+                self.failed = None;
                 for record in it.calls.iter().zip(written(it)) {
                     self.remember(record);
                 }
@@ -229,10 +255,10 @@ impl Story {
         let told = match &call.resolved {
             Some(resolved) => {
                 let arguments = resolved.arguments.as_ref().unwrap_or(&written.arguments);
-                let call = format!("{} {}", said(&resolved.origin.to_string()), arguments_of(arguments));
+                let call = in_line(&resolved.origin.to_string(), arguments, self.columns);
                 Told { call, repairs: resolved.repairs.len() }
             }
-            None => Told { call: format!("{} {}", said(&written.name), arguments_of(&written.arguments)), repairs: 0 },
+            None => Told { call: in_line(&written.name, &written.arguments, self.columns), repairs: 0 },
         };
         self.calls.insert(call.id, told);
     }
@@ -240,11 +266,21 @@ impl Story {
 
 /// A call in a line: its tool and shortened arguments.
 pub(super) fn call(record: &CallRecord) -> String {
-    let tool = match &record.resolved {
+    in_line(&tool_of(record), record.arguments(), None)
+}
+
+fn tool_of(record: &CallRecord) -> String {
+    match &record.resolved {
         Some(resolved) => resolved.origin.to_string(),
         None => record.written.name.clone(),
-    };
-    format!("{} {}", said(&tool), arguments_of(record.arguments()))
+    }
+}
+
+/// Tool and arguments, these shortened so that the line fits between so many columns.
+fn in_line(tool: &str, arguments: &str, columns: Option<usize>) -> String {
+    let tool = brief(tool, NAME_MAX);
+    let room = columns.map_or(ARGUMENTS_MAX, |columns| columns.saturating_sub(width(&tool) + AROUND));
+    format!("{tool} {}", brief(arguments, room.clamp(ARGUMENTS_MIN, ARGUMENTS_MAX)))
 }
 
 /// Why a person is asked about a call.

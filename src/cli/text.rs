@@ -4,19 +4,30 @@
 
 use std::time::Duration;
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
 use crate::{chat::Usage, show::redact};
 
 pub(super) use crate::show::{Form, escape};
 
-/// The text on one line, escaped, at most about `characters` long.
-pub(super) fn brief(text: &str, characters: usize) -> String {
+/// The text on one line, escaped, about `columns` wide at most.
+pub(super) fn brief(text: &str, columns: usize) -> String {
     // First, since half of a secret would not be known again.
     let text = &*redact(text);
-    let mut kept = text.char_indices();
-    match kept.nth(characters) {
+    let mut used = 0;
+    let too_much = text.char_indices().find(|(_, c)| {
+        used += c.width().unwrap_or(1);
+        used > columns
+    });
+    match too_much {
         None => escape(text.trim_end(), Form::Line).into_owned(),
         Some((end, _)) => format!("{}…", escape(text[..end].trim_end(), Form::Line)),
     }
+}
+
+/// How many columns a text takes on a terminal.
+pub(super) fn width(text: &str) -> usize {
+    text.width()
 }
 
 /// Deepest level that is indented further than the one above it.
@@ -165,6 +176,7 @@ mod tests {
         assert_eq!(brief("abcdef", 6), "abcdef");
         assert_eq!(brief("abcdefg", 6), "abcdef…");
         assert_eq!(brief("äöüß", 2), "äö…");
+        assert_eq!(brief("漢字漢字", 5), "漢字…", "wide characters take two columns");
     }
 
     #[test]

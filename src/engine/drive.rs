@@ -66,6 +66,8 @@ struct Called {
 /// What becomes of a request to a model, in order. Small, as [`Happening`] is.
 enum News {
     Sent(Box<Asked>),
+    /// Nothing is sent for so many milliseconds.
+    Paused(u32),
     Failed(Box<Failed>),
     Answered(Box<Reply>),
     GaveUp(Box<Failure>),
@@ -518,8 +520,8 @@ impl<'a> Drive<'a> {
         let (answered, draw) = (self.run.answered_by().cloned(), draw(self.journal.run()));
         let agent = self.world.agent.clone();
         let mut preview = lift::Preview::new(self.tools.clone());
-        // Room for all that one request can bring: each attempt sent and failed, and the end.
-        let (send, news) = mpsc::channel(2 * router::ATTEMPTS_MAX + 1);
+        // Room for all that one request can bring: each attempt waited for twice, sent and failed, and the end.
+        let (send, news) = mpsc::channel(4 * router::ATTEMPTS_MAX + 1);
         let task = tokio::spawn(async move {
             chaos::point("model.send");
             let cached = answered.as_ref().map_or(0, |answered| answered.cached);
@@ -528,10 +530,12 @@ impl<'a> Drive<'a> {
             let elsewhere = ask.again > 1;
             let conversation = Conversation { answered, cached, draw, tokens, agent: &agent.name, elsewhere };
             let show = |text| drop(tell.try_send(Happening::Text(text)));
+            let mut stirs = false;
             let asked = router
                 .ask(&model, &request, conversation, &mut |attempt| match attempt {
                     Attempt::Asked { endpoint, presumed, means } => {
                         preview.begin(endpoint);
+                        stirs = false;
                         let asked = Asked { endpoint: endpoint.into(), presumed, means };
                         drop(send.try_send(News::Sent(Box::new(asked))));
                     }
@@ -539,7 +543,14 @@ impl<'a> Drive<'a> {
                         let failed = Failed { failure: failure.clone(), cost, latency };
                         drop(send.try_send(News::Failed(Box::new(failed))));
                     }
+                    Attempt::Paused { length, .. } => {
+                        let ms = u32::try_from(length.as_millis()).unwrap_or(u32::MAX);
+                        drop(send.try_send(News::Paused(ms)));
+                    }
                     Attempt::Seen(Delta::Text(text)) => preview.feed(text, show),
+                    Attempt::Seen(Delta::Reasoning(_) | Delta::Call(_)) if !std::mem::replace(&mut stirs, true) => {
+                        show(String::new());
+                    }
                     Attempt::Seen(_) => {}
                 })
                 .await;
@@ -629,6 +640,10 @@ impl<'a> Drive<'a> {
                     forced: means.forced,
                 };
                 self.push(Event::ModelAsked(asked))
+            }
+            News::Paused(ms) => {
+                (self.seen)(Seen::Paused(Duration::from_millis(ms.into())));
+                Ok(())
             }
             News::Failed(failed) => {
                 let Failed { failure, cost, latency } = *failed;

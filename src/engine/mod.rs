@@ -20,7 +20,7 @@ mod lift;
 pub(crate) use drive::draw;
 pub use inbox::{IGNORED, check_arguments};
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -97,8 +97,11 @@ pub enum Seen<'a> {
     Applied(&'a Entry),
     /// This entry is durable.
     Durable(&'a Entry),
-    /// A piece of an answer on its way; worth nothing if the attempt fails.
+    /// A piece of an answer on its way; worth nothing if the attempt fails. Empty when what arrives is no text, but
+    /// reasoning or a call.
     Text(&'a str),
+    /// Before the next request to a model nothing is sent for so long.
+    Paused(Duration),
     /// A server tells how far a call is.
     Progress(CallId, &'a mcp::Progress),
 }

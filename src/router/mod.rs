@@ -170,6 +170,14 @@ pub enum Attempt<'a> {
         /// What makes the model call a tool, and properly.
         means: Means,
     },
+    /// Before the next request nothing is sent for a while: the last one failed in a way that may pass, or the rate of the
+    /// settings leaves no room yet.
+    Paused {
+        /// Who will be asked then, `provider/model`.
+        endpoint: &'a str,
+        /// How long it will take.
+        length: Duration,
+    },
     /// A piece of the answer arrived. Worth nothing if the attempt fails.
     Seen(Delta<'a>),
     /// The attempt brought no answer.
@@ -366,7 +374,7 @@ impl Router {
         let mut delays = delays(if behind { EACH_MAX } else { LAST_MAX });
         let mut request = Cow::Borrowed(request);
         while tries.left > 0 && self.may_ask(endpoint, ATTEMPTS_MAX - tries.left) {
-            if let Err(failure) = self.wait_for_room(asking, endpoint, patience).await {
+            if let Err(failure) = self.wait_for_room(asking, endpoint, patience, watch).await {
                 tries.no_room(failure);
                 break;
             }
@@ -399,7 +407,10 @@ impl Router {
             match delay {
                 // Not even for the tick of a timer.
                 Some(Duration::ZERO) => {}
-                Some(delay) => tokio::time::sleep(delay).await,
+                Some(length) => {
+                    watch(Attempt::Paused { endpoint, length });
+                    tokio::time::sleep(length).await;
+                }
                 None => break,
             }
         }
@@ -479,14 +490,16 @@ impl Router {
         Asking { table, conversation, .. }: &Asking<'_>,
         endpoint: &str,
         patience: Duration,
+        watch: &mut (dyn FnMut(Attempt<'_>) + Send),
     ) -> Result<(), Failure> {
         let rate = table.rate(endpoint);
         let reserved =
             self.learn(|memory, now| memory.reserve(endpoint, rate, conversation.size(endpoint, now), patience, now));
         match reserved {
             Ok(Duration::ZERO) => Ok(()),
-            Ok(wait) => {
-                tokio::time::sleep(wait).await;
+            Ok(length) => {
+                watch(Attempt::Paused { endpoint, length });
+                tokio::time::sleep(length).await;
                 Ok(())
             }
             Err(wait) => {

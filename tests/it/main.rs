@@ -21,6 +21,7 @@ mod mcp;
 mod model;
 mod pairs;
 mod probe;
+mod progress;
 mod provider;
 mod setup;
 mod slots;

@@ -11,6 +11,7 @@ use rustix::{
     fs::{Mode, OFlags},
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
 };
 use tempfile::TempDir;
 
@@ -27,22 +28,25 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    pub fn start(command: Command) -> Self {
-        Self::open(command, false)
+    pub fn start(mut command: Command) -> Self {
+        command.env("TERM", "xterm").env("NO_COLOR", "1");
+        Self::open(command, false, 80)
     }
 
     /// The same with stdout at the terminal.
-    pub fn whole(command: Command) -> Self {
-        Self::open(command, true)
+    pub fn whole(mut command: Command) -> Self {
+        command.env("TERM", "xterm").env("NO_COLOR", "1");
+        Self::open(command, true, 80)
     }
 
-    fn open(mut command: Command, whole: bool) -> Self {
+    /// A terminal so many columns wide, of the kind that the command's environment says.
+    pub fn open(mut command: Command, whole: bool, columns: u16) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
+        tcsetwinsize(&ours, Winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let name = ptsname(&ours, Vec::new()).unwrap();
         let open = || -> OwnedFd { rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap() };
-        command.env("TERM", "xterm").env("NO_COLOR", "1");
         let child = command
             .stdin(open())
             .stderr(open())
