@@ -50,7 +50,9 @@ pub(super) fn before(run: &Run, call: &CallRecord) -> Option<Before> {
                     None => reads(record, &given).then(|| only_text(&finished.content)).flatten(),
                 };
                 match text {
-                    Some(text) => return Some(Before { argument, text, call: record.id, written: effect != Some(Effect::Read) }),
+                    Some(text) => {
+                        return Some(Before { argument, text, call: record.id, written: effect != Some(Effect::Read) });
+                    }
                     // It has seen a part of the file, and changed nothing.
                     None if effect == Some(Effect::Read) => {}
                     None => return None,

@@ -223,7 +223,7 @@ impl Flying {
     /// In a line, and since when: of several calls what takes longest.
     fn shown(&self) -> Option<(String, Instant)> {
         let oldest = self.calls.values().min_by_key(|doing| doing.since);
-        let Some(doing) = oldest.or(self.doing.as_ref()) else { return None };
+        let doing = oldest.or(self.doing.as_ref())?;
         let what = match self.calls.len() {
             0 | 1 => doing.what.clone(),
             several => format!("{}: {} …", count(several as u64, "call"), doing.what),
@@ -248,7 +248,9 @@ mod tests {
     fn what_is_waited_for_is_told() {
         let golden = every_event();
         let asked = golden.iter().find_map(|event| match event {
-            Event::ModelAsked(it) => Some(ModelAsked { turn: 2, attempt: 1, endpoint: "demo/any".to_owned(), ..it.clone() }),
+            Event::ModelAsked(it) => {
+                Some(ModelAsked { turn: 2, attempt: 1, endpoint: "demo/any".to_owned(), ..it.clone() })
+            }
             _ => None,
         });
         let failed = golden.iter().find_map(|event| match event {

@@ -285,6 +285,20 @@ mod tests {
     }
 
     #[test]
+    fn long_texts_within_json_are_left_to_the_lines_below() {
+        let text = format!("a \"quoted\" \\n \u{1b}{}\nend", "x".repeat(STRING_MAX));
+        let arguments = serde_json::json!({"path": "p", "list": [text], "wide": "y".repeat(2 * STRING_MAX)});
+        let shown = plain(&arguments.to_string(), Vec::new());
+        let lines: Vec<&str> = shown.lines().collect();
+        let kept = "x".repeat(STRING_MAX - 25);
+        let cut = format!("      \"a \\\"quoted\\\" \\\\n \\u001b{kept}");
+        assert!(lines[3].starts_with(&cut) && lines[3].ends_with("x…\" (2 lines, below)"), "{shown}");
+        assert!(lines[5].ends_with(&format!("{}\"", "y".repeat(2 * STRING_MAX))), "{shown}");
+        assert_eq!(lines[7], "  list[0]:", "{shown}");
+        assert_eq!(lines[9], "   | end", "{shown}");
+    }
+
+    #[test]
     fn what_nobody_reads_is_cut() {
         let long: String = (0..LINES_MAX + 5).map(|line| format!("{line}\n")).collect();
         let shown = plain(&serde_json::json!({"content": long}).to_string(), Vec::new());

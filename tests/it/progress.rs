@@ -79,8 +79,8 @@ fn screen(seen: &str) -> Vec<String> {
                 }
             }
             '\u{1b}' => {
-                let sequence: String = chars.by_ref().take(2).collect();
-                assert!(matches!(&*sequence, "[2K" | "[0K"), "{sequence:?} in {seen:?}");
+                let sequence: String = chars.by_ref().take(3).collect();
+                assert_eq!(sequence, "[2K", "{sequence:?} in {seen:?}");
                 lines[row].clear();
             }
             c => {

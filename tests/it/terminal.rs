@@ -352,6 +352,49 @@ answers:
 }
 
 #[test]
+fn a_file_that_is_written_anew_is_compared_with_what_the_run_knows_of_it() {
+    let write = |content: &str| {
+        format!("{{calls: [{{name: files__write, arguments: {{path: a.txt, content: {content:?}}}}}]}}")
+    };
+    let read = |path: &str| format!("{{calls: [{{name: files__read, arguments: {{path: {path}}}}}]}}");
+    let edit = "{calls: [{name: files__edit, arguments: {path: a.txt, old: two, new: 2}}]}".to_owned();
+    // In order: nothing known; written by us; read; a part read since; changed since in another way.
+    let part = "{calls: [{name: files__read, arguments: {path: a.txt, limit: 1}}]}".to_owned();
+    let answers = [
+        write("one\n"),
+        write("one\ntwo\n"),
+        read("./a.txt"),
+        part,
+        write("zero\none\n"),
+        read("a.txt"),
+        edit,
+        write("last\nof all\n"),
+        "{text: Done.}".to_owned(),
+    ];
+    let dir = world(&format!("answers:\n  - {}\n", answers.join("\n  - ")));
+    let mut terminal = Terminal::start(agentd(&dir, &["run", "agent.yaml", "go"]));
+    let mut asked = |answer: &str| {
+        let begun = terminal.seen.len();
+        terminal.until("[l]ater:");
+        terminal.types(answer);
+        let question = &terminal.seen[begun..];
+        question[question.find("  {").unwrap()..question.find("  [o]nce").unwrap()].replace('\r', "")
+    };
+    let first = asked("o");
+    assert!(!first.contains("against") && first.ends_with("\n  }\n  content:\n   | one\n"), "{first}");
+    let second = asked("o");
+    assert!(second.ends_with("  content, against what was written at t1c1:\n   | one\n  +| two\n"), "{second}");
+    let third = asked("o");
+    let expected = "  content, against what was read at t3c1:\n  +| zero\n   | one\n  -| two\n";
+    assert!(third.ends_with(expected), "{third}");
+    // The edit itself, which does not find its text.
+    asked("o");
+    let last = asked("d");
+    assert!(!last.contains("against") && last.ends_with("  content:\n   | last\n   | of all\n"), "{last}");
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[test]
 fn ctrl_c_at_a_question_lets_the_run_go() {
     let dir = world(WRITES);
     let mut terminal = Terminal::start(agentd(&dir, &["run", "agent.yaml", "go"]));
