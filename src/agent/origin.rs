@@ -1,6 +1,6 @@
 //! What decides about a tool, and where that stands: a line of the policy, its server, or nothing of the file.
 
-use super::{Agent, Approval, Effect};
+use super::{Agent, Approval, Condition, Effect};
 use crate::{
     chat::{EffectSource, ToolDef, ToolName},
     yaml::Place,
@@ -71,10 +71,15 @@ impl Agent {
         }
     }
 
-    /// The words that the file has on calls of a tool for some arguments, the most specific first.
-    pub fn conditional(&self, tool: &ToolName) -> Vec<Approval> {
-        let rules = self.rules_for(tool).into_iter().filter(|rule| rule.when.is_some());
-        rules.filter_map(|rule| rule.approve).collect()
+    /// The words that the file has on calls of a tool for some arguments: the word, for which, and where. The most specific
+    /// first.
+    pub fn conditional(&self, tool: &ToolName) -> Vec<(Approval, &Condition, Said<'_>)> {
+        let rules = self.rules_for(tool).into_iter();
+        let told = rules.filter_map(|rule| {
+            let (word, when) = (rule.approve?, rule.when.as_ref()?);
+            Some((word, when, Said::Policy { pattern: &rule.pattern, place: rule.place }))
+        });
+        told.collect()
     }
 
     /// Gives a listed tool the effect that the file says. Hints that the file agrees with keep their finer points; with

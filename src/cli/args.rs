@@ -25,7 +25,7 @@ Exit codes:
   4 no provider (resumable)  9 store locked, damaged, full or failed
   130, 143 interrupted or cancelled
 
-The data is in $AGENTD_HOME; the log on stderr follows $AGENTD_LOG (such as agentd=debug).";
+The data is in $AGENTD_HOME; the log on stderr follows $AGENTD_LOG (such as agentd=debug). NO_COLOR=1 takes colours away.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -361,7 +361,7 @@ pub(super) struct Cancel {
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// Agent files
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", default_value = "agent.yaml", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub shared: Shared,
@@ -475,6 +475,9 @@ pub(super) struct Stats {
     /// Only what happened in this time: 24h, 7d
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub since: Option<Duration>,
+    /// Only the runs of this agent, by its name
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::names))]
+    pub agent: Option<String>,
     #[command(flatten)]
     pub shared: Shared,
 }
@@ -486,7 +489,9 @@ pub(super) enum Section {
     Models,
     /// Tools: calls, faults, errors, latency
     Tools,
-    /// Agents: runs and what they used
+    /// Questions about calls: what was decided, by whom, after how long
+    Approvals,
+    /// Agents: runs, how long they took and how they ended, what they used
     Agents,
     /// Days: what was used and paid
     Costs,
@@ -494,13 +499,15 @@ pub(super) enum Section {
 
 impl Section {
     /// All, in the order in which they are shown.
-    pub const ALL: [Section; 4] = [Section::Models, Section::Tools, Section::Agents, Section::Costs];
+    pub const ALL: [Section; 5] =
+        [Section::Models, Section::Tools, Section::Approvals, Section::Agents, Section::Costs];
 
     /// The name on the command line and in documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Section::Models => "models",
             Section::Tools => "tools",
+            Section::Approvals => "approvals",
             Section::Agents => "agents",
             Section::Costs => "costs",
         }
@@ -553,6 +560,7 @@ impl ToolsWhat {
 #[derive(Debug, Args)]
 pub(super) struct ToolsLs {
     /// An agent file, or the NAME of agents/NAME.yaml
+    #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
     pub agent: String,
     #[command(flatten)]
     pub shared: Shared,
@@ -562,6 +570,7 @@ pub(super) struct ToolsLs {
 #[derive(Debug, Args)]
 pub(super) struct ToolsCall {
     /// An agent file, or the NAME of agents/NAME.yaml
+    #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
     pub agent: String,
     /// The tool, with its server
     #[arg(value_name = "SERVER.TOOL")]
@@ -647,7 +656,7 @@ pub(super) struct Show {
 #[derive(Debug, Args)]
 pub(super) struct Watch {
     /// The run: its id, the unique beginning of one, or @last
-    #[arg(default_value = "@last")]
+    #[arg(default_value = "@last", add = ArgValueCompleter::new(complete::runs))]
     pub run: String,
     /// Print the run's journal on stdout, one entry a line, each as soon as it is durable
     #[arg(long, conflicts_with = "json")]
@@ -903,7 +912,6 @@ mod tests {
             "agentd approve 0199 --edit --arguments {}",
             "agentd deny 0199 t3c1 --all",
             "agentd deny 0199 t3c1 --arguments {}",
-            "agentd check",
             "agentd probe",
             "agentd probe a/m -n 0",
             "agentd probe a/m --parallel 65",

@@ -5,6 +5,7 @@
 //! makes it do so.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     fs,
     io::{self, Write},
@@ -25,6 +26,7 @@ use super::{
     exit::{Code, Trouble},
     open, start,
 };
+use crate::daemon::Listed;
 
 /// The variable that the shell sets when it wants completions.
 const VARIABLE: &str = "COMPLETE";
@@ -78,18 +80,28 @@ pub(super) fn agents(typed: &OsStr) -> Vec<CompletionCandidate> {
 
 /// The runs, newest first.
 pub(super) fn runs(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let told = listed().into_iter().map(|run| {
+        let about = format!("{}, {}", run.columns.agent, run.status());
+        (run.run.to_string(), Some(about))
+    });
+    beginning(typed, std::iter::once(("@last".to_owned(), None)).chain(told))
+}
+
+/// The names of agents that have had runs.
+pub(super) fn names(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let names: BTreeSet<String> = listed().into_iter().map(|run| run.columns.agent).collect();
+    beginning(typed, names.into_iter().map(|name| (name, None)))
+}
+
+/// All runs, as the listings of their slots have them; none when that fails, since a shell that waits for words has no use
+/// for a reason.
+fn listed() -> Vec<Listed> {
     let listed = || -> Result<_, Trouble> {
         let daemon = open::open(&args::Shared::default())?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
         Ok(runtime.block_on(daemon.runs())?)
     };
-    // A shell that waits for words has no use for a reason.
-    let heads = listed().unwrap_or_default();
-    let told = heads.into_iter().map(|head| {
-        let about = format!("{}, {}", head.columns.agent, head.columns.status);
-        (head.run.to_string(), Some(about))
-    });
-    beginning(typed, std::iter::once(("@last".to_owned(), None)).chain(told))
+    listed().unwrap_or_default()
 }
 
 /// The words that begin as typed, in their order.

@@ -1,15 +1,19 @@
 //! `runs ls` and `runs show`: which runs there are, and the story of one.
 
+use anstream::adapter::strip_str;
+
 use crate::{
     daemon::{Daemon, Listed},
     engine::{Clock, SystemClock},
-    run::{Entry, NanoDollars, Run, RunId, Time},
+    run::{CallRecord, Entry, NanoDollars, Run, RunId, Time},
     server::api,
 };
 
 use super::{
     exit::Trouble,
+    figures::columns,
     out::Out,
+    shown,
     story::{Line, Story, since, tally},
     text::{brief, duration},
 };
@@ -44,10 +48,10 @@ pub(super) async fn show(daemon: &Daemon, id: RunId, out: Out, json: bool) -> Re
 
 fn table(heads: &[Listed], now: Time) -> String {
     let ids: Vec<String> = heads.iter().map(|head| head.run.to_string()).collect();
-    let mut rows = vec![["RUN", "STATUS", "AGENT", "AGE", "COST", ""].map(str::to_owned)];
+    let mut rows = vec![["RUN", "STATUS", "AGENT", "AGE", "COST", ""].map(str::to_owned).to_vec()];
     for (head, id) in heads.iter().zip(&ids) {
         let cost = head.columns.cost_nano.map(|cost| NanoDollars(cost).to_string());
-        rows.push([
+        rows.push(vec![
             short(id, &ids).to_owned(),
             brief(head.status(), CELL_MAX),
             brief(&head.columns.agent, CELL_MAX),
@@ -56,13 +60,7 @@ fn table(heads: &[Listed], now: Time) -> String {
             head.damage.as_ref().map(|damage| brief(damage, 2 * CELL_MAX)).unwrap_or_default(),
         ]);
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [0, 1, 2, 3, 4, 5].map(width);
-    let line = |row: &[String; 6]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    columns(&rows, &[0, 1, 2, 3, 4, 5])
 }
 
 /// The shortest beginning of `id` that no other of `all` has.
@@ -83,7 +81,17 @@ fn story(id: RunId, run: &Run, entries: &[Entry]) -> String {
         }
     }
     text.push_str(&format!("\n{}", tally(run)));
+    // What somebody may decide about is shown whole, as whoever is asked at a terminal sees it.
+    for call in run.calls().filter(|call| call.undecided() && run.end().is_none()) {
+        text.push_str(&format!("\n{} waits for approval of {}:\n", call.id, brief(&called(call), CELL_MAX)));
+        text.push_str(&strip_str(&shown::arguments(run, call)).to_string());
+    }
     text
+}
+
+/// The tool of a call.
+fn called(call: &CallRecord) -> String {
+    call.resolved.as_ref().map_or_else(|| call.written.name.clone(), |resolved| resolved.origin.to_string())
 }
 
 /// A moment in UTC, as RFC 3339 writes it.

@@ -80,7 +80,7 @@ fn read(path: &Path) -> Result<(String, String, PathBuf), Trouble> {
     let file = path.display().to_string();
     let source = source(path).map_err(|why| match path.exists() {
         true => Trouble::usage(format!("{file}: {why}")),
-        false => Trouble::not_found(format!("{file}: {why}")),
+        false => Trouble::not_found(format!("{file}: {why}{}", beside(path))),
     })?;
     let wrong = |problems: yaml::Problems| Trouble::from(daemon::Error::File(problems.to_string()));
     let text = yaml::decode(&file, &source.bytes).map_err(wrong)?.to_owned();
@@ -92,6 +92,17 @@ fn read(path: &Path) -> Result<(String, String, PathBuf), Trouble> {
         }
     }
     Ok((file, text, dir))
+}
+
+/// The file that may have been meant by one that is not there.
+fn beside(path: &Path) -> String {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    let names: Vec<String> =
+        files.filter_map(|file| file.file_name().into_string().ok()).filter(|it| is_path(it)).collect();
+    let wanted = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let near = yaml::nearest(wanted, names.iter().map(String::as_str));
+    near.map_or(String::new(), |near| format!("; did you mean {}?", path.with_file_name(near).display()))
 }
 
 /// What a file holds and who else could have written it, or why that cannot be known.
@@ -153,7 +164,7 @@ pub(super) fn known(here: &Path) -> Vec<String> {
 
 fn ways(known: &[String]) -> String {
     match known {
-        [] => "Write an agent file and name it: agentd run FILE.yaml PROMPT".to_owned(),
+        [] => "Write one with: agentd init. Or name a file: agentd run FILE.yaml PROMPT".to_owned(),
         [first, ..] => format!("Here are: {}. For example: agentd run {first} PROMPT", known.join(", ")),
     }
 }

@@ -1,5 +1,7 @@
 //! `stats`: what production runs taught.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -24,7 +26,7 @@ const CELL_MAX: usize = 60;
 
 /// Reads the store and prints what was asked for.
 pub(super) async fn stats(it: &args::Stats, out: Out) -> Result<Code, Trouble> {
-    let stats = open(&it.shared)?.stats(it.since).await?;
+    let stats = open(&it.shared)?.stats(it.since, it.agent.as_deref()).await?;
     match it.shared.json {
         true => out.document(&document(&stats, it.of))?,
         false => out.text(&text(&stats, it.of))?,
@@ -64,8 +66,9 @@ fn text(stats: &Stats, of: Option<Section>) -> String {
 fn summary(stats: &Stats) -> String {
     let all = total(stats);
     let since = stats.since.map_or(String::new(), |since| format!(" in the last {}", duration(stats.now.since(since))));
+    let agent = stats.agent.as_ref().map_or(String::new(), |agent| format!(" of {}", brief(agent, CELL_MAX)));
     format!(
-        "{}{since} · {} · {} tokens · {}",
+        "{}{agent}{since} · {} · {} tokens · {}",
         count(stats.runs, "run"),
         count(all.answers, "answer"),
         grouped(all.usage.total()),
@@ -94,7 +97,10 @@ fn with_head(section: Section, rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
         Section::Tools => {
             &["TOOL", "CALLS", "VALID", "DENIED", "SENT", "ERRORS", "LOST", "P50", "P95", "FAULTS", "REPAIRS"]
         }
-        Section::Agents => &["AGENT", "RUNS", "ANSWERS", "FAILED", "CALLS", "READ", "WRITTEN", "COST"],
+        Section::Approvals => &["TOOL", "ASKED", "ALLOWED", "EDITED", "DENIED", "P50", "P95", "BY"],
+        Section::Agents => {
+            &["AGENT", "RUNS", "P50", "P95", "ANSWERS", "FAILED", "CALLS", "READ", "WRITTEN", "COST", "ENDED BY"]
+        }
         Section::Costs => &["DAY (UTC)", "ANSWERS", "READ", "CACHED", "WRITTEN", "COST"],
     };
     std::iter::once(head.iter().map(|cell| (*cell).to_owned()).collect()).chain(rows).collect()
@@ -105,7 +111,8 @@ fn left(section: Section) -> &'static [usize] {
     match section {
         Section::Models => &[0, 10, 11, 12],
         Section::Tools => &[0, 9, 10],
-        Section::Agents => &[0, 1],
+        Section::Approvals => &[0, 7],
+        Section::Agents => &[0, 1, 10],
         Section::Costs => &[0],
     }
 }
@@ -130,15 +137,30 @@ fn rows(stats: &Stats, section: Section) -> Vec<Vec<String>> {
             };
             tools.into_iter().map(row).collect()
         }
+        Section::Approvals => {
+            let mut approvals: Vec<_> = stats.approvals.iter().collect();
+            approvals.sort_by_key(|(_, approvals)| std::cmp::Reverse(approvals.asked));
+            let row = |(of, it): (&String, &crate::daemon::stats::Approvals)| {
+                let mut row = vec![name(of)];
+                row.extend([it.asked, it.allowed, it.edited, it.denied].map(|count| count.to_string()));
+                row.extend([0.5, 0.95].map(|share| length(it.waited.percentile(share))));
+                row.push(listed(&it.by));
+                row
+            };
+            approvals.into_iter().map(row).collect()
+        }
         Section::Agents => {
             let mut agents: Vec<_> = stats.agents.iter().collect();
             agents.sort_by_key(|(_, agent)| std::cmp::Reverse(agent.runs.values().sum::<u64>()));
             let row = |(of, agent): (&String, &crate::daemon::stats::Agent)| {
                 let runs: Vec<String> = agent.runs.iter().map(|(status, count)| format!("{count} {status}")).collect();
                 let spent = &agent.spent;
-                let mut row = vec![name(of), runs.join(", "), spent.answers.to_string(), agent.failed.to_string()];
-                row.extend([agent.started.to_string(), grouped(spent.usage.input), grouped(spent.usage.output)]);
+                let mut row = vec![name(of), runs.join(", ")];
+                row.extend([0.5, 0.95].map(|share| length(agent.length.percentile(share))));
+                row.extend([spent.answers, agent.failed, agent.started].map(|count| count.to_string()));
+                row.extend([grouped(spent.usage.input), grouped(spent.usage.output)]);
                 row.push(cost(spent.cost(), spent.known_cost));
+                row.push(listed(&agent.troubles));
                 row
             };
             agents.into_iter().map(row).collect()
@@ -199,6 +221,12 @@ fn health(standing: &Standing, now: Time) -> String {
     if all < 0.5 { state } else { format!("{state}, {:.0} % right of {all:.0}", standing.good * 100.0 / all) }
 }
 
+/// Names and how often each was met.
+fn listed(counts: &BTreeMap<String, u64>) -> String {
+    let each = counts.iter().map(|(name, count)| format!("{} {count}", brief(name, CELL_MAX)));
+    each.collect::<Vec<_>>().join(", ")
+}
+
 /// The faults of calls by class.
 fn faults(calls: &Calls) -> String {
     let each = calls.rejected.iter().map(|(class, count)| format!("{} {count}", class.as_str()));
@@ -214,6 +242,7 @@ fn repairs(calls: &Calls) -> String {
 fn document(stats: &Stats, of: Option<Section>) -> Value {
     let mut document = json!({
         "since_ms": stats.since.map(|since| since.0),
+        "agent": stats.agent,
         "runs": stats.runs,
         "damaged": stats.damaged.iter().map(|(run, why)| json!({"run": run.to_string(), "reason": why})).collect::<Vec<_>>(),
     });
@@ -235,11 +264,27 @@ fn document(stats: &Stats, of: Option<Section>) -> Value {
                 };
                 stats.tools.iter().map(tool).collect()
             }
+            Section::Approvals => {
+                let approvals = |(tool, it): (&String, &crate::daemon::stats::Approvals)| {
+                    json!({
+                        "tool": (tool != NO_TOOL).then_some(tool),
+                        "asked": it.asked,
+                        "allowed": it.allowed,
+                        "edited": it.edited,
+                        "denied": it.denied,
+                        "by": it.by,
+                        "waited_ms": {"p50": ms(it.waited.percentile(0.5)), "p95": ms(it.waited.percentile(0.95))},
+                    })
+                };
+                stats.approvals.iter().map(approvals).collect()
+            }
             Section::Agents => {
                 let agent = |(name, agent): (&String, &crate::daemon::stats::Agent)| {
                     let mut it = json!({
                         "agent": name,
                         "runs": agent.runs,
+                        "length_ms": {"p50": ms(agent.length.percentile(0.5)), "p95": ms(agent.length.percentile(0.95))},
+                        "ended_by": agent.troubles,
                         "failed_attempts": agent.failed,
                         "tool_calls": agent.started,
                     });
@@ -319,12 +364,12 @@ fn add(document: &mut Value, more: Value) {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, time::Duration};
+    use std::time::Duration;
 
     use super::*;
     use crate::{
         chat::Usage,
-        daemon::stats::{Agent, Tool},
+        daemon::stats::{Agent, Approvals, Tool},
         repair::Class,
         run::NanoDollars,
     };
@@ -357,12 +402,18 @@ mod tests {
             calls: Calls { rejected: BTreeMap::from([(Class::UnknownName, 2)]), ..Calls::default() },
             ..Tool::default()
         };
-        let agent = Agent {
+        let mut agent = Agent {
             runs: BTreeMap::from([("done", 3), ("failed", 1)]),
             spent: some_unpriced.clone(),
             failed: 3,
             started: 8,
+            troubles: BTreeMap::from([("calls_rejected".to_owned(), 1)]),
+            ..Agent::default()
         };
+        agent.length.add(Duration::from_secs(75));
+        let by = BTreeMap::from([("expiry".to_owned(), 1), ("me@here".to_owned(), 2)]);
+        let mut asked = Approvals { asked: 4, allowed: 1, edited: 1, denied: 1, by, ..Approvals::default() };
+        asked.waited.add(Duration::from_secs(40));
         let now = Time(1_790_000_000_000);
         let (mut ejected, mut good) = (Standing::default(), Standing::default());
         (ejected.ejected_until, ejected.failures) = (Some(now.after(Duration::from_secs(90))), 3);
@@ -370,6 +421,7 @@ mod tests {
         let days = (1..=7).map(|day| (format!("2026-11-0{day}"), used.clone()));
         Stats {
             since: Some(Time(now.0 - 7 * 86_400_000)),
+            agent: None,
             now,
             runs: 4,
             damaged: vec![(
@@ -381,6 +433,7 @@ mod tests {
                 ("b/m".to_owned(), Model { spent: some_unpriced, ..Model::default() }),
             ]),
             tools: BTreeMap::from([("files.write".to_owned(), tool), (NO_TOOL.to_owned(), unknown)]),
+            approvals: BTreeMap::from([("files.write".to_owned(), asked)]),
             agents: BTreeMap::from([("tidy".to_owned(), agent)]),
             days: days.collect(),
             memory: BTreeMap::from([("a/m".to_owned(), good), ("c/m".to_owned(), ejected)]),
@@ -401,7 +454,7 @@ mod tests {
         insta::assert_json_snapshot!(document(&stats(), None));
         let costs = document(&stats(), Some(Section::Costs));
         let keys: Vec<&str> = costs.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["since_ms", "runs", "damaged", "costs"]);
+        assert_eq!(keys, ["since_ms", "agent", "runs", "damaged", "costs"]);
     }
 
     #[test]

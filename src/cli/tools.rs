@@ -31,6 +31,9 @@ use crate::{
 /// Longest name of a tool in a table, in characters.
 const NAME_MAX: usize = 60;
 
+/// Longest condition in a table, in characters.
+const WHEN_MAX: usize = 100;
+
 /// Longest message of a server about its progress, in characters.
 const MESSAGE_MAX: usize = 60;
 
@@ -101,18 +104,22 @@ async fn ls(it: &args::ToolsLs, screen: &Screen, out: Out) -> Result<Code, Troub
 /// A line a tool, and what they cost together.
 fn table(agent: &Agent, tools: &[ToolDef]) -> String {
     let head = ["TOOL", "EFFECT", "BECAUSE OF", "CALLS", "BECAUSE OF", "TOKENS"].map(str::to_owned).to_vec();
-    let lines = tools.iter().map(|tool| {
+    let lines = tools.iter().flat_map(|tool| {
         let (approval, said) = agent.approval_of(&tool.origin);
-        vec![
+        let row = vec![
             brief(&tool.origin.to_string(), NAME_MAX),
             tool.effect.to_string(),
             effect_from(agent, tool),
-            agent.conditional(&tool.origin).into_iter().fold(runs(approval, tool.effect).to_owned(), |said, word| {
-                format!("{said}, some {}", runs(word, tool.effect))
-            }),
+            runs(approval, tool.effect).to_owned(),
             from(agent, &said, approval_default(approval)),
             grouped(tool_tokens(tool)),
-        ]
+        ];
+        // What holds for some arguments only stands below what holds for the others.
+        let conditional = agent.conditional(&tool.origin).into_iter().map(|(approval, when, said)| {
+            let because = format!("{} when {}", from(agent, &said, ""), brief(when.as_str(), WHEN_MAX));
+            vec![String::new(), String::new(), String::new(), runs(approval, tool.effect).to_owned(), because]
+        });
+        std::iter::once(row).chain(conditional.collect::<Vec<_>>()).collect::<Vec<_>>()
     });
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(lines).collect();
     let tokens = tools.iter().map(tool_tokens).sum();
@@ -164,6 +171,15 @@ fn from(agent: &Agent, said: &Said<'_>, default: &str) -> String {
     }
 }
 
+/// What becomes of calls of a tool, in the words of the agent file.
+fn word(approval: Approval, effect: Effect) -> &'static str {
+    match runs(approval, effect) {
+        "run" => "allow",
+        "ask" => "ask",
+        _ => "deny",
+    }
+}
+
 fn document(agent: &Agent, listing: &mcp::Listing) -> Value {
     let origin = |said: &Said<'_>| match said.place() {
         None => json!({"source": said.as_str()}),
@@ -189,8 +205,14 @@ fn document(agent: &Agent, listing: &mcp::Listing) -> Value {
             "description": &*tool.description,
             "effect": tool.effect.as_str(),
             "effect_from": effect_from,
-            "calls": match runs(approval, tool.effect) { "run" => "allow", "ask" => "ask", _ => "deny" },
+            "trust": if distrusted(agent, tool) { "none" } else { "hints" },
+            "calls": word(approval, tool.effect),
             "calls_from": origin(&said),
+            "conditions": agent.conditional(&tool.origin).into_iter().map(|(approval, when, said)| json!({
+                "when": when.as_str(),
+                "calls": word(approval, tool.effect),
+                "calls_from": origin(&said),
+            })).collect::<Vec<_>>(),
             "tokens": tool_tokens(tool),
             "hash": &*tool.hash,
         })

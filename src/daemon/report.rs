@@ -198,7 +198,7 @@ fn waiting(run: &Run, wait: Wait) -> Waiting {
     }
 }
 
-fn problem(end: &End) -> Option<Problem> {
+pub(super) fn problem(end: &End) -> Option<Problem> {
     let (code, message) = match end {
         End::Done { .. } => return None,
         End::Failed { code, message } => (code.clone(), message.clone()),

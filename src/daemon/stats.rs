@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Daemon, Error, spread::Spread};
+use super::{Daemon, Error, report::problem, spread::Spread};
 use crate::{
     chat::{AnswerPart, CallId, ToolName, Usage},
     repair::Class,
@@ -29,6 +29,8 @@ pub const NO_TOOL: &str = "(no such tool)";
 pub struct Stats {
     /// From when on; `None` for all.
     pub since: Option<Time>,
+    /// The agent that it is about; `None` for all.
+    pub agent: Option<String>,
     /// When it was read.
     pub now: Time,
     /// Runs of which something was counted.
@@ -39,6 +41,8 @@ pub struct Stats {
     pub models: BTreeMap<String, Model>,
     /// By tool, `server.tool`, and [`NO_TOOL`].
     pub tools: BTreeMap<String, Tool>,
+    /// What was asked about calls, by tool.
+    pub approvals: BTreeMap<String, Approvals>,
     /// By agent.
     pub agents: BTreeMap<String, Agent>,
     /// By day in UTC, `2026-11-21`.
@@ -127,6 +131,23 @@ pub struct Tool {
     pub latency: Spread,
 }
 
+/// The questions about calls of a tool, and what became of them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Approvals {
+    /// Calls that were asked about.
+    pub asked: u64,
+    /// Calls that were allowed as they were.
+    pub allowed: u64,
+    /// Calls that were allowed with other arguments.
+    pub edited: u64,
+    /// Calls that were refused.
+    pub denied: u64,
+    /// Decisions by who made them: a person (`user@host`), `expiry`, or `policy`.
+    pub by: BTreeMap<String, u64>,
+    /// From question to decision.
+    pub waited: Spread,
+}
+
 /// What was seen of an agent.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Agent {
@@ -138,22 +159,29 @@ pub struct Agent {
     pub failed: u64,
     /// Calls that were sent.
     pub started: u64,
+    /// How often runs ended otherwise than done, by the stable code of the error.
+    pub troubles: BTreeMap<String, u64>,
+    /// From the start of a run to its first end, whatever that was.
+    pub length: Spread,
 }
 
 impl Daemon {
-    /// Reads all runs, of the last `since` only if it is given.
+    /// Reads all runs, of the last `since` only if it is given, and of one agent only if that is.
     ///
     /// # Errors
     /// When the store fails; a damaged run is none.
-    pub async fn stats(&self, since: Option<Duration>) -> Result<Stats, Error> {
+    pub async fn stats(&self, since: Option<Duration>, agent: Option<&str>) -> Result<Stats, Error> {
         let now = self.clock.now();
         let back = |length: Duration| i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
         let since = since.map(|length| Time(now.0.saturating_sub(back(length))));
-        let mut stats = Stats { since, now, ..Stats::default() };
+        let mut stats = Stats { since, agent: agent.map(str::to_owned), now, ..Stats::default() };
         stats.memory = self.router.memory().all().map(|(name, standing)| (name.to_owned(), standing.clone())).collect();
         for slot in 0..self.slots.count() {
             let mut reach = None;
             for listed in self.slots.listed_in(slot).await? {
+                if agent.is_some_and(|agent| agent != listed.columns.agent) {
+                    continue;
+                }
                 if let Some(damage) = &listed.damage {
                     stats.damaged.push((listed.run, damage.to_string()));
                 } else if since.is_none_or(|since| listed.columns.updated >= since) {
@@ -173,6 +201,10 @@ impl Daemon {
                     }
                 }
             }
+        }
+        if agent.is_some() {
+            // What the router knows is nobody's; it is told of those that this agent has met.
+            stats.memory.retain(|name, _| stats.models.contains_key(name));
         }
         Ok(stats)
     }
@@ -223,6 +255,12 @@ struct Reader {
     offered: HashMap<String, ToolName>,
     /// The calls so far.
     calls: HashMap<CallId, Made>,
+    /// When it started.
+    started: Option<Time>,
+    /// Whether it has ended before.
+    ended: bool,
+    /// Questions without a decision, and since when they stand.
+    asked: HashMap<CallId, Time>,
 }
 
 /// A call: who made it, of which tool, and whether it was valid as it came.
@@ -251,6 +289,13 @@ impl Reader {
             event => {
                 if let Some(stats) = stats {
                     self.count(event, entry.at, stats);
+                }
+                match event {
+                    Event::Started(_) => self.started = Some(entry.at),
+                    Event::Ended(_) => self.ended = true,
+                    Event::ApprovalAsked(asked) => drop(self.asked.insert(asked.call, entry.at)),
+                    Event::ApprovalGiven(given) => drop(self.asked.remove(&given.call)),
+                    _ => {}
                 }
             }
         }
@@ -319,8 +364,32 @@ impl Reader {
                     _ => calls_at(stats, made).into_iter().for_each(|calls| calls.valid += 1),
                 }
             }
-            Event::ApprovalGiven(given) if matches!(given.decision, Decision::Deny(_)) => {
-                stats.tool(tool_of(&given.call)).denied += 1;
+            Event::ApprovalAsked(asked) => {
+                stats.approvals.entry(tool_of(&asked.call).to_owned()).or_default().asked += 1;
+            }
+            Event::ApprovalGiven(given) => {
+                let approvals = stats.approvals.entry(tool_of(&given.call).to_owned()).or_default();
+                *approvals.by.entry(given.by.clone()).or_default() += 1;
+                if let Some(since) = self.asked.get(&given.call) {
+                    approvals.waited.add(at.since(*since));
+                }
+                match given.decision {
+                    Decision::Allow => approvals.allowed += 1,
+                    Decision::Edit(_) => approvals.edited += 1,
+                    Decision::Deny(_) => {
+                        approvals.denied += 1;
+                        stats.tool(tool_of(&given.call)).denied += 1;
+                    }
+                }
+            }
+            Event::Ended(ended) => {
+                let agent = stats.agents.entry(self.agent.clone()).or_default();
+                if let Some(problem) = problem(&ended.end) {
+                    *agent.troubles.entry(problem.code).or_default() += 1;
+                }
+                if let Some(started) = self.started.filter(|_| !self.ended) {
+                    agent.length.add(at.since(started));
+                }
             }
             Event::ToolStarted(started) => {
                 stats.tool(tool_of(&started.call)).started += 1;
@@ -364,7 +433,7 @@ mod tests {
         daemon::settings::{self, Settings},
         journal::{Journal, golden::every_event},
         repair::Diagnosis,
-        run::{Call, CallRejected},
+        run::{ApprovalAsked, ApprovalGiven, Call, CallRejected, End, Ended, Limit},
         store::{Chain, Columns, Part},
     };
 
@@ -542,11 +611,47 @@ mod tests {
         };
         store.append(vec![part]).await.unwrap();
 
-        let stats = daemon.stats(None).await.unwrap();
+        let stats = daemon.stats(None, None).await.unwrap();
         assert_eq!((stats.runs, stats.models["a/m"].spent.answers), (2, 2));
         assert_eq!(stats.damaged.iter().map(|(run, _)| *run).collect::<Vec<_>>(), [damaged]);
-        let newest = daemon.stats(Some(Duration::from_secs(3600))).await.unwrap();
+        let newest = daemon.stats(Some(Duration::from_secs(3600)), None).await.unwrap();
         assert_eq!((newest.runs, newest.models["a/m"].spent.answers, newest.damaged.len()), (1, 1, 1));
+        let of = |agent: &'static str| daemon.stats(None, Some(agent));
+        assert_eq!((of("tidy").await.unwrap().runs, of("other").await.unwrap().runs), (2, 0));
+    }
+
+    #[test]
+    fn questions_and_ends_are_counted() {
+        let mut run = Told::of("triage", 0);
+        let write = "files__write_file";
+        run.answer("a/m", 1, Some(1), &[(write, None), (write, None), (write, None)]);
+        let of = |call| CallId { turn: 1, call };
+        for call in 1..=3 {
+            run.push(Event::ApprovalAsked(ApprovalAsked { call: of(call), ..golden!(ApprovalAsked) }));
+        }
+        run.at = Time(60_000);
+        let given = |call, by: &str, decision| {
+            let by = by.to_owned();
+            Event::ApprovalGiven(ApprovalGiven { call: of(call), by, decision, ..golden!(ApprovalGiven) })
+        };
+        run.push(given(1, "me@here", Decision::Allow));
+        run.push(given(2, "me@here", Decision::Edit("{}".into())));
+        run.push(given(3, "expiry", Decision::Deny(None)));
+        let ended = |end| Event::Ended(Ended { end });
+        run.push(ended(End::Exhausted { limit: Limit::Turns, message: None }));
+        run.at = Time(90_000);
+        run.push(ended(End::Done { output: "done".into() }));
+        let mut stats = Stats::default();
+        stats.take(&run.entries, Some(Status::Done), false);
+
+        let found = &stats.approvals["files.write_file"];
+        assert_eq!((found.asked, found.allowed, found.edited, found.denied), (3, 1, 1, 1));
+        assert_eq!(found.by, BTreeMap::from([("expiry".to_owned(), 1), ("me@here".to_owned(), 2)]));
+        let minute = |spread: &Spread| spread.percentile(0.95).unwrap().as_secs_f64() / 60.0;
+        assert!((minute(&found.waited) - 1.0).abs() < 0.02);
+        let agent = &stats.agents["triage"];
+        assert_eq!(agent.troubles, BTreeMap::from([("exhausted_turns".to_owned(), 1)]));
+        assert!((minute(&agent.length) - 1.0).abs() < 0.02, "the first end counts");
     }
 
     #[test]

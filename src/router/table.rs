@@ -9,7 +9,10 @@ use super::{
     rate::Rate,
     route::{Route, Target},
 };
-use crate::provider::{Price, Provider, catalogue};
+use crate::{
+    provider::{Price, Provider, catalogue},
+    yaml::nearest,
+};
 
 /// What is known of models before anything was measured. `None` of a member: nobody said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -105,11 +108,15 @@ fn known(routes: &[String]) -> String {
 
 /// A provider of the catalogue is only unknown for want of its variables.
 fn unknown(name: &str, known: &[String]) -> String {
-    let missing =
-        catalogue::built_in().ok().and_then(|catalogue| Some(catalogue.provider(name)?.missing(&|_| None, false)));
-    match missing {
-        Some(missing) if !missing.is_empty() => format!("the provider {name} needs {}", missing.join(" and ")),
-        _ => format!("there is no provider {name:?}; known: {}", known.join(", ")),
+    let catalogue = catalogue::built_in().ok();
+    let missing = catalogue.as_ref().and_then(|catalogue| Some(catalogue.provider(name)?.missing(&|_| None, false)));
+    if let Some(missing) = missing.filter(|missing| !missing.is_empty()) {
+        return format!("the provider {name} needs {} in the environment; see: agentd models", missing.join(" and "));
+    }
+    let listed = catalogue.iter().flat_map(|catalogue| catalogue.providers()).map(|entry| entry.name.as_str());
+    match nearest(name, known.iter().map(String::as_str).chain(listed)) {
+        Some(near) => format!("there is no provider {name:?}; did you mean {near:?}?"),
+        None => format!("there is no provider {name:?}; known: {}", known.join(", ")),
     }
 }
 

@@ -242,6 +242,10 @@ fn an_ask_parks_the_run_until_somebody_allows_it() {
 
     let again = world.agentd(&["resume", &id]);
     assert_eq!(again.code, 3, "still nobody has answered: {again:#?}");
+    let shown = world.agentd(&["runs", "show", &id]).stdout;
+    let whole =
+        "t1c1 waits for approval of files.write:\n  {\n    \"path\": \"b.txt\",\n    \"content\": \"new\"\n  }\n";
+    assert!(shown.ends_with(whole), "{shown}");
     let approved = world.agentd(&["approve", &id, "--json"]);
     assert_eq!((approved.code, &approved.json()["waiting"]), (0, &json!([])), "{approved:#?}");
     assert!(!world.path("notes/b.txt").exists(), "only resume drives");
@@ -814,6 +818,64 @@ prices: {{near/qwen3:8b: {{input: 0, output: 0}}, openai/gpt-5: {{input: 1, outp
     }
     assert!(!text.contains("sk-canary"));
     assert!(model.requests().iter().all(|request| request.method == "GET"), "nothing is asked of a model");
+}
+
+#[test]
+fn a_misspelt_file_or_provider_is_guessed_and_a_beginner_is_told_how_to_begin() {
+    let world = World::new(&AGENT.replace("demo/any", "opnai/gpt-5"), READS);
+    let said = world.agentd(&["run", "agnt.yaml", "go"]);
+    assert_eq!((said.code, said.stderr.ends_with("did you mean agent.yaml?\n")), (8, true), "{said:#?}");
+    let said = world.agentd(&["check"]);
+    let place = "agent.yaml:4:8: there is no provider \"opnai\"; did you mean \"openai\"?";
+    assert!(said.code == 2 && said.stderr.contains(place), "{said:#?}");
+    fs::remove_file(world.path("agent.yaml")).unwrap();
+    let said = world.agentd(&["run"]);
+    assert!(said.code == 2 && said.stderr.contains("agentd init"), "{said:#?}");
+}
+
+#[test]
+fn what_happens_inside_is_told_to_who_asks_for_it() {
+    let world = World::new(AGENT, READS);
+    let logged = |args: &[&str], log: Option<&str>| {
+        let mut command = world.command(&[&["run", "agent.yaml", "go"], args].concat());
+        if let Some(log) = log {
+            command.env("AGENTD_LOG", log);
+        }
+        let output = command.output().unwrap();
+        assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"It says hello.\n"[..]), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(logged(&[], None).lines().count(), 1, "the name of the run");
+    assert!(logged(&["-vv"], None).contains(" DEBUG "));
+    assert!(logged(&[], Some("agentd=debug")).contains(" DEBUG "));
+    assert!(!logged(&["-vv"], Some("agentd=error")).contains(" DEBUG "), "the variable wins");
+}
+
+#[test]
+fn stats_tell_of_questions_ends_and_one_agent() {
+    let world = World::new(AGENT, WRITES);
+    assert_eq!(world.agentd(&["run", "agent.yaml", "go"]).code, 3);
+    assert_eq!(world.agentd(&["deny", "@last"]).code, 0);
+    assert_eq!(world.agentd(&["resume", "@last"]).code, 0);
+    world.write("other.yaml", &AGENT.replace("name: notes", "name: other"));
+    world.write("script.yaml", "version: 1\nanswers: [{delay: 120s, text: late}]\n");
+    let mut running = Running::start(world.command(&["run", "other.yaml", "go", "--stream-json"]));
+    running.until("model_asked");
+    // Another process works in its slot, and its run counts too.
+    let all = world.agentd(&["stats", "--json"]).json();
+    assert_eq!(all["runs"], 2, "{all:#}");
+    let stats = world.agentd(&["stats", "--agent", "notes", "--json"]).json();
+    assert_eq!((&stats["runs"], &stats["agents"][0]["runs"]), (&json!(1), &json!({"done": 1})), "{stats:#}");
+    let asked = &stats["approvals"][0];
+    let counts = ["asked", "allowed", "edited", "denied"].map(|name| asked[name].as_u64().unwrap());
+    assert_eq!((&asked["tool"], counts), (&json!("files.write"), [1, 0, 0, 1]), "{stats:#}");
+    assert_eq!(asked["by"].as_object().unwrap().values().collect::<Vec<_>>(), [&json!(1)]);
+    let told = world.agentd(&["stats", "approvals"]).stdout;
+    assert!(told.starts_with("TOOL         ASKED  ALLOWED"), "{told}");
+    let other = world.agentd(&["stats", "--agent", "other"]).stdout;
+    assert!(other.starts_with("1 run of other · 0 answers"), "{other}");
+    running.signal(Signal::TERM);
+    assert_eq!(running.end().0, 143);
 }
 
 #[test]

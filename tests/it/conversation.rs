@@ -90,3 +90,15 @@ fn who_leaves_at_once_has_started_nothing() {
     assert_eq!(terminal.end().0, 0);
     assert!(!stdout(agentd(&dir, &["runs", "--json"])).contains("\"run\""));
 }
+
+#[test]
+fn alt_enter_ends_a_line_and_not_the_prompt() {
+    let dir = world(TALK);
+    let mut terminal = Terminal::whole(agentd(&dir, &["run", "agent.yaml"]));
+    terminal.until("> ");
+    terminal.presses("good\u{1b}\rmorning\r");
+    terminal.until("Two lines.");
+    terminal.until("> ");
+    terminal.presses("\u{4}");
+    assert_eq!(terminal.end().0, 0);
+}

@@ -158,7 +158,14 @@ fn a_shell_is_offered_commands_agents_and_runs() {
     assert!(offered(&world, &["agentd", "resu"]).contains(&"resume".to_owned()));
     assert!(offered(&world, &["agentd", "run", "ti"]).contains(&"tidy".to_owned()));
     assert_eq!(offered(&world, &["agentd", "resume", ""])[..2], ["@last".to_owned(), run.clone()]);
-    assert_eq!(offered(&world, &["agentd", "runs", "show", &run[..6]]), [run]);
+    assert_eq!(offered(&world, &["agentd", "runs", "show", &run[..6]]).first(), Some(&run));
+    assert!(offered(&world, &["agentd", "tools", "ls", "ti"]).contains(&"tidy".to_owned()));
+    assert_eq!(offered(&world, &["agentd", "stats", "--agent", ""]), ["tidy"]);
+    // The listings of the slots are enough for that: a store that was opened would be made anew.
+    let store = world.path("home/journal/00/tree");
+    fs::remove_dir_all(&store).unwrap();
+    assert_eq!(offered(&world, &["agentd", "cancel", &run[..6]]), [run]);
+    assert!(!store.exists());
     for shell in ["bash", "zsh", "fish"] {
         let (code, stdout, stderr) = world.said(&["completions", shell]);
         assert!(code == 0 && stdout.contains("agentd"), "{stdout}{stderr}");

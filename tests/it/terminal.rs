@@ -329,7 +329,25 @@ fn both_ctrl_cs_are_obeyed_at_once_and_the_run_can_be_resumed() {
     kill_process(Pid::from_child(&terminal.child), Signal::INT).unwrap();
     let (code, _, seen) = terminal.end();
     assert_eq!(code, 130, "{seen}");
+    assert!(seen.contains("! slow.put {\"text\":\"a\"} outcome unknown"), "the doubt is stated: {seen}");
     assert!(seen.contains("resume with: agentd resume"), "{seen}");
+}
+
+#[test]
+fn the_first_ctrl_c_waits_for_a_write_and_leaves_no_doubt() {
+    let world = World::slow("put");
+    let agent = fs::read_to_string(world.path("agent.yaml")).unwrap();
+    world.write("agent.yaml", &agent.replace("30000", "1500"));
+    let mut terminal = Terminal::start(world.command(&["run", "agent.yaml", "go", "--yes"]));
+    terminal.until("slow.put");
+    kill_process(Pid::from_child(&terminal.child), Signal::INT).unwrap();
+    let (code, stdout, seen) = terminal.end();
+    assert_eq!((code, stdout.as_str()), (130, ""), "{seen}");
+    assert!(seen.contains("✓ slow.put") && !seen.contains("outcome unknown"), "{seen}");
+    let resumed = world.agentd(&["resume", "@last"]);
+    assert_eq!((resumed.code, resumed.stdout.as_str()), (0, "done\n"), "{resumed:#?}");
+    let effects = fs::read_to_string(world.path("effects.log")).unwrap();
+    assert_eq!(effects.matches("put ").count(), 1, "{effects}");
 }
 
 #[test]

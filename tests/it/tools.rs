@@ -47,6 +47,7 @@ policy:
   counter.put: {effect: idempotent, approve: allow}
   \"*.wipe\": {approve: deny}
   \"counter.?ook\": {approve: ask}
+  \"counter.*\": {approve: deny, when: \"args.text == 'never'\"}
 approvals:
   default: ask_on_write
 ";
@@ -69,7 +70,15 @@ fn a_list_tells_what_holds_and_where_that_comes_from() {
         put["effect_from"],
         serde_json::json!({"source": "policy", "pattern": "counter.put", "file": "agent.yaml", "line": 7, "col": 3})
     );
-    assert_eq!(listed["tools"][0]["effect_from"]["source"], "annotations");
+    assert_eq!(
+        put["conditions"],
+        serde_json::json!([{
+            "when": "args.text == 'never'",
+            "calls": "deny",
+            "calls_from": {"source": "policy", "pattern": "counter.*", "file": "agent.yaml", "line": 10, "col": 3},
+        }])
+    );
+    assert_eq!((&put["trust"], &listed["tools"][0]["effect_from"]["source"]), (&"hints".into(), &"annotations".into()));
     let tokens = listed["tools"].as_array().unwrap().iter().map(|tool| tool["tokens"].as_u64().unwrap()).sum::<u64>();
     assert_eq!(listed["tokens"], tokens);
 }
@@ -152,7 +161,7 @@ fn at_a_terminal_a_call_by_hand_is_asked_about() {
     terminal.types("o");
     let (code, _, seen) = terminal.end();
     assert_eq!(code, 0, "{seen}");
-    assert!(seen.contains("needs approval: agent.yaml:11 approvals"), "{seen}");
+    assert!(seen.contains("needs approval: agent.yaml:12 approvals"), "{seen}");
 }
 
 #[test]
