@@ -106,8 +106,11 @@ impl Follower {
     pub fn see(&mut self, seen: Seen<'_>) {
         match seen {
             Seen::Applied(entry) => {
-                for line in self.story.tell(entry).iter().filter(|line| line.step) {
-                    self.screen.progress(line);
+                for line in self.story.tell(entry) {
+                    match line.step && self.screen.is_terminal() {
+                        true => self.screen.progress(&line),
+                        false => tracing::info!("{} {}", line.mark.as_char(), line.text),
+                    }
                 }
                 self.flying.take(entry, &self.story);
                 self.show();

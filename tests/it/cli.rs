@@ -846,9 +846,12 @@ fn what_happens_inside_is_told_to_who_asks_for_it() {
         String::from_utf8(output.stderr).unwrap()
     };
     assert_eq!(logged(&[], None).lines().count(), 1, "the name of the run");
-    assert!(logged(&["-vv"], None).contains(" DEBUG "));
-    assert!(logged(&[], Some("agentd=debug")).contains(" DEBUG "));
-    assert!(!logged(&["-vv"], Some("agentd=error")).contains(" DEBUG "), "the variable wins");
+    for told in [logged(&["-v"], None), logged(&[], Some("agentd=info"))] {
+        for line in ["· 5 tools", "· turn 1: asked demo/any", "✓ files.read {\"path\":\"a.txt\"}", "✓ done"] {
+            assert!(told.contains(line), "{line:?} is missing: {told}");
+        }
+    }
+    assert_eq!(logged(&["-v"], Some("agentd=error")).lines().count(), 1, "the variable wins");
 }
 
 #[test]
