@@ -79,8 +79,8 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
         Command::Stats(it) => stats::stats(&it, out).await,
         Command::Tools(it) => tools::tools(&it.what, screen, out).await,
         Command::Repair(it) => repair::repair(&it, out),
-        Command::Runs(args::Runs { look: None, shared }) => ls(&shared, out).await,
-        Command::Runs(args::Runs { look: Some(args::Look::Ls(it)), .. }) => ls(&it.shared, out).await,
+        Command::Runs(args::Runs { look: None, shared }) => ls(&shared, screen, out).await,
+        Command::Runs(args::Runs { look: Some(args::Look::Ls(it)), .. }) => ls(&it.shared, screen, out).await,
         Command::Runs(args::Runs { look: Some(args::Look::Show(it)), .. }) => {
             let (daemon, id) = find(&it.shared, &it.run).await?;
             runs::show(&daemon, id, out, it.shared.json).await?;
@@ -408,8 +408,8 @@ fn which(call: Option<CallId>, all: bool) -> Which {
     }
 }
 
-async fn ls(shared: &args::Shared, out: Out) -> Result<Code, Trouble> {
-    runs::ls(&open(shared)?, out, shared.json).await?;
+async fn ls(shared: &args::Shared, screen: &Screen, out: Out) -> Result<Code, Trouble> {
+    runs::ls(&open(shared)?, screen, out, shared.json).await?;
     Ok(Code::Done)
 }
 

@@ -92,7 +92,10 @@ async fn follow(driven: &mut Driven, how: How, screen: &Screen, stopper: &Stoppe
                         // The terminal shows ^C in front of it.
                         let start = if screen.is_terminal() { "\n" } else { "" };
                         let what = if how.talk { " this turn" } else { "" };
-                        screen.tell(format_args!("{start}stopping{what} at the next entry; once more to stop at once"));
+                        screen.tell(format_args!(
+                            "{start}stopping{what} when the calls that were sent have ended; \
+                             once more to stop at once, and leave them in doubt"
+                        ));
                     }
                     2 => drop(stop.send_replace(Stop::Now)),
                     _ => break Outcome::Dropped,

@@ -78,7 +78,10 @@ pub(super) async fn init(it: &args::Init, screen: &Screen, out: Out) -> Result<C
         wishes.name, wishes.model, wishes.root
     ));
     if let Some(unset) = unset {
-        screen.tell(format_args!("no model can be asked from here yet: {unset}. All ways: agentd models"));
+        screen.tell(format_args!(
+            "no model can be asked from here yet: {unset}, or name another model in the file; all ways: agentd models"
+        ));
+        screen.tell("look again with: agentd doctor");
     }
     screen.tell(format_args!("try it: agentd run {shown} \"What is in this folder?\""));
     Ok(Code::Done)

@@ -13,6 +13,7 @@ use super::{
     exit::Trouble,
     figures::columns,
     out::Out,
+    screen::Screen,
     shown,
     story::{Line, Story, since, tally},
     text::{brief, duration},
@@ -25,12 +26,14 @@ const PREFIX_MIN: usize = 8;
 const CELL_MAX: usize = 40;
 
 /// Lists all runs, newest first.
-pub(super) async fn ls(daemon: &Daemon, out: Out, json: bool) -> Result<(), Trouble> {
+pub(super) async fn ls(daemon: &Daemon, screen: &Screen, out: Out, json: bool) -> Result<(), Trouble> {
     let heads = daemon.runs().await?;
     if json {
         out.document(&api::Runs::new(&heads))?;
     } else if !heads.is_empty() {
         out.text(&table(&heads, SystemClock.now()))?;
+    } else {
+        screen.tell("there are no runs yet; agentd run starts one");
     }
     Ok(())
 }

@@ -403,7 +403,13 @@ pub(super) fn mended(repair: &Repair) -> String {
 
 fn rejection(reason: &Rejection) -> String {
     match reason {
-        Rejection::Invalid(diagnosis) => said(&diagnosis.text),
+        Rejection::Invalid(diagnosis) => {
+            // A fault a line, each behind a dash, as the model gets to see them.
+            let mut lines = diagnosis.text.lines().map(|line| line.trim().trim_start_matches("- "));
+            let first = lines.next().unwrap_or_default();
+            let faults = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+            said(format!("{first} {faults}").trim_end())
+        }
         Rejection::Denied(why) => said(why),
         Rejection::Behind(first) => format!("{first} before it was rejected"),
         Rejection::CutAnswer => "another call of that answer was cut".to_owned(),

@@ -831,6 +831,9 @@ fn a_misspelt_file_or_provider_is_guessed_and_a_beginner_is_told_how_to_begin() 
     fs::remove_file(world.path("agent.yaml")).unwrap();
     let said = world.agentd(&["run"]);
     assert!(said.code == 2 && said.stderr.contains("agentd init"), "{said:#?}");
+    let said = world.agentd(&["runs"]);
+    let nothing = "there are no runs yet; agentd run starts one\n";
+    assert_eq!((said.code, &*said.stdout, &*said.stderr), (0, "", nothing));
 }
 
 #[test]

@@ -325,7 +325,8 @@ fn both_ctrl_cs_are_obeyed_at_once_and_the_run_can_be_resumed() {
     let mut terminal = Terminal::start(world.command(&["run", "agent.yaml", "go", "--yes"]));
     terminal.until("slow.put");
     kill_process(Pid::from_child(&terminal.child), Signal::INT).unwrap();
-    terminal.until("stopping at the next entry; once more to stop at once");
+    terminal
+        .until("stopping when the calls that were sent have ended; once more to stop at once, and leave them in doubt");
     kill_process(Pid::from_child(&terminal.child), Signal::INT).unwrap();
     let (code, _, seen) = terminal.end();
     assert_eq!(code, 130, "{seen}");
