@@ -188,8 +188,10 @@ async fn resume(it: args::Resume, screen: &Screen, out: Out) -> Result<Code, Tro
     }
     let stopper = Stopper::listen().context("cannot listen for signals")?;
     let driven = match daemon.resume(id, resume.clone()).await {
-        // Whoever drives it is told what there is to tell.
-        Err(daemon::Error::Driven { .. }) if resume != Resume::default() && resume.allow.is_empty() => {
+        // Whoever drives it, or works in its slot, is told what there is to tell.
+        Err(daemon::Error::Driven { .. } | daemon::Error::Busy { .. })
+            if resume != Resume::default() && resume.allow.is_empty() =>
+        {
             daemon.tell(id, resume).await?;
             return answered(&daemon, id, &[], "was told", it.shared.json, screen, out).await;
         }

@@ -170,7 +170,7 @@ fn verdict(error: &daemon::Error) -> (Code, Option<String>) {
         daemon::Error::NotFound(_) => (Code::NotFound, None),
         daemon::Error::Taken { holders } => (Code::Store, Some(taken(holders))),
         daemon::Error::Driven { run, .. } => (Code::Store, Some(format!("watch it with: agentd runs watch {run}"))),
-        daemon::Error::Busy { pid, .. } => (Code::Store, Some(locked(Some(*pid)))),
+        daemon::Error::Busy { run, pid } => (Code::Store, Some(busy(*run, *pid))),
         daemon::Error::Gone(_) => (Code::Store, Some("try again".to_owned())),
         daemon::Error::Keyed { run } => (Code::Usage, Some(format!("see: agentd runs show {run}"))),
         daemon::Error::Remote { code, .. } => (of_remote(code), None),
@@ -211,6 +211,14 @@ fn of_remote(code: &str) -> Code {
 fn taken(holders: &[Option<u32>]) -> String {
     let stop = holders.iter().flatten().next().map(|pid| format!(", or stop one: kill {pid}"));
     format!("wait until one of them has ended{}; see: agentd runs", stop.unwrap_or_default())
+}
+
+/// What to do about a run whose slot somebody else works in.
+fn busy(run: RunId, pid: u32) -> String {
+    format!(
+        "it can be approved, denied, resolved, cancelled and told more meanwhile, and goes on when that process has ended: agentd resume {run}\n\
+         to end that process now, which interrupts its runs until they are resumed: kill {pid}"
+    )
 }
 
 const DAMAGED: &str = "other runs are not touched; see: agentd runs";

@@ -31,6 +31,7 @@ pub mod variables;
 pub use routing::router;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -203,7 +204,7 @@ pub enum Error {
         pid: u32,
     },
     /// Another process holds the slot of the run and drives other runs in it.
-    #[error("run {run} lies in a slot that process {pid} works in")]
+    #[error("run {run} cannot be driven now: it is parked in the slot that process {pid} drives other runs in")]
     Busy {
         /// The run.
         run: RunId,
@@ -456,14 +457,18 @@ impl Daemon {
     /// # Errors
     /// [`Error::Driven`] and [`Error::Busy`] when another process has it, or its slot.
     pub async fn resume(&self, id: RunId, resume: Resume) -> Result<Driven, Error> {
-        let listed = self.listed(id).await?;
-        if let Some(pid) = listed.driver {
-            return Err(Error::Driven { run: id, pid });
-        }
-        let slot = match self.slots.holder(listed.slot).await? {
+        let slot = match self.slots.holder(self.listed(id).await?.slot).await? {
             Holder::Here(slot) => slot,
-            Holder::There { pid, .. } => return Err(Error::Busy { run: id, pid }),
+            Holder::There { pid, .. } => {
+                return Err(match self.listed(id).await?.driver {
+                    Some(pid) => Error::Driven { run: id, pid },
+                    None => Error::Busy { run: id, pid },
+                });
+            }
         };
+        if slot.drives(id) {
+            return Err(Error::Driven { run: id, pid: std::process::id() });
+        }
         let run = Run::replay(&slot.clone().entries(id).await?)?;
         if let Some(refusal) = refusal(&run, &resume) {
             return Err(Error::Refused(refusal));
@@ -579,11 +584,12 @@ impl Daemon {
     }
 
     /// The runs that can go on by themselves and that no live process owns: interrupted ones, those that wait for a provider
-    /// or a moment, those that asked a person for longer than the question stands, and those that used up a budget on an earlier day. Takes all free slots. A run whose journal is found
+    /// or a moment, those that asked a person for longer than the question stands, and those that used up a budget on an earlier day. Takes all free slots in which there is one. A run whose journal is found
     /// damaged here is among them: whoever resumes it is told, and the others go on. Interrupted ones in slots that other
     /// processes work in are told apart.
     pub async fn unfinished(&self) -> Result<Unfinished, Error> {
         let mut unfinished = Unfinished::default();
+        let mut needed = BTreeSet::new();
         let free = self.slots.all_free().await?;
         for listed in self.slots.listed().await?.into_iter().filter(|listed| listed.damage.is_none()) {
             let Some(slot) = free.iter().find(|slot| slot.number() == listed.slot) else {
@@ -612,8 +618,13 @@ impl Daemon {
                 }
                 _ => false,
             };
-            unfinished.runs.extend(goes_on.then_some(listed.run));
+            if goes_on {
+                unfinished.runs.push(listed.run);
+                needed.insert(listed.slot);
+            }
         }
+        // Others may take the slots in which there is nothing to do.
+        self.slots.let_go(|slot| needed.contains(&slot));
         unfinished.runs.sort();
         Ok(unfinished)
     }

@@ -119,9 +119,17 @@ impl Slot {
     /// Takes a run in hand to drive it.
     pub(super) async fn drive(self: &Arc<Self>, run: RunId) -> Result<(Driving, Journal, Vec<Entry>), Error> {
         let _turn = self.turn.lock().await;
+        if self.drives(run) {
+            return Err(Error::Driven { run, pid: std::process::id() });
+        }
         let driving = Driving::begin(self.clone(), run);
         let (journal, entries) = Journal::claim(self.store.clone(), run).await?;
         Ok((driving, journal, entries))
+    }
+
+    /// Whether a run is driven here.
+    pub(super) fn drives(&self, run: RunId) -> bool {
+        lock(&self.driven).contains_key(&run)
     }
 
     /// Moves the inbox of a run into its journal, unless somebody drives it meanwhile.
@@ -148,7 +156,7 @@ impl Slot {
     /// # Errors
     /// When there is no directory for it that is ours alone, or its path is too long.
     pub fn listen(self: &Arc<Self>) -> io::Result<Option<Socket>> {
-        let (Some(dir), Some(index)) = (&self.dir, &self.index) else { return Ok(None) };
+        let Some(dir) = &self.dir else { return Ok(None) };
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
         let sockets = runtime.map_or_else(|| self.node.home.join("run"), |dir| dir.join("agentd"));
         private_dir(&sockets)?;
@@ -162,8 +170,12 @@ impl Slot {
         }
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        index.listens(Some(path.clone()));
-        Ok(Some(Socket { listener, path, index: index.clone() }))
+        self.tell_where(Some(path.clone()));
+        Ok(Some(Socket { listener, path, slot: self.clone() }))
+    }
+
+    fn tell_where(&self, socket: Option<PathBuf>) {
+        self.index.iter().for_each(|index| index.listens(socket.clone()));
     }
 }
 
@@ -289,7 +301,8 @@ impl Drop for Driving {
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
-    index: Arc<Index>,
+    /// Nobody else takes the slot, and listens there, while this one is.
+    slot: Arc<Slot>,
 }
 
 impl Socket {
@@ -313,7 +326,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.index.listens(None);
+        self.slot.tell_where(None);
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(%error, "the control socket could not be removed");
         }

@@ -11,6 +11,8 @@
 
 use std::{
     collections::HashMap,
+    io::{self, ErrorKind},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
@@ -93,7 +95,8 @@ impl Slots {
         slots
     }
 
-    /// The slot that new runs go to: one that is ours, else the first free one.
+    /// The slot that new runs go to: one that is ours, else the first free one, if possible without runs that have not come to
+    /// their end.
     ///
     /// # Errors
     /// [`Error::Taken`] when other processes hold all.
@@ -101,10 +104,13 @@ impl Slots {
         if let Some(slot) = lock(&self.kept).first() {
             return Ok(slot.clone());
         }
+        // Whoever takes a slot is in the way of the runs that are parked there.
+        let mut slots: Vec<usize> = (0..self.dirs.len()).collect();
+        slots.sort_by_cached_key(|slot| self.dirs.get(*slot).is_some_and(|dir| index::is_wanted(dir)));
         let until = Instant::now() + FREE_WITHIN;
         loop {
             let mut holders = Vec::new();
-            for slot in 0..self.dirs.len() {
+            for &slot in &slots {
                 match self.take(slot).await {
                     Ok(slot) => {
                         self.keep(&slot);
@@ -143,7 +149,12 @@ impl Slots {
         Ok(free)
     }
 
-    /// Who has this slot: we, if it was free, and then it stays ours.
+    /// Lets slots go that were kept and that nobody here needs.
+    pub(super) fn let_go(&self, needed: impl Fn(usize) -> bool) {
+        lock(&self.kept).retain(|slot| needed(slot.number()));
+    }
+
+    /// Who has this slot: we, if it was free, and then it stays ours, or somebody who can be reached.
     pub(super) async fn holder(&self, slot: usize) -> Result<Holder, Error> {
         let until = Instant::now() + LISTENS_WITHIN;
         loop {
@@ -156,7 +167,8 @@ impl Slots {
                 Err(error) => return Err(error.into()),
             };
             match self.dirs.get(slot).and_then(|dir| index::read(dir, slot)) {
-                Some(index::Read { closed: false, socket: Some(socket), pid, .. }) => {
+                // Who was killed a moment ago may seem to hold it still.
+                Some(index::Read { closed: false, socket: Some(socket), pid, .. }) if listens(&socket) => {
                     return Ok(Holder::There { pid, socket });
                 }
                 _ if Instant::now() >= until => return Err(locked.into()),
@@ -201,11 +213,11 @@ impl Slots {
             }
             match self.take(slot).await {
                 Ok(slot) => return slot.listed().await,
-                Err(error @ store::Error::Locked { .. }) => match read {
-                    Some(read) => return Ok(read.runs),
-                    // It is being opened.
-                    None if Instant::now() >= until => return Err(error.into()),
-                    None => sleep(LOOK).await,
+                Err(error @ store::Error::Locked { pid }) => match read {
+                    Some(read) if pid.is_none_or(|pid| pid == read.pid) => return Ok(read.runs),
+                    // It is being opened, and what an earlier holder left is not exact.
+                    _ if Instant::now() >= until => return Err(error.into()),
+                    _ => sleep(LOOK).await,
                 },
                 Err(error) => return Err(error.into()),
             }
@@ -257,6 +269,12 @@ async fn open(number: usize, dir: PathBuf, node: Node) -> Result<Slot, store::Er
     let index = Arc::new(Index::begin(&dir, number, heads).map_err(|error| failed(&dir, error))?);
     let store = Arc::new(Indexed::new(index.clone(), store));
     Ok(Slot::new(number, Some(dir), Some(index), store, node))
+}
+
+/// Whether somebody listens at a control socket. Who may not even ask finds out when it matters.
+fn listens(socket: &Path) -> bool {
+    let refused = |error: io::Error| matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);
+    UnixStream::connect(socket).map_or_else(|error| !refused(error), |_| true)
 }
 
 /// All heads of a store.

@@ -29,6 +29,7 @@ use crate::{
         FINAL_ANSWER, Limit, ModelAsked, NanoDollars, Run, RunId, Sent, ToolFinished, ToolStarted, ToolsListed, Wait,
         WaitKind, Waiting, Want, Woken,
     },
+    store::BoxFuture,
 };
 
 /// Happenings that may wait for the loop. Senders wait when it is full, so a slow disk slows the streams down.
@@ -213,10 +214,10 @@ impl<'a> Drive<'a> {
                     continue;
                 }
                 if want.list_tools {
-                    self.list_tools().await?;
+                    self.list_tools(&mut posted).await?;
                     continue;
                 }
-                if self.start_calls(&want).await? {
+                if self.start_calls(&want, &mut posted).await? {
                     continue;
                 }
                 if let Some(ask) = want.ask.filter(|_| self.asking.is_none()) {
@@ -369,15 +370,40 @@ impl<'a> Drive<'a> {
         })
     }
 
-    async fn list_tools(&mut self) -> Result<(), Error> {
+    /// Waits for something that takes as long as servers take to start, and takes in meanwhile what the run is told. `None`
+    /// when it is to stop, or nothing of this is `wanted` any more.
+    async fn attend<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        posted: &mut BoxFuture<()>,
+        wanted: impl Fn(&Want) -> bool,
+    ) -> Result<Option<T>, Error> {
+        tokio::pin!(work);
+        loop {
+            let stop = &mut self.stop;
+            tokio::select! {
+                done = &mut work => return Ok(Some(done)),
+                Ok(()) = async { stop.wait_for(|stop| *stop != Stop::No).await.map(drop) } => return Ok(None),
+                () = &mut *posted => {
+                    *posted = self.journal.changed();
+                    self.take_inbox().await?;
+                    self.start_commit();
+                    if !wanted(&self.run.next()) {
+                        return Ok(None);
+                    }
+                }
+                landed = self.journal.landed() => landed?,
+            }
+            self.publish();
+        }
+    }
+
+    async fn list_tools(&mut self, posted: &mut BoxFuture<()>) -> Result<(), Error> {
         let host = self.world.host.clone();
-        let listed = tokio::select! {
-            listed = host.list() => listed,
-            Ok(_) = self.stop.wait_for(|stop| *stop != Stop::No) => return Ok(()),
-        };
-        let mut listing = match listed {
-            Ok(listing) => listing,
-            Err(error) => {
+        let mut listing = match self.attend(host.list(), posted, |want| want.list_tools).await? {
+            None => return Ok(()),
+            Some(Ok(listing)) => listing,
+            Some(Err(error)) => {
                 self.commit().await?;
                 return Err(error.into());
             }
@@ -409,7 +435,7 @@ impl<'a> Drive<'a> {
     }
 
     /// Sends the calls that are due, all in one append; `true` when something was recorded.
-    async fn start_calls(&mut self, want: &Want) -> Result<bool, Error> {
+    async fn start_calls(&mut self, want: &Want, posted: &mut BoxFuture<()>) -> Result<bool, Error> {
         let mut due = Vec::new();
         for wanted in want.calls.iter().filter(|wanted| !wanted.started) {
             let over = wanted.after.as_ref().is_none_or(|sent| self.certainly_over(sent));
@@ -427,10 +453,8 @@ impl<'a> Drive<'a> {
                 None => Err("this run knows no such tool any more".to_owned()),
             }
         }));
-        let prepared = tokio::select! {
-            prepared = preparing => prepared,
-            Ok(_) = self.stop.wait_for(|stop| *stop != Stop::No) => return Ok(true),
-        };
+        let still = |want: &Want| due.iter().all(|(due, _)| want.calls.iter().any(|call| call.call == due.call));
+        let Some(prepared) = self.attend(preparing, posted, still).await? else { return Ok(true) };
         let mut sending = Vec::new();
         for ((wanted, _), prepared) in due.into_iter().zip(prepared) {
             let guard = prepared.as_ref().ok().and_then(|prepared| prepared.guard());

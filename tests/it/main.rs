@@ -7,6 +7,7 @@ mod budgets;
 mod canary;
 mod cli;
 mod commits;
+mod control;
 mod conversation;
 mod crash;
 mod example;
@@ -17,6 +18,7 @@ mod fuzz;
 mod keys;
 #[allow(dead_code, reason = "the benchmark needs more of it")]
 mod ladder;
+mod live;
 mod mcp;
 mod model;
 mod pairs;
