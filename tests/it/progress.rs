@@ -56,7 +56,8 @@ fn world() -> World {
 /// The command at a terminal of a kind, whatever the one of these tests is.
 fn at(world: &World, term: &str, args: &[&str]) -> Command {
     let mut command = world.command(args);
-    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+    // `CI` has colours written whatever the terminal is.
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
         command.env_remove(name);
     }
     command.env("TERM", term);
