@@ -3,7 +3,11 @@
 //! Strict as templates are: an argument that is not there, or a result that is neither true nor false, is no answer, and
 //! whoever asks must then be careful. What can be known to fail is found when the file is read.
 
-use minijinja::{context, value::Serde};
+use minijinja::{
+    ErrorKind::{UnknownFilter, UnknownFunction, UnknownMethod, UnknownTest},
+    UndefinedBehavior, context,
+    value::Serde,
+};
 use serde_json::Value;
 
 use super::template::{describe, environment};
@@ -29,7 +33,9 @@ impl Condition {
     /// The condition of a node; what is wrong with it is noted.
     pub(super) fn read(node: &Node, faults: &mut Faults) -> Option<Self> {
         let text = faults.text(node)?;
-        let environment = environment();
+        let mut environment = environment();
+        // Nothing is known of the arguments yet.
+        environment.set_undefined_behavior(UndefinedBehavior::Chainable);
         let expression = match environment.compile_expression(text) {
             Ok(expression) => expression,
             Err(error) => {
@@ -50,6 +56,13 @@ impl Condition {
                 node,
                 format!("the condition uses {name}; all it knows is args, the arguments of the call; {hint}"),
             );
+        }
+        // Filters and tests are looked up when they are met. What else fails may be for want of arguments.
+        let nothing = expression.eval(context! { args => context! {} });
+        if let Err(error) = nothing
+            && matches!(error.kind(), UnknownFilter | UnknownTest | UnknownFunction | UnknownMethod)
+        {
+            faults.of(node, format!("the condition can never be told: {}", describe(&error)));
         }
         Some(Condition { expression: text.to_owned() })
     }

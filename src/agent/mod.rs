@@ -28,7 +28,7 @@ use crate::{
     chat::{Effect, ToolDef, ToolName, glob, specificity},
     repair::{self, Schema},
     run::{Limits, OnDoubt},
-    yaml::{Place, Problem},
+    yaml::{Place, Problem, nearest},
 };
 
 pub use allow::Unwritable;
@@ -312,6 +312,21 @@ impl Agent {
     pub fn repairs_for(&self, tool: &ToolDef) -> repair::Policy {
         let said = self.policy_for(&tool.origin).repair.or(self.repairs.of(tool.effect));
         said.unwrap_or_else(|| repair::Policy::by_effect(tool))
+    }
+
+    /// Says which rules hold for nothing although their server has these tools: their names are likely misspelt.
+    pub fn idle_rules(&self, tools: &[&ToolName]) -> Vec<String> {
+        let idle = self.rules.iter().filter_map(|rule| {
+            let (server, tool) = rule.pattern.split_once('.')?;
+            let there = tools.iter().filter(|name| name.server == server).map(|name| name.tool.as_str());
+            let matches = tools.iter().any(|name| glob(&rule.pattern, &name.to_string()));
+            if matches || there.clone().next().is_none() {
+                return None;
+            }
+            let hint = nearest(tool, there).map_or(String::new(), |meant| format!("; did you mean {server}.{meant}?"));
+            Some(format!("the rule for {} holds for nothing: {server} offers no such tool{hint}", rule.pattern))
+        });
+        idle.collect()
     }
 
     /// Checks a glob over `server.tool` that stands beside the file; the error says what is wrong, for people.

@@ -342,6 +342,8 @@ policy:
   "files.e": {approve: alow, wen: "true"}
   "files.f": {approve: deny, when: [args.path]}
   "files.g": {approve: ask_on_write}
+  "files.h": {approve: allow, when: args.path is startingwit('x')}
+  "files.i": {approve: allow, when: (args.path | uper) == 'X'}
 approvals: {default: ask_on_writ, unattended: alow, expires: 24h, on_expire: denied}
 "#
     );
@@ -356,6 +358,20 @@ fn patterns_beside_the_file_are_checked_against_its_servers() {
     assert_eq!(check("file.write"), "unknown server \"file\"; did you mean \"files\"?");
     assert_eq!(check("write"), "write server.tool, such as files.write or files.*");
     assert!(check("files.[ab]").contains("stands for anything") && !check("").is_empty());
+}
+
+#[test]
+fn rules_that_hold_for_nothing_are_told() {
+    let agent = good(&format!(
+        "{HEAD}servers: {{a: {{command: x}}, b: {{command: x}}}}\npolicy: {{a.wrote: {{approve: deny}}, a.w*: {{approve: ask}}, \
+         b.gone: {{approve: deny}}, \"*.z\": {{approve: deny}}}}\n"
+    ));
+    let (write, read) = (tool("a.write"), tool("a.read"));
+    assert_eq!(
+        agent.idle_rules(&[&write, &read]),
+        ["the rule for a.wrote holds for nothing: a offers no such tool; did you mean a.write?"],
+        "of b nothing is known"
+    );
 }
 
 #[test]

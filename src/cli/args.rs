@@ -70,7 +70,7 @@ Example:
     /// Check agent files and the settings; starts nothing
     #[command(after_help = "\
 Example:
-  agentd check agents/*.yaml")]
+  agentd check agent.yaml")]
     Check(Check),
     /// Show the settings in force
     #[command(after_help = "\

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, IsTerminal},
     path::Path,
+    sync::Arc,
 };
 
 use anyhow::Context;
@@ -57,7 +58,7 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
         Command::Resolve(it) => {
             let (daemon, id) = find(&it.shared, &it.run).await?;
             let resolution = match it.happened {
-                Some(result) => Resolution::Happened(result.map(Into::into)),
+                Some(result) => Resolution::Happened(result.map(happened).transpose()?),
                 None if it.retry => Resolution::Retry,
                 None => Resolution::DidNot,
             };
@@ -187,19 +188,26 @@ async fn resume(it: args::Resume, screen: &Screen, out: Out) -> Result<Code, Tro
         return talk::talk(&daemon, Begin::Resume(id, resume), &it.drive, &home()?, screen, out).await;
     }
     let stopper = Stopper::listen().context("cannot listen for signals")?;
+    let told = !resume.words.is_empty();
     let driven = match daemon.resume(id, resume.clone()).await {
         // Whoever drives it, or works in its slot, is told what there is to tell.
         Err(daemon::Error::Driven { .. } | daemon::Error::Busy { .. })
             if resume != Resume::default() && resume.allow.is_empty() =>
         {
-            daemon.tell(id, resume).await?;
-            return answered(&daemon, id, &[], "was told", it.shared.json, screen, out).await;
+            let what = match daemon.tell(id, resume).await? {
+                true => "was told",
+                false => "is told when it goes on: whoever has it is busy, or waits for words at a terminal",
+            };
+            return answered(&daemon, id, &[], what, it.shared.json, screen, out).await;
         }
         other => other?,
     };
     let serving = Serving::start(&daemon, screen);
     let done = finish(driven, &it.drive, it.shared.json, screen, &stopper, out).await;
     serving.stop().await;
+    if told && matches!(done, Ok(Code::Waiting)) {
+        screen.tell("what you said is kept, and told to the model when the run goes on");
+    }
     done
 }
 
@@ -333,15 +341,27 @@ async fn answered(
     };
     screen.tell(format_args!("{subject} {what}"));
     let (run, _) = daemon.show(id).await?;
-    match daemon.listed(id).await?.driver {
+    let driver = daemon.listed(id).await?.driver;
+    match driver {
+        Some(_) if run.end().is_some() => {}
         Some(pid) => screen.tell(format_args!("process {pid} drives it; watch it with: agentd runs watch {id}")),
         None if run.end().is_none() => screen.tell(format_args!("resume with: agentd resume {id}")),
         None => {}
     }
     if json {
-        out.document(&Report::new(id, &run))?;
+        out.document(&Report::new(id, &run).seen(driver.is_some()))?;
     }
     Ok(Code::Done)
+}
+
+/// What a call brought, as somebody says: JSON, or words.
+fn happened(result: String) -> Result<Arc<str>, Trouble> {
+    match serde_json::from_str::<serde::de::IgnoredAny>(&result) {
+        Err(error) if result.trim_start().starts_with(['{', '[', '"']) => {
+            Err(Trouble::usage(format!("--happened {result}: this is no JSON: {error}; nothing was resolved")))
+        }
+        _ => Ok(result.into()),
+    }
 }
 
 async fn approve(it: args::Approve, screen: &Screen, out: Out) -> Result<Code, Trouble> {

@@ -151,7 +151,7 @@ pub(super) fn tell(screen: &Screen, run: &Run, id: RunId, talk: bool) {
 }
 
 /// What a run waits for, and the commands that answer.
-fn waits_for(run: &Run, id: RunId, wait: &Wait) -> String {
+pub(super) fn waits_for(run: &Run, id: RunId, wait: &Wait) -> String {
     let shown = |call| run.call(call).map_or_else(|| call.to_string(), story::call);
     match wait {
         Wait::Approval(call) => {
@@ -167,7 +167,8 @@ fn waits_for(run: &Run, id: RunId, wait: &Wait) -> String {
             )
         }
         Wait::Doubt(call) => format!(
-            "waits for a word on {call}: {}: its outcome is unknown\n  agentd resolve {id} {call} --happened | --did-not | --retry",
+            "waits for a word on {call}: {}: its outcome is unknown\n  agentd resolve {id} {call} --happened\n  \
+             agentd resolve {id} {call} --did-not\n  agentd resolve {id} {call} --retry",
             shown(*call)
         ),
         Wait::Input(call) => format!("waits for input to {call}: {}", shown(*call)),

@@ -3,20 +3,21 @@
 use anstream::adapter::strip_str;
 
 use crate::{
-    daemon::{Daemon, Listed},
+    daemon::{Daemon, Listed, Report},
     engine::{Clock, SystemClock},
-    run::{CallRecord, Entry, NanoDollars, Run, RunId, Time},
+    run::{CallRecord, End, Entry, NanoDollars, Run, RunId, Status, Time, Wait},
     server::api,
 };
 
 use super::{
+    drive::waits_for,
     exit::Trouble,
     figures::columns,
     out::Out,
     screen::Screen,
     shown,
     story::{Line, Story, since, tally},
-    text::{brief, duration},
+    text::{Form, brief, duration, escape},
 };
 
 /// Shortest beginning of an id that is shown, in characters.
@@ -41,10 +42,11 @@ pub(super) async fn ls(daemon: &Daemon, screen: &Screen, out: Out, json: bool) -
 /// Tells the story of one run.
 pub(super) async fn show(daemon: &Daemon, id: RunId, out: Out, json: bool) -> Result<(), Trouble> {
     let (run, entries) = daemon.show(id).await?;
+    let driven = daemon.listed(id).await?.driver.is_some();
     if json {
-        out.document(&api::Shown::new(id, &run, &entries))?;
+        out.document(&api::Shown::new(id, &run, &entries, driven))?;
     } else {
-        out.text(&story(id, &run, &entries))?;
+        out.text(&story(id, &run, &entries, driven))?;
     }
     Ok(())
 }
@@ -74,10 +76,11 @@ fn short<'a>(id: &'a str, all: &[String]) -> &'a str {
     id[..end].trim_end_matches('-')
 }
 
-fn story(id: RunId, run: &Run, entries: &[Entry]) -> String {
+fn story(id: RunId, run: &Run, entries: &[Entry], driven: bool) -> String {
     let mut teller = Story::default();
     let start = run.created();
-    let mut text = format!("run {id} · {} · started {}", run.status().as_str(), moment(start));
+    let status = Report::new(id, run).seen(driven).status;
+    let mut text = format!("run {id} · {status} · started {}", moment(start));
     for entry in entries {
         for Line { mark, text: told, .. } in teller.tell(entry) {
             text.push_str(&format!("\n{:>5} {:>7} {} {told}", entry.index, since(entry.at, start), mark.as_char()));
@@ -88,6 +91,17 @@ fn story(id: RunId, run: &Run, entries: &[Entry]) -> String {
     for call in run.calls().filter(|call| call.undecided() && run.end().is_none()) {
         text.push_str(&format!("\n{} waits for approval of {}:\n", call.id, brief(&called(call), CELL_MAX)));
         text.push_str(&strip_str(&shown::arguments(run, call)).to_string());
+    }
+    let doubts = run.next().waiting.into_iter().filter(|wait| matches!(wait, Wait::Doubt(_)));
+    for wait in doubts {
+        text.push_str(&format!("\n{}", waits_for(run, id, &wait)));
+    }
+    match run.end() {
+        Some(End::Done { output }) => text.push_str(&format!("\n\n{}", escape(output.trim_end(), Form::Text))),
+        None if run.status() == Status::Running && !driven => {
+            text.push_str(&format!("\nresume with: agentd resume {id}"))
+        }
+        _ => {}
     }
     text
 }

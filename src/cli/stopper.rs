@@ -1,4 +1,4 @@
-//! Hears Ctrl-C and SIGTERM. What follows from them is for each drive to say (`drive`).
+//! Hears Ctrl-C, SIGTERM, and that the terminal was closed, which is to end like SIGTERM. What follows from them is for each drive to say (`drive`).
 
 use std::{io, sync::Arc};
 
@@ -27,12 +27,14 @@ impl Stopper {
     pub fn listen() -> io::Result<Self> {
         let stopper = Stopper { signals: Arc::new(watch::Sender::default()) };
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let mut hangup = if hangup_counts() { Some(signal(SignalKind::hangup())?) } else { None };
         let told = stopper.clone();
         tokio::spawn(async move {
             loop {
                 let signal = tokio::select! {
                     Some(()) = interrupt.recv() => Signal::Interrupt,
                     Some(()) = terminate.recv() => Signal::Terminate,
+                    Some(()) = async { hangup.as_mut()?.recv().await } => Signal::Terminate,
                     else => return,
                 };
                 told.take(signal);
@@ -72,6 +74,15 @@ impl Stopper {
             signals.count = signals.count.saturating_add(1);
         });
     }
+}
+
+/// Whether a terminal that is closed is to stop us. Not under nohup, which has the signal ignored; where that cannot be
+/// told, it is left as it is.
+fn hangup_counts() -> bool {
+    const HANGUP: u64 = 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & HANGUP == 0)
 }
 
 #[cfg(test)]

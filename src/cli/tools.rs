@@ -86,6 +86,8 @@ async fn ls(it: &args::ToolsLs, screen: &Screen, out: Out) -> Result<Code, Troub
     screen.flying(String::new());
     let mut listing = listed.map_err(daemon::Error::from)?;
     listing.missing.extend(left_out);
+    let names: Vec<_> = listing.tools.iter().map(|tool| &tool.origin).collect();
+    listing.warnings.extend(agent.idle_rules(&names));
     listing.tools.iter_mut().for_each(|tool| agent.judge(tool));
     for warning in &listing.warnings {
         screen.tell(format_args!("note: {}", escape(warning, Form::Line)));

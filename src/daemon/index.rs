@@ -80,7 +80,7 @@ impl Listed {
 }
 
 /// What is shown of a run that is running without an owner.
-const INTERRUPTED: &str = "interrupted";
+pub(super) const INTERRUPTED: &str = "interrupted";
 
 /// A line of the file. Fields and lines are only ever added.
 #[derive(Debug, Clone, Serialize, Deserialize)]

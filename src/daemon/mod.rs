@@ -471,7 +471,15 @@ impl Daemon {
         }
         let run = Run::replay(&slot.clone().entries(id).await?)?;
         if let Some(refusal) = refusal(&run, &resume) {
-            return Err(Error::Refused(refusal));
+            if !slot.waits(id).await? {
+                return Err(Error::Refused(refusal));
+            }
+            // Somebody told it more when nobody took that in any more.
+            slot.absorb(id).await?;
+            let run = Run::replay(&slot.clone().entries(id).await?)?;
+            if let Some(refusal) = self::refusal(&run, &resume) {
+                return Err(Error::Refused(refusal));
+            }
         }
         let started = run.started().ok_or_else(|| Error::NotFound(format!("run {id} never started")))?;
         self.check_key(id, started).await?;
@@ -495,7 +503,7 @@ impl Daemon {
     }
 
     /// Tells a run that another process drives what a resuming would tell it: words, other limits.
-    pub async fn tell(&self, id: RunId, resume: Resume) -> Result<(), Error> {
+    pub async fn tell(&self, id: RunId, resume: Resume) -> Result<bool, Error> {
         let run = self.replay(id).await?;
         let limits = resume.limits.over(run.limits());
         let mut whats = Vec::new();
@@ -569,6 +577,11 @@ impl Daemon {
     pub async fn resolve(&self, id: RunId, call: Option<CallId>, resolution: Resolution) -> Result<CallId, Error> {
         let run = self.replay(id).await?;
         let in_doubt = |call: &CallRecord| matches!(call.state, CallState::Lost(_));
+        let listed = self.listed(id).await?;
+        if run.status() == Status::Running && listed.driver.is_none() && !run.calls().any(in_doubt) {
+            let why = "the run was interrupted, and what became of its calls is found out when it goes on";
+            return Err(Error::Refused(format!("{why}: agentd resume {id}")));
+        }
         let call = pick(&run, call, in_doubt, "is in doubt")?.id;
         self.post(id, vec![What::Doubt { call, resolution }]).await?;
         Ok(call)
@@ -578,7 +591,7 @@ impl Daemon {
     pub async fn cancel(&self, id: RunId) -> Result<(), Error> {
         let run = self.replay(id).await?;
         match run.status() {
-            Status::Running | Status::Waiting | Status::Exhausted => self.post(id, vec![What::Cancel]).await,
+            Status::Running | Status::Waiting | Status::Exhausted => self.post(id, vec![What::Cancel]).await.map(drop),
             status => Err(Error::Refused(format!("run {id} is {} already", status.as_str()))),
         }
     }
@@ -743,19 +756,19 @@ impl Daemon {
     ///
     /// # Errors
     /// `Refused` when something of it came too late or did not fit; the rest holds.
-    async fn post(&self, id: RunId, whats: Vec<What>) -> Result<(), Error> {
-        let mut refused = Vec::new();
+    async fn post(&self, id: RunId, whats: Vec<What>) -> Result<bool, Error> {
+        let (mut refused, mut taken) = (Vec::new(), true);
         for what in whats {
             let posted = Posted { by: user(), at: self.clock.now(), what };
             // One id however often it is asked for, so that it is one post.
             let item = InboxId(Uuid::now_v7().into_bytes());
             match self.asking(id, |reach| reach.post(id, item, posted.clone())).await {
-                Ok(_) => {}
+                Ok(entry) => taken &= entry.is_some(),
                 Err(Error::Refused(why)) => refused.push(why),
                 Err(error) => return Err(error),
             }
         }
-        if refused.is_empty() { Ok(()) } else { Err(Error::Refused(refused.join("\n"))) }
+        if refused.is_empty() { Ok(taken) } else { Err(Error::Refused(refused.join("\n"))) }
     }
 }
 

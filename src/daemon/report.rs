@@ -5,8 +5,10 @@ use serde_json::Value;
 
 use crate::{
     repair::Repair,
-    run::{End, Limit, Run, RunId, Wait},
+    run::{End, Limit, Run, RunId, Status, Wait},
 };
+
+use super::index::INTERRUPTED;
 
 /// Where a run stands.
 #[derive(Debug, Clone, Serialize)]
@@ -15,7 +17,7 @@ pub struct Report {
     pub run: String,
     /// The agent's name.
     pub agent: String,
-    /// The status, in the words of the journal.
+    /// The status, in the words of the journal; `interrupted` when it is running and nobody drives it ([`Report::seen`]).
     pub status: &'static str,
     /// The output: the value that fits the agent's schema, else a text; `None` while there is none.
     pub output: Option<Value>,
@@ -147,6 +149,12 @@ impl Report {
             waiting: waits(run).into_iter().map(|wait| waiting(run, wait)).collect(),
             error: run.end().and_then(problem),
         }
+    }
+
+    /// The same as others see it: a run that is running while nobody drives it was interrupted.
+    pub fn seen(self, driven: bool) -> Self {
+        let interrupted = !driven && self.status == Status::Running.as_str();
+        Report { status: if interrupted { INTERRUPTED } else { self.status }, ..self }
     }
 }
 

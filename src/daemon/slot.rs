@@ -128,12 +128,17 @@ impl Slot {
     }
 
     /// Whether a run is driven here.
-    pub(super) fn drives(&self, run: RunId) -> bool {
+    pub fn drives(&self, run: RunId) -> bool {
         lock(&self.driven).contains_key(&run)
     }
 
+    /// Whether anything waits in the inbox of a run.
+    pub(super) async fn waits(&self, run: RunId) -> Result<bool, Error> {
+        Ok(!self.store.inbox(run).await?.is_empty())
+    }
+
     /// Moves the inbox of a run into its journal, unless somebody drives it meanwhile.
-    async fn absorb(&self, run: RunId) -> Result<(), Error> {
+    pub(super) async fn absorb(&self, run: RunId) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
         if lock(&self.driven).contains_key(&run) {
             return Ok(());

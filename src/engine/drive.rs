@@ -411,6 +411,8 @@ impl<'a> Drive<'a> {
         listing.missing.extend(self.world.left_out.iter().cloned());
         listing.missing.sort();
         let mut tools = listing.tools;
+        let names: Vec<_> = tools.iter().map(|tool| &tool.origin).collect();
+        listing.warnings.extend(self.world.agent.idle_rules(&names));
         let mut hash = blake3::Hasher::new();
         for tool in &mut tools {
             hash.update(tool.hash.as_bytes());

@@ -43,7 +43,8 @@ pub(super) fn events(
         What::Approval { call, decision, shown, for_run } => match run.call(call) {
             Some(record) if record.undecided() => {
                 let expired = record.asked.as_ref().and_then(|asked| asked.expires).is_some_and(|by| by < at);
-                if expired {
+                // Who says no before anything was sent is heard, whatever the end of the question would have come to.
+                if expired && !matches!(decision, Decision::Deny(_)) {
                     return note(format!("{by} decided about {call} after the question had expired"));
                 }
                 if let Err(why) = check_edit(record, tools, agent, &decision) {
@@ -302,6 +303,11 @@ mod tests {
         );
         let [Event::ApprovalGiven(given)] = &run.next().record[..] else { panic!("the other one expires") };
         assert_eq!((given.by.as_str(), given.call.to_string().as_str()), ("expiry", "t1c2"));
+        assert_eq!(
+            decide(&mut run, 3, "bob@b", 1002, "t1c2", Decision::Deny(None), false),
+            ["t1c2 Deny(None) by bob@b"],
+            "a no is heard until something is done"
+        );
     }
 
     #[test]

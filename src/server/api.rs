@@ -77,11 +77,11 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Of a run that these entries led to.
-    pub fn new(id: RunId, run: &Run, entries: &[Entry]) -> Self {
+    /// Of a run that these entries led to, and that somebody drives or nobody.
+    pub fn new(id: RunId, run: &Run, entries: &[Entry], driven: bool) -> Self {
         // A line is JSON.
         let entries = entries.iter().filter_map(|entry| RawValue::from_string(v1::line(entry)).ok());
-        Shown { report: Report::new(id, run), entries: entries.collect() }
+        Shown { report: Report::new(id, run).seen(driven), entries: entries.collect() }
     }
 }
 

@@ -121,9 +121,9 @@ async fn runs(State(slot): State<Arc<Slot>>) -> Result<Json<api::Runs>, Failure>
 
 async fn run(State(slot): State<Arc<Slot>>, Path(id): Path<String>) -> Result<Json<api::Shown>, Failure> {
     let id = run_id(&id)?;
-    let entries = slot.entries(id).await?;
+    let entries = slot.clone().entries(id).await?;
     let run = Run::replay(&entries).map_err(Error::from)?;
-    Ok(Json(api::Shown::new(id, &run, &entries)))
+    Ok(Json(api::Shown::new(id, &run, &entries, slot.drives(id))))
 }
 
 #[derive(Deserialize)]

@@ -587,10 +587,42 @@ fn ctrl_c_lets_the_run_go_and_it_can_be_resumed() {
     assert!(stderr.ends_with(&format!("resume with: agentd resume {id}\n")), "{stderr}");
     let listed = world.agentd(&["runs", "ls", "--json"]).json();
     assert_eq!(listed["runs"][0]["status"], "interrupted");
+    assert_eq!(world.show()["status"], "interrupted");
+    let shown = world.agentd(&["runs", "show", id]).stdout;
+    assert!(shown.contains(" · interrupted · "), "{shown}");
+    assert!(shown.ends_with(&format!("\nresume with: agentd resume {id}\n")), "{shown}");
 
     world.write("script.yaml", "version: 1\nanswers: [{text: in time}]\n");
     let resumed = world.agentd(&["resume", id]);
     assert_eq!((resumed.code, resumed.stdout.as_str()), (0, "in time\n"), "{resumed:#?}");
+    let shown = world.agentd(&["runs", "show", id]).stdout;
+    assert!(shown.ends_with("\n\nin time\n"), "{shown}");
+}
+
+#[test]
+fn a_closed_terminal_lets_the_run_go_unless_that_is_ignored() {
+    let world = World::new(AGENT, "answers: [{delay: 120s, text: late}]");
+    for (hangup, ends_with) in [("--default-signal=HUP", 143), ("--ignore-signal=HUP", 130)] {
+        let agentd = world.command(&["run", "agent.yaml", "go", "--stream-json"]);
+        let mut command = Command::new("env");
+        command.arg(hangup).arg(agentd.get_program()).args(agentd.get_args());
+        for (name, value) in agentd.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.current_dir(agentd.get_current_dir().unwrap());
+        let mut running = Running::start(command);
+        running.until("model_asked");
+        running.signal(Signal::HUP);
+        if ends_with == 130 {
+            running.signal(Signal::INT);
+        }
+        let (code, stderr) = running.end();
+        assert_eq!(code, ends_with, "{hangup}: {stderr}");
+        assert!(stderr.contains("resume with: agentd resume "), "{hangup}: {stderr}");
+    }
 }
 
 #[test]
@@ -693,6 +725,8 @@ fn a_doubt_is_resolved_by_a_person() {
     running.child.wait().unwrap();
     let asked = world.agentd(&["resume", "@last", "--json"]);
     assert_eq!((asked.code, &asked.json()["waiting"][0]["kind"]), (3, &json!("doubt")), "{asked:#?}");
+    let mistyped = world.agentd(&["resolve", "@last", "t1c1", "--happened", "{\"wiped\": 17"]);
+    assert_eq!(mistyped.code, 2, "{mistyped:#?}");
     let resolved = world.agentd(&["resolve", "@last", "t1c1", "--happened", "\"wiped\""]);
     assert_eq!(resolved.code, 0, "{resolved:#?}");
     let resumed = world.agentd(&["resume", "@last"]);

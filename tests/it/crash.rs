@@ -155,7 +155,7 @@ impl World {
                 let happened = self.effects().keys().any(|effect| effect.starts_with("wipe"));
                 words(&["resolve", run, call, if happened { "--happened" } else { "--did-not" }])
             }
-            ("running" | "waiting", _) => words(&["resume", run, "--stream-json"]),
+            ("interrupted" | "waiting", _) => words(&["resume", run, "--stream-json"]),
             (status, kind) => panic!("{status} {kind:?}: {}", String::from_utf8_lossy(&output.stderr)),
         }
     }
