@@ -266,7 +266,10 @@ async fn open(number: usize, dir: PathBuf, node: Node) -> Result<Slot, store::Er
     let lost = |error: tokio::task::JoinError| store::Error::Unusable(error.to_string().into());
     let store: Arc<dyn Store> = Arc::new(opened.await.map_err(lost)??);
     let heads = heads(&*store).await?;
-    let index = Arc::new(Index::begin(&dir, number, heads).map_err(|error| failed(&dir, error))?);
+    let beginning = dir.clone();
+    let begun =
+        spawn_blocking(move || Index::begin(&beginning, number, heads).map_err(|error| failed(&beginning, error)));
+    let index = Arc::new(begun.await.map_err(lost)??);
     let store = Arc::new(Indexed::new(index.clone(), store));
     Ok(Slot::new(number, Some(dir), Some(index), store, node))
 }
