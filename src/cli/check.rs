@@ -17,6 +17,7 @@ use crate::{
 use super::{
     args,
     exit::{Code, Trouble},
+    kind::Kind,
     open,
     out::Out,
     screen::Screen,
@@ -29,6 +30,9 @@ use super::{
 struct Checked {
     file: String,
     ok: bool,
+    /// What it is; absent when it is an agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<Kind>,
     problems: Vec<Fault>,
     /// How far calls are mended: `write lossless`, `files.* off`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -59,6 +63,9 @@ pub(super) fn check(it: &args::Check, screen: &Screen, out: Out) -> Result<Code,
     for checked in &files {
         match checked.ok {
             true if it.shared.json => {}
+            true if let Some(kind) = checked.kind => {
+                out.text(&format!("{}: {kind}, not an agent", escape(&checked.file, Form::Line)))?;
+            }
             true => {
                 out.text(&format!("{}: ok", escape(&checked.file, Form::Line)))?;
                 if !checked.repairs.is_empty() {
@@ -68,14 +75,18 @@ pub(super) fn check(it: &args::Check, screen: &Screen, out: Out) -> Result<Code,
             false => screen.tell(escape(&checked.text, Form::Text)),
         }
     }
-    let ok = wrong.is_none() && files.iter().all(|checked| checked.ok);
+    let none = files.iter().all(|checked| checked.kind.is_some());
+    if none {
+        screen.tell("nothing was checked: none of these is an agent");
+    }
+    let ok = wrong.is_none() && !none && files.iter().all(|checked| checked.ok);
     if it.shared.json {
         out.document(&json!({"ok": ok, "settings": wrong, "files": files}))?;
     }
     Ok(if ok { Code::Done } else { Code::Usage })
 }
 
-/// Checks one agent file. Whether its provider exists is only known with sound settings.
+/// Checks one agent file, or tells that it is none. Whether its provider exists is only known with sound settings.
 fn check_file(path: &Path, router: Option<&Router>) -> Checked {
     let file = path.display().to_string();
     let checked = match start::source(path) {
@@ -84,7 +95,8 @@ fn check_file(path: &Path, router: Option<&Router>) -> Checked {
             Checked { problems: vec![Fault { line: None, col: None, message: why }], text, ..Checked::default() }
         }
         Ok(source) => match check_text(&file, &source, router) {
-            Ok(repairs) => Checked { ok: true, repairs, ..Checked::default() },
+            Ok(Found::Agent { repairs }) => Checked { ok: true, repairs, ..Checked::default() },
+            Ok(Found::Other(kind)) => Checked { ok: true, kind: Some(kind), ..Checked::default() },
             Err(problems) => Checked {
                 problems: problems.iter().map(Fault::from).collect(),
                 text: problems.to_string(),
@@ -95,8 +107,17 @@ fn check_file(path: &Path, router: Option<&Router>) -> Checked {
     Checked { file, ..checked }
 }
 
-fn check_text(file: &str, source: &Source, router: Option<&Router>) -> Result<Vec<String>, Problems> {
+/// A file with which nothing is wrong.
+enum Found {
+    Agent { repairs: Vec<String> },
+    Other(Kind),
+}
+
+fn check_text(file: &str, source: &Source, router: Option<&Router>) -> Result<Found, Problems> {
     let text = decode(file, &source.bytes)?;
+    if let Some(kind) = Kind::of(text) {
+        return Ok(Found::Other(kind));
+    }
     let agent = Agent::parse(file, text)?;
     if let Some(problem) = source.doubt.as_ref().and_then(|why| agent.distrusted(why)) {
         return Err(problem.into());
@@ -104,7 +125,7 @@ fn check_text(file: &str, source: &Source, router: Option<&Router>) -> Result<Ve
     let mut models = std::iter::once(agent.model.name.as_str()).chain(agent.model.steps.named());
     match models.find_map(|model| router?.resolve(model).err()) {
         Some(error) => Err(at_model(file, text, &error.to_string())?.into()),
-        None => Ok(repairs(&agent)),
+        None => Ok(Found::Agent { repairs: repairs(&agent) }),
     }
 }
 

@@ -22,6 +22,7 @@ mod exit;
 mod figures;
 mod follow;
 mod init;
+mod kind;
 mod log;
 mod models;
 mod open;

@@ -15,10 +15,7 @@ use crate::{
     yaml,
 };
 
-use super::{args, attach, exit::Trouble};
-
-/// What the settings are called, without the ending.
-const SETTINGS: &str = "agentd";
+use super::{args, attach, exit::Trouble, kind::Kind};
 
 /// Most bytes of a prompt from stdin, as many as an entry of a journal may have.
 const PROMPT_BYTES_MAX: u64 = 16 << 20;
@@ -155,9 +152,13 @@ fn is_path(text: &str) -> bool {
 /// The names of the agents in `agents/`.
 pub(super) fn known(here: &Path) -> Vec<String> {
     let files = fs::read_dir(here.join("agents")).into_iter().flatten().flatten();
-    let names = files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".yaml")?.to_owned()));
-    // Settings may lie beside agents, and so may scripts, with a dot in their names.
-    let mut names: Vec<String> = names.filter(|name| is_name(name) && *name != SETTINGS).collect();
+    let names = files.filter_map(|file| {
+        let name = file.file_name().to_str()?.strip_suffix(".yaml").filter(|name| is_name(name))?.to_owned();
+        // Settings may lie beside agents, and so may scripts. What cannot be read is told when it is to be run.
+        let other = fs::read_to_string(file.path()).ok().and_then(|text| Kind::of(&text));
+        other.is_none().then_some(name)
+    });
+    let mut names: Vec<String> = names.collect();
     names.sort();
     names
 }
@@ -230,7 +231,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said_with_a_way_on() {
-        let dir = folder(&["agents/tidy.yaml", "agents/triage.yaml", "agents/agentd.yaml", "agents/tidy.script.yaml"]);
+        let dir = folder(&["agents/tidy.yaml", "agents/triage.yaml", "agents/tidy.script.yaml"]);
+        for (file, text) in [("agentd", "version: 1\nstore: memory\n"), ("script", "version: 1\nanswers: []\n")] {
+            fs::write(dir.path().join(format!("agents/{file}.yaml")), text).unwrap();
+        }
         let trouble = |agent, prompt| locate(agent, prompt, dir.path()).unwrap_err();
         let missing = trouble(Some("tidi"), None);
         assert_eq!(

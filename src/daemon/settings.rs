@@ -222,6 +222,9 @@ fn user_dir(env: Env<'_>) -> Option<PathBuf> {
     Some(absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?.join("agentd"))
 }
 
+/// What settings may hold at their top level.
+pub const KEYS: [&str; 6] = ["version", "providers", "routes", "prices", "budgets", "store"];
+
 struct Reader<'a> {
     faults: Faults,
     dir: &'a Path,
@@ -232,7 +235,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn settings(&mut self, root: &Node) {
-        let fields = self.faults.fields(root, &["version", "providers", "routes", "prices", "budgets", "store"]);
+        let fields = self.faults.fields(root, &KEYS);
         self.faults.version(&fields);
         let providers = fields.get("providers").and_then(|node| self.faults.members(node)).unwrap_or_default();
         let shapes = [("providers", "^[a-z0-9._-]{1,64}$"), ("routes", NAME), ("prices", "^[^/]+/.")];

@@ -333,6 +333,19 @@ fn check_tells_everything_that_is_wrong() {
 }
 
 #[test]
+fn check_passes_over_what_is_no_agent() {
+    let world = World::new(AGENT, READS);
+    let all = world.agentd(&["check", "agent.yaml", "agentd.yaml", "script.yaml"]);
+    let told =
+        format!("agent.yaml: ok\n{REPAIRS}agentd.yaml: settings, not an agent\nscript.yaml: a script, not an agent\n");
+    assert_eq!((all.code, all.stdout, &*all.stderr), (0, told, ""));
+    let none = world.agentd(&["check", "script.yaml", "--json"]);
+    let file = json!({"file": "script.yaml", "ok": true, "kind": "script", "problems": []});
+    assert_eq!((none.code, none.json()), (2, json!({"ok": false, "settings": null, "files": [file]})));
+    assert!(none.stderr.contains("none of these is an agent"), "{none:#?}");
+}
+
+#[test]
 fn check_tells_how_far_repairs_go() {
     let world = World::new(AGENT, READS);
     let more = "repair: {policy: {read: off}}\npolicy: {\"files.write\": {repair: unique}}\n";

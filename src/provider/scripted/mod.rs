@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-pub use script::Script;
+pub use script::{KEYS, Script};
 
 use script::{Line, Mishap, Says, answers};
 

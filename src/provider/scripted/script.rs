@@ -140,11 +140,14 @@ impl When {
     }
 }
 
+/// What a script may hold at its top level.
+pub const KEYS: [&str; 2] = ["version", "answers"];
+
 struct Reader<'f>(&'f mut Faults);
 
 impl Reader<'_> {
     fn script(&mut self, name: &str, root: &Node) -> Option<Script> {
-        let fields = self.0.fields(root, &["version", "answers"]);
+        let fields = self.0.fields(root, &KEYS);
         let version = self.0.required(&fields, "version");
         version.and_then(|node| self.0.whole(node, 1..=1));
         let answers = self.0.required(&fields, "answers").and_then(|node| self.0.list(node))?;
