@@ -13,7 +13,10 @@ use super::{
     text::{brief, count, duration, grouped},
 };
 use crate::{
-    daemon::stats::{Calls, Model, NO_TOOL, Spent, Stats},
+    daemon::{
+        Spread,
+        stats::{Agent, Approvals, Calls, Model, NO_TOOL, Spent, Stats, Tool},
+    },
     router::Standing,
     run::Time,
 };
@@ -119,51 +122,37 @@ fn left(section: Section) -> &'static [usize] {
 
 /// The rows of a table, what was used most first; days, the newest first.
 fn rows(stats: &Stats, section: Section) -> Vec<Vec<String>> {
-    let name = |name: &String| brief(name, CELL_MAX);
     match section {
         Section::Models => models(stats).map(|(of, model)| model_row(of, model, stats)).collect(),
         Section::Tools => {
-            let mut tools: Vec<_> = stats.tools.iter().collect();
-            tools.sort_by_key(|(_, tool)| std::cmp::Reverse(tool.calls.all()));
-            let row = |(of, tool): (&String, &crate::daemon::stats::Tool)| {
+            let cells = |tool: &Tool, row: &mut Vec<String>| {
                 let calls = &tool.calls;
-                let counts = [tool.denied, tool.started, tool.errors, tool.lost].map(|count| count.to_string());
-                let mut row = vec![name(of), calls.all().to_string(), percent(calls.valid, calls.all())];
-                row.extend(counts);
-                row.extend([0.5, 0.95].map(|share| length(tool.latency.percentile(share))));
-                row.push(faults(calls));
-                row.push(repairs(calls));
-                row
+                row.extend([calls.all().to_string(), percent(calls.valid, calls.all())]);
+                row.extend([tool.denied, tool.started, tool.errors, tool.lost].map(|count| count.to_string()));
+                row.extend(percentiles(&tool.latency));
+                row.extend([faults(calls), repairs(calls)]);
             };
-            tools.into_iter().map(row).collect()
+            named(&stats.tools, |tool| tool.calls.all(), cells)
         }
         Section::Approvals => {
-            let mut approvals: Vec<_> = stats.approvals.iter().collect();
-            approvals.sort_by_key(|(_, approvals)| std::cmp::Reverse(approvals.asked));
-            let row = |(of, it): (&String, &crate::daemon::stats::Approvals)| {
-                let mut row = vec![name(of)];
+            let cells = |it: &Approvals, row: &mut Vec<String>| {
                 row.extend([it.asked, it.allowed, it.edited, it.denied].map(|count| count.to_string()));
-                row.extend([0.5, 0.95].map(|share| length(it.waited.percentile(share))));
+                row.extend(percentiles(&it.waited));
                 row.push(listed(&it.by));
-                row
             };
-            approvals.into_iter().map(row).collect()
+            named(&stats.approvals, |it| it.asked, cells)
         }
         Section::Agents => {
-            let mut agents: Vec<_> = stats.agents.iter().collect();
-            agents.sort_by_key(|(_, agent)| std::cmp::Reverse(agent.runs.values().sum::<u64>()));
-            let row = |(of, agent): (&String, &crate::daemon::stats::Agent)| {
+            let cells = |agent: &Agent, row: &mut Vec<String>| {
                 let runs: Vec<String> = agent.runs.iter().map(|(status, count)| format!("{count} {status}")).collect();
                 let spent = &agent.spent;
-                let mut row = vec![name(of), runs.join(", ")];
-                row.extend([0.5, 0.95].map(|share| length(agent.length.percentile(share))));
+                row.push(runs.join(", "));
+                row.extend(percentiles(&agent.length));
                 row.extend([spent.answers, agent.failed, agent.started].map(|count| count.to_string()));
                 row.extend([grouped(spent.usage.input), grouped(spent.usage.output)]);
-                row.push(cost(spent.cost(), spent.known_cost));
-                row.push(listed(&agent.troubles));
-                row
+                row.extend([cost(spent.cost(), spent.known_cost), listed(&agent.troubles)]);
             };
-            agents.into_iter().map(row).collect()
+            named(&stats.agents, |agent| agent.runs.values().sum(), cells)
         }
         Section::Costs => {
             let row = |day: &str, spent: &Spent| {
@@ -180,6 +169,32 @@ fn rows(stats: &Stats, section: Section) -> Vec<Vec<String>> {
             rows
         }
     }
+}
+
+/// A row for each of these: its name, and what `cells` adds to that. Those with the most of `much` come first.
+fn named<T>(
+    all: &BTreeMap<String, T>,
+    much: impl Fn(&T) -> u64,
+    cells: impl Fn(&T, &mut Vec<String>),
+) -> Vec<Vec<String>> {
+    let mut all: Vec<_> = all.iter().collect();
+    all.sort_by_key(|(_, it)| std::cmp::Reverse(much(it)));
+    let row = |(name, it): (&String, &T)| {
+        let mut row = vec![brief(name, CELL_MAX)];
+        cells(it, &mut row);
+        row
+    };
+    all.into_iter().map(row).collect()
+}
+
+/// How long it took half of the time, and nearly always.
+fn percentiles(of: &Spread) -> [String; 2] {
+    [0.5, 0.95].map(|share| length(of.percentile(share)))
+}
+
+/// The same for machines.
+fn percentiles_ms(of: &Spread) -> Value {
+    json!({"p50": ms(of.percentile(0.5)), "p95": ms(of.percentile(0.95))})
 }
 
 /// The models that answered or failed, and those that the router remembers, what was used most first.
@@ -200,7 +215,7 @@ fn model_row(name: &str, model: Option<&Model>, stats: &Stats) -> Vec<String> {
     let faults = failures.chain((!calls.rejected.is_empty()).then(|| faults(calls)));
     let mut row = vec![brief(name, CELL_MAX), spent.answers.to_string(), failed.to_string(), calls.all().to_string()];
     row.push(percent(calls.valid, calls.all()));
-    row.extend([0.5, 0.95].map(|share| length(model.latency.percentile(share))));
+    row.extend(percentiles(&model.latency));
     row.extend([spent.usage.input, spent.usage.output].map(grouped));
     row.push(cost(spent.cost(), spent.known_cost));
     row.push(standing.map_or_else(|| "-".to_owned(), |standing| health(standing, stats.now)));
@@ -250,7 +265,7 @@ fn document(stats: &Stats, of: Option<Section>) -> Value {
         document[section.as_str()] = match section {
             Section::Models => models(stats).map(|(name, model)| model_document(name, model, stats)).collect(),
             Section::Tools => {
-                let tool = |(name, tool): (&String, &crate::daemon::stats::Tool)| {
+                let tool = |(name, tool): (&String, &Tool)| {
                     json!({
                         "tool": (name != NO_TOOL).then_some(name),
                         "calls": calls(&tool.calls),
@@ -259,13 +274,13 @@ fn document(stats: &Stats, of: Option<Section>) -> Value {
                         "answered": tool.answered,
                         "errors": tool.errors,
                         "lost": tool.lost,
-                        "latency_ms": {"p50": ms(tool.latency.percentile(0.5)), "p95": ms(tool.latency.percentile(0.95))},
+                        "latency_ms": percentiles_ms(&tool.latency),
                     })
                 };
                 stats.tools.iter().map(tool).collect()
             }
             Section::Approvals => {
-                let approvals = |(tool, it): (&String, &crate::daemon::stats::Approvals)| {
+                let approvals = |(tool, it): (&String, &Approvals)| {
                     json!({
                         "tool": (tool != NO_TOOL).then_some(tool),
                         "asked": it.asked,
@@ -273,17 +288,17 @@ fn document(stats: &Stats, of: Option<Section>) -> Value {
                         "edited": it.edited,
                         "denied": it.denied,
                         "by": it.by,
-                        "waited_ms": {"p50": ms(it.waited.percentile(0.5)), "p95": ms(it.waited.percentile(0.95))},
+                        "waited_ms": percentiles_ms(&it.waited),
                     })
                 };
                 stats.approvals.iter().map(approvals).collect()
             }
             Section::Agents => {
-                let agent = |(name, agent): (&String, &crate::daemon::stats::Agent)| {
+                let agent = |(name, agent): (&String, &Agent)| {
                     let mut it = json!({
                         "agent": name,
                         "runs": agent.runs,
-                        "length_ms": {"p50": ms(agent.length.percentile(0.5)), "p95": ms(agent.length.percentile(0.95))},
+                        "length_ms": percentiles_ms(&agent.length),
                         "ended_by": agent.troubles,
                         "failed_attempts": agent.failed,
                         "tool_calls": agent.started,
@@ -313,7 +328,7 @@ fn model_document(name: &str, model: Option<&Model>, stats: &Stats) -> Value {
         "model": name,
         "failed_attempts": model.failed,
         "calls": calls(&model.calls),
-        "latency_ms": {"p50": ms(model.latency.percentile(0.5)), "p95": ms(model.latency.percentile(0.95))},
+        "latency_ms": percentiles_ms(&model.latency),
         "now": stats.memory.get(name).map(|standing| json!({
             "latency_ms": {
                 "p50": ms(standing.latency.percentile(0.5, stats.now)),
@@ -367,12 +382,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        chat::Usage,
-        daemon::stats::{Agent, Approvals, Tool},
-        repair::Class,
-        run::NanoDollars,
-    };
+    use crate::{chat::Usage, repair::Class, run::NanoDollars};
 
     fn stats() -> Stats {
         let used = Spent {
