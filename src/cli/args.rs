@@ -622,10 +622,10 @@ pub(super) enum Look {
 Example:
   agentd runs ls --json")]
     Ls(Ls),
-    /// Tell the story of one run
+    /// Tell the story of one run; with -v all that its models said
     #[command(after_help = "\
 Example:
-  agentd runs show 0199c2d4")]
+  agentd runs show 0199c2d4 -v")]
     Show(Show),
     /// Follow a run until it ends or is let go, also one that another process drives; the exit code is the run's
     #[command(after_help = "\

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     chat::{CallId, Part},
-    daemon::{self, Daemon, Driven, Report, Resume, Which},
+    daemon::{self, Daemon, Driven, Report, Resume, Shown, Which},
     engine::Options,
     run::{CallRecord, Decision, End, Resolution, Run, RunId, Status},
     show::redact,
@@ -84,7 +84,7 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
         Command::Runs(args::Runs { look: Some(args::Look::Ls(it)), .. }) => ls(&it.shared, screen, out).await,
         Command::Runs(args::Runs { look: Some(args::Look::Show(it)), .. }) => {
             let (daemon, id) = find(&it.shared, &it.run).await?;
-            runs::show(&daemon, id, out, it.shared.json).await?;
+            runs::show(&daemon, id, out, it.shared.json, it.shared.verbose > 0).await?;
             Ok(Code::Done)
         }
         Command::Init(it) => init::init(&it, screen, out).await,
@@ -117,7 +117,7 @@ async fn start(it: args::Run, screen: &Screen, out: Out) -> Result<Code, Trouble
         return match daemon.keyed(&new).await? {
             None => talk::talk(&daemon, Begin::New(Box::new(new)), &it.drive, &home()?, screen, out).await,
             // The conversation of this key goes on.
-            Some(id) if daemon.show(id).await?.0.end().is_some() => {
+            Some(id) if daemon.show(id).await?.run.end().is_some() => {
                 screen.tell(format_args!("run {id} (started with this key before) goes on"));
                 let resume = Resume { limits: new.limits, allow: new.allow, ..Resume::default() };
                 talk::talk(&daemon, Begin::Resume(id, resume), &it.drive, &home()?, screen, out).await
@@ -184,7 +184,7 @@ async fn resume(it: args::Resume, screen: &Screen, out: Out) -> Result<Code, Tro
     let (daemon, id) = find(&it.shared, it.run.as_deref().unwrap_or("@last")).await?;
     let resume = Resume { words, limits: (&it.limits).into(), allow: it.drive.allow.clone() };
     let silent = resume.words.is_empty() && talk::possible(&it.drive, &it.shared, screen);
-    if silent && matches!(daemon.show(id).await?.0.status(), Status::Done | Status::Failed | Status::Cancelled) {
+    if silent && matches!(daemon.show(id).await?.run.status(), Status::Done | Status::Failed | Status::Cancelled) {
         return talk::talk(&daemon, Begin::Resume(id, resume), &it.drive, &home()?, screen, out).await;
     }
     let stopper = Stopper::listen().context("cannot listen for signals")?;
@@ -340,8 +340,7 @@ async fn answered(
         calls => calls.iter().map(CallId::to_string).collect::<Vec<_>>().join(", "),
     };
     screen.tell(format_args!("{subject} {what}"));
-    let (run, _) = daemon.show(id).await?;
-    let driver = daemon.listed(id).await?.driver;
+    let Shown { run, driver, .. } = daemon.show(id).await?;
     match driver {
         Some(_) if run.end().is_some() => {}
         Some(pid) => screen.tell(format_args!("process {pid} drives it; watch it with: agentd runs watch {id}")),
@@ -369,7 +368,7 @@ async fn approve(it: args::Approve, screen: &Screen, out: Out) -> Result<Code, T
     let mut which = which(it.call, it.all);
     let mut decision = Decision::Allow;
     if it.edit || it.arguments.is_some() {
-        let call = daemon.meant(id, which).await?.into_iter().next();
+        let call = daemon.meant(id, which, &decision).await?.into_iter().next();
         let call = call.ok_or_else(|| Trouble::usage("no call waits for approval"))?;
         which = Which::Call(call.id);
         let arguments = match it.arguments {
@@ -383,9 +382,9 @@ async fn approve(it: args::Approve, screen: &Screen, out: Out) -> Result<Code, T
     }
     if it.write {
         // Whoever wants both gets both or nothing.
-        let run = daemon.show(id).await?.0;
+        let run = daemon.show(id).await?.run;
         let file = permit::agent_file(&run).ok_or_else(|| Trouble::usage("the run never started"))?;
-        for call in daemon.meant(id, which).await? {
+        for call in daemon.meant(id, which, &decision).await? {
             let Some(resolved) = &call.resolved else { continue };
             permit::write_allow(&file, &resolved.origin).map_err(Trouble::usage)?;
             screen.tell(format_args!("{} allows {} from now on", file.display(), resolved.origin));

@@ -3,9 +3,9 @@
 use anstream::adapter::strip_str;
 
 use crate::{
-    daemon::{Daemon, Listed, Report},
+    daemon::{Daemon, Listed, Report, Shown},
     engine::{Clock, SystemClock},
-    run::{CallRecord, End, Entry, NanoDollars, Run, RunId, Status, Time, Wait},
+    run::{CallRecord, End, Entry, Event, NanoDollars, Run, RunId, Status, Time, Wait},
     server::api,
 };
 
@@ -16,7 +16,7 @@ use super::{
     out::Out,
     screen::Screen,
     shown,
-    story::{Line, Story, since, tally},
+    story::{Line, Mark, Story, since, tally},
     text::{Form, brief, duration, escape},
 };
 
@@ -25,6 +25,9 @@ const PREFIX_MIN: usize = 8;
 
 /// Longest name and reason in a table, in characters.
 const CELL_MAX: usize = 40;
+
+/// The columns in front of what a line tells; lines of a text stand behind as many.
+const MARGIN: usize = 16;
 
 /// Lists all runs, newest first.
 pub(super) async fn ls(daemon: &Daemon, screen: &Screen, out: Out, json: bool) -> Result<(), Trouble> {
@@ -39,14 +42,14 @@ pub(super) async fn ls(daemon: &Daemon, screen: &Screen, out: Out, json: bool) -
     Ok(())
 }
 
-/// Tells the story of one run.
-pub(super) async fn show(daemon: &Daemon, id: RunId, out: Out, json: bool) -> Result<(), Trouble> {
-    let (run, entries) = daemon.show(id).await?;
-    let driven = daemon.listed(id).await?.driver.is_some();
+/// Tells the story of one run; `whole` with all that its models said.
+pub(super) async fn show(daemon: &Daemon, id: RunId, out: Out, json: bool, whole: bool) -> Result<(), Trouble> {
+    let Shown { run, entries, driver } = daemon.show(id).await?;
+    let driven = driver.is_some();
     if json {
         out.document(&api::Shown::new(id, &run, &entries, driven))?;
     } else {
-        out.text(&story(id, &run, &entries, driven))?;
+        out.text(&story(id, &run, &entries, driven, whole))?;
     }
     Ok(())
 }
@@ -58,7 +61,7 @@ fn table(heads: &[Listed], now: Time) -> String {
         let cost = head.columns.cost_nano.map(|cost| NanoDollars(cost).to_string());
         rows.push(vec![
             short(id, &ids).to_owned(),
-            brief(head.status(), CELL_MAX),
+            brief(&standing(head), CELL_MAX),
             brief(&head.columns.agent, CELL_MAX),
             duration(now.since(head.columns.created)),
             cost.unwrap_or_else(|| "?".to_owned()),
@@ -66,6 +69,15 @@ fn table(heads: &[Listed], now: Time) -> String {
         ]);
     }
     columns(&rows, &[0, 1, 2, 3, 4, 5])
+}
+
+/// What a run waits for tells more than that it waits, or that something else of it is in flight meanwhile.
+fn standing(head: &Listed) -> String {
+    let waits: Vec<&str> = head.waits().collect();
+    match (head.status(), &waits[..]) {
+        ("running" | "waiting", [_, ..]) => format!("waits for {}", waits.join(", ")),
+        (status, _) => status.to_owned(),
+    }
 }
 
 /// The shortest beginning of `id` that no other of `all` has.
@@ -76,13 +88,22 @@ fn short<'a>(id: &'a str, all: &[String]) -> &'a str {
     id[..end].trim_end_matches('-')
 }
 
-fn story(id: RunId, run: &Run, entries: &[Entry], driven: bool) -> String {
-    let mut teller = Story::default();
+fn story(id: RunId, run: &Run, entries: &[Entry], driven: bool, whole: bool) -> String {
+    let mut teller = Story::whole(whole);
     let start = run.created();
     let status = Report::new(id, run).seen(driven).status;
     let mut text = format!("run {id} · {status} · started {}", moment(start));
+    // The answer that ended the run stands whole at the end.
+    let answered = |entry: &Entry| matches!(&entry.event, Event::ModelAnswered(it) if it.output.is_some());
+    let done = matches!(run.end(), Some(End::Done { .. }));
+    let last = done.then(|| entries.iter().rfind(|entry| answered(entry)).map(|entry| entry.index)).flatten();
     for entry in entries {
         for Line { mark, text: told, .. } in teller.tell(entry) {
+            if mark == Mark::Said && Some(entry.index) == last {
+                continue;
+            }
+            // Behind a margin, nothing that a model says looks like a line of ours.
+            let told = told.replace('\n', &format!("\n{:MARGIN$}", ""));
             text.push_str(&format!("\n{:>5} {:>7} {} {told}", entry.index, since(entry.at, start), mark.as_char()));
         }
     }
@@ -141,12 +162,14 @@ mod tests {
             head("0199c2d4-7f60-7a10-8000-0000000000a1", "done", Some(1_230_000_000), None),
             head("0199c2d4-7f60-7a10-8000-0000000000b2", "running", None, None),
             head("0199c2d5-0000-7a10-8000-000000000000", "done", Some(0), Some("the witness knows 9 entries")),
+            head("0199c2d6-0000-7a10-8000-000000000000", "waiting approval doubt", Some(0), None),
         ];
         let expected = "\
-RUN                                  STATUS       AGENT          AGE    COST
-0199c2d4-7f60-7a10-8000-0000000000a  done         tidy\\u{1b}[2J  2h00m  $1.2300
-0199c2d4-7f60-7a10-8000-0000000000b  interrupted  tidy\\u{1b}[2J  2h00m  ?
-0199c2d5                             quarantined  tidy\\u{1b}[2J  2h00m  $0.0000  the witness knows 9 entries";
+RUN                                  STATUS                     AGENT          AGE    COST
+0199c2d4-7f60-7a10-8000-0000000000a  done                       tidy\\u{1b}[2J  2h00m  $1.2300
+0199c2d4-7f60-7a10-8000-0000000000b  interrupted                tidy\\u{1b}[2J  2h00m  ?
+0199c2d5                             quarantined                tidy\\u{1b}[2J  2h00m  $0.0000  the witness knows 9 entries
+0199c2d6                             waits for approval, doubt  tidy\\u{1b}[2J  2h00m  $0.0000";
         assert_eq!(table(&heads, Time(1_000_000 + 7_200_000)), expected);
     }
 

@@ -200,7 +200,7 @@ fn elapsed(length: Duration) -> Option<String> {
 
 fn style(mark: Mark) -> Style {
     let colour = match mark {
-        Mark::Plain => return Style::new().dimmed(),
+        Mark::Plain | Mark::Said => return Style::new().dimmed(),
         Mark::Good => AnsiColor::Green,
         Mark::Mended | Mark::Elsewhere | Mark::Odd => AnsiColor::Yellow,
         Mark::Bad => AnsiColor::Red,

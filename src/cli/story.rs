@@ -1,7 +1,7 @@
 //! Tells what happened to a run in lines for people: as progress while it is driven, and whole afterwards.
 //!
 //! Every entry has its lines here and nowhere else; those marked as a step are worth seeing while one waits. What models,
-//! tools and servers said is escaped.
+//! tools and servers said is escaped, and shortened; only what a model says beside its calls can be had whole.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-use super::text::{brief, count, duration, grouped, tokens, width};
+use super::text::{Form, brief, count, duration, escape, grouped, tokens, width};
 use crate::show::redact;
 
 /// Longest piece of somebody else's text in a line, in characters.
@@ -36,6 +36,7 @@ const AROUND: usize = 22;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
     pub mark: Mark,
+    /// What is told; of several lines only with [`Mark::Said`] in a story that is [whole](Story::whole).
     pub text: String,
     /// Whether it is worth seeing while one waits.
     pub step: bool,
@@ -55,6 +56,8 @@ pub(super) enum Mark {
     Odd,
     /// A person is asked.
     Question,
+    /// What a model says.
+    Said,
 }
 
 impl Mark {
@@ -67,6 +70,7 @@ impl Mark {
             Mark::Elsewhere => '↪',
             Mark::Odd => '!',
             Mark::Question => '?',
+            Mark::Said => '»',
         }
     }
 }
@@ -79,10 +83,13 @@ pub(super) struct Story {
     failed: Option<(String, String, String)>,
     /// How wide lines about calls may be; `None` for lines that are read in a file or a pager.
     columns: Option<usize>,
+    /// Whether what a model says is told to its end.
+    whole: bool,
 }
 
 #[derive(Debug)]
 struct Told {
+    tool: String,
     /// Tool and arguments.
     call: String,
     repairs: usize,
@@ -94,9 +101,14 @@ impl Story {
         let columns = Some(columns);
         let told = |record: &CallRecord| {
             let repairs = record.resolved.as_ref().map_or(0, |resolved| resolved.repairs.len());
-            (record.id, Told { call: in_line(&tool_of(record), record.arguments(), columns), repairs })
+            (record.id, Told::new(tool_of(record), record.arguments(), repairs, columns))
         };
-        Story { calls: run.calls().map(told).collect(), failed: None, columns }
+        Story { calls: run.calls().map(told).collect(), columns, ..Story::default() }
+    }
+
+    /// A story in which what models say is not shortened, if so `whole`.
+    pub fn whole(whole: bool) -> Self {
+        Story { whole, ..Story::default() }
     }
 
     /// The call in a line: tool and shortened arguments.
@@ -151,6 +163,7 @@ impl Story {
                     self.remember(record);
                 }
                 let mut lines = step(Mark::Plain, answer(it));
+                lines.extend(self.spoken(it).map(|text| Line { mark: Mark::Said, text, step: false }));
                 lines.extend(it.calls.iter().flat_map(repairs));
                 lines.extend(it.output_repairs.iter().map(|repair| mended_line("the final answer", repair)));
                 lines
@@ -165,6 +178,10 @@ impl Story {
                     .as_ref()
                     .map(|arguments| format!(" with edited arguments {}", arguments_of(arguments)));
                 let text = format!("{} sent{}{again}", self.call(it.call), edited.unwrap_or_default());
+                if let (Some(arguments), Some(told)) = (&it.arguments, self.calls.get_mut(&it.call)) {
+                    // From here on it is the call that ran, and what was mended is not in it.
+                    *told = Told::new(std::mem::take(&mut told.tool), arguments, 0, self.columns);
+                }
                 vec![Line { mark: Mark::Plain, text, step: it.attempt > 1 }]
             }
             Event::ToolFinished(it) => {
@@ -255,12 +272,31 @@ impl Story {
         let told = match &call.resolved {
             Some(resolved) => {
                 let arguments = resolved.arguments.as_ref().unwrap_or(&written.arguments);
-                let call = in_line(&resolved.origin.to_string(), arguments, self.columns);
-                Told { call, repairs: resolved.repairs.len() }
+                Told::new(resolved.origin.to_string(), arguments, resolved.repairs.len(), self.columns)
             }
-            None => Told { call: in_line(&written.name, &written.arguments, self.columns), repairs: 0 },
+            None => Told::new(written.name.clone(), &written.arguments, 0, self.columns),
         };
         self.calls.insert(call.id, told);
+    }
+
+    /// What an answer says beside its calls, or as the final answer; `None` when it says nothing.
+    fn spoken(&self, it: &ModelAnswered) -> Option<String> {
+        let texts = it.parts.iter().filter_map(|part| match part {
+            AnswerPart::Text(text) => Some(&**text),
+            _ => None,
+        });
+        let mut text = texts.collect::<Vec<_>>().join("\n");
+        if text.trim().is_empty() {
+            text = it.output.as_ref().map(|output| output.to_string()).unwrap_or_default();
+        }
+        let shown = if self.whole { escape(text.trim(), Form::Text).into_owned() } else { said(text.trim()) };
+        Some(shown).filter(|shown| !shown.is_empty())
+    }
+}
+
+impl Told {
+    fn new(tool: String, arguments: &str, repairs: usize, columns: Option<usize>) -> Self {
+        Told { call: in_line(&tool, arguments, columns), tool, repairs }
     }
 }
 

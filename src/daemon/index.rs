@@ -47,7 +47,7 @@ const CLOSED_BYTES_MAX: u64 = 64;
 pub struct Listed {
     /// The run.
     pub run: RunId,
-    /// What its journal says: status, agent, times, cost.
+    /// What its journal says: status and what it waits for, agent, times, cost.
     pub columns: Columns,
     /// Why it is quarantined; `None` for a sound run.
     pub damage: Option<Arc<str>>,
@@ -71,6 +71,11 @@ impl Listed {
             Some(status) => status.as_str(),
             None => &self.columns.status,
         }
+    }
+
+    /// The kinds of what it waits for: `approval`, `doubt`, `provider` … While it is driven, also beside what is in flight.
+    pub fn waits(&self) -> impl Iterator<Item = &str> {
+        self.columns.status.split(' ').skip(1)
     }
 
     /// Whether the status is `running` and nobody drives it.

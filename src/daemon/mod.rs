@@ -293,7 +293,7 @@ impl Daemon {
 
     /// Refuses to take a run for what would be another one: nobody is given the answer to something else.
     async fn check_same(&self, id: RunId, agent: &Agent, words: Option<&[Part]>) -> Result<(), Error> {
-        let (run, entries) = self.show(id).await?;
+        let Shown { run, entries, .. } = self.show(id).await?;
         let started = run.started().map_or("", |started| &*started.agent);
         let told = entries.iter().find_map(|entry| match &entry.event {
             Event::InputGiven(given) => Some(&*given.parts),
@@ -402,7 +402,7 @@ impl Daemon {
         decision: Decision,
         for_run: bool,
     ) -> Result<Vec<CallId>, Error> {
-        let meant = self.meant(id, which).await?;
+        let meant = self.meant(id, which, &decision).await?;
         let word = |record: &CallRecord| {
             let tool = record.resolved.as_ref().map(|resolved| resolved.origin.to_string());
             let (decision, shown) = (decision.clone(), record.arguments().clone());
@@ -414,22 +414,23 @@ impl Daemon {
         Ok(calls)
     }
 
-    /// The calls that a decision would be about, as they stand.
+    /// The calls that such a decision would be about, as they stand.
     ///
     /// # Errors
     /// When there is none, or more than the one that should be meant.
-    pub async fn meant(&self, id: RunId, which: Which) -> Result<Vec<CallRecord>, Error> {
+    pub async fn meant(&self, id: RunId, which: Which, decision: &Decision) -> Result<Vec<CallRecord>, Error> {
         let run = self.replay(id).await?;
+        let takes = |call: &CallRecord| call.takes(decision);
         let meant: Vec<&CallRecord> = match which {
-            Which::All => match run.calls().filter(|call| call.undecided()).collect::<Vec<_>>() {
-                open if open.is_empty() => vec![pick(&run, None, CallRecord::undecided, "waits for approval")?],
+            Which::All => match run.calls().filter(|call| takes(call)).collect::<Vec<_>>() {
+                open if open.is_empty() => vec![pick(&run, None, takes, "waits for approval")?],
                 open => open,
             },
-            Which::Only => vec![pick(&run, None, CallRecord::undecided, "waits for approval")?],
+            Which::Only => vec![pick(&run, None, takes, "waits for approval")?],
             Which::Call(call) => match run.call(call) {
                 // It may be decided already, and whoever comes late is told by whom.
                 Some(record) if record.decided.is_some() => vec![record],
-                _ => vec![pick(&run, Some(call), CallRecord::undecided, "waits for approval")?],
+                _ => vec![pick(&run, Some(call), takes, "waits for approval")?],
             },
         };
         Ok(meant.into_iter().cloned().collect())
@@ -449,10 +450,10 @@ impl Daemon {
 
     /// Somebody says what became of a call of unknown outcome; `None` means the only one in doubt.
     pub async fn resolve(&self, id: RunId, call: Option<CallId>, resolution: Resolution) -> Result<CallId, Error> {
-        let run = self.replay(id).await?;
+        let Shown { run, driver, .. } = self.show(id).await?;
         let in_doubt = |call: &CallRecord| matches!(call.state, CallState::Lost(_));
         let running = run.status() == Status::Running && !run.calls().any(in_doubt);
-        if running && self.listed(id).await?.driver.is_none() {
+        if running && driver.is_none() {
             let why = "the run was interrupted, and what became of its calls is found out when it goes on";
             return Err(Error::Refused(format!("{why}: agentd resume {id}")));
         }
@@ -516,18 +517,20 @@ impl Daemon {
         Ok(unfinished)
     }
 
-    /// A run as it stands and all its entries.
-    pub async fn show(&self, id: RunId) -> Result<(Run, Vec<Entry>), Error> {
-        let entries = self.asking(id, |reach| reach.entries(id)).await?;
+    /// A run as it stands.
+    pub async fn show(&self, id: RunId) -> Result<Shown, Error> {
+        let Listed { slot, driver, .. } = self.listed(id).await?;
+        let entries = self.asking(slot, |reach| reach.entries(id)).await?;
         let run = Run::replay(&entries)?;
         variables::hide_those_of(&run, &self.variables);
-        Ok((run, entries))
+        Ok(Shown { run, entries, driver })
     }
 
     /// The entries of a run from `from` on, wherever it is: those there are, and each that comes as soon as it is durable.
     /// Ends when nobody drives the run, or not any more, and with [`Error::Gone`] when whoever drives it is gone.
     pub async fn follow(&self, id: RunId, from: u64) -> Result<Follow, Error> {
-        self.asking(id, |reach| reach.follow(id, from)).await
+        let slot = self.listed(id).await?.slot;
+        self.asking(slot, |reach| reach.follow(id, from)).await
     }
 
     /// All runs that have started, newest first.
@@ -563,13 +566,12 @@ impl Daemon {
         found.ok_or_else(|| store::Error::NotFound(id).into())
     }
 
-    /// Asks whoever holds the slot of a run, and asks again when they went away meanwhile.
+    /// Asks whoever holds a slot, and asks again when they went away meanwhile.
     async fn asking<T>(
         &self,
-        id: RunId,
+        slot: usize,
         ask: impl Fn(Arc<dyn Reach>) -> store::BoxFuture<Result<T, Error>>,
     ) -> Result<T, Error> {
-        let slot = self.listed(id).await?.slot;
         let until = Instant::now() + GONE_WITHIN;
         loop {
             match ask(self.reach(slot).await?).await {
@@ -622,7 +624,7 @@ impl Daemon {
     }
 
     async fn replay(&self, id: RunId) -> Result<Run, Error> {
-        Ok(self.show(id).await?.0)
+        Ok(self.show(id).await?.run)
     }
 
     /// Puts something into the inbox of a run and has it moved on into the journal, by whoever drives the run, or by
@@ -631,12 +633,13 @@ impl Daemon {
     /// # Errors
     /// `Refused` when something of it came too late or did not fit; the rest holds.
     async fn post(&self, id: RunId, whats: Vec<What>) -> Result<bool, Error> {
+        let slot = self.listed(id).await?.slot;
         let (mut refused, mut taken) = (Vec::new(), true);
         for what in whats {
             let posted = Posted { by: user(), at: self.clock.now(), what };
             // One id however often it is asked for, so that it is one post.
             let item = InboxId(Uuid::now_v7().into_bytes());
-            match self.asking(id, |reach| reach.post(id, item, posted.clone())).await {
+            match self.asking(slot, |reach| reach.post(id, item, posted.clone())).await {
                 Ok(entry) => taken &= entry.is_some(),
                 Err(Error::Refused(why)) => refused.push(why),
                 Err(error) => return Err(error),
@@ -644,6 +647,16 @@ impl Daemon {
         }
         if refused.is_empty() { Ok(taken) } else { Err(Error::Refused(refused.join("\n"))) }
     }
+}
+
+/// A run as [`Daemon::show`] found it.
+pub struct Shown {
+    /// Where it stands.
+    pub run: Run,
+    /// Its journal.
+    pub entries: Vec<Entry>,
+    /// The process that drives it; `None` when nobody does.
+    pub driver: Option<u32>,
 }
 
 /// What [`Daemon::unfinished`] found.

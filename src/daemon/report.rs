@@ -172,13 +172,12 @@ fn output(run: &Run) -> Option<Value> {
 }
 
 fn waiting(run: &Run, wait: Wait) -> Waiting {
-    let (kind, call) = match wait {
-        Wait::Approval(call) => ("approval", call),
-        Wait::Doubt(call) => ("doubt", call),
-        Wait::Input(call) => ("input", call),
+    let kind = wait.kind().as_str();
+    let call = match wait {
+        Wait::Approval(call) | Wait::Doubt(call) | Wait::Input(call) => call,
         Wait::Other(wait) => {
             return Waiting {
-                kind: wait.kind.as_str(),
+                kind,
                 call: None,
                 tool: None,
                 arguments: None,

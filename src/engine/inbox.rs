@@ -41,7 +41,7 @@ pub(super) fn events(
     match what {
         What::Prompt { parts } => vec![Event::InputGiven(InputGiven { inbox: item.clone(), by, parts })],
         What::Approval { call, decision, shown, for_run } => match run.call(call) {
-            Some(record) if record.undecided() => {
+            Some(record) if record.takes(&decision) => {
                 let expired = record.asked.as_ref().and_then(|asked| asked.expires).is_some_and(|by| by < at);
                 // Who says no before anything was sent is heard, whatever the end of the question would have come to.
                 if expired && !matches!(decision, Decision::Deny(_)) {

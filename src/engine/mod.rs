@@ -163,7 +163,7 @@ pub async fn absorb(
 pub fn start_commit(run: &Run, journal: &mut Journal) {
     let tally = run.tally();
     journal.set_columns(Columns {
-        status: run.status().as_str().to_owned(),
+        status: run.headline(),
         agent: run.started().map(|started| started.agent.clone()).unwrap_or_default(),
         created: run.created(),
         updated: run.now(),

@@ -473,13 +473,16 @@ pub struct ApprovalGiven {
     pub call: CallId,
     /// The inbox item it came with.
     pub inbox: Option<String>,
-    /// Who decided: a person (`user@host`), `expiry` when nobody answered in time, or `policy` when a rule did.
+    /// Who decided: a person (`user@host`), [`EXPIRY`] when nobody answered in time, or `policy` when a rule did.
     pub by: String,
     /// What.
     pub decision: Decision,
     /// The arguments that were shown.
     pub shown: Arc<str>,
 }
+
+/// Who decides about a call when nobody answered in time. A person's no is still heard until the call is sent.
+pub const EXPIRY: &str = "expiry";
 
 /// What somebody decided about a call.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -235,11 +235,23 @@ impl Run {
 
     /// Where the run stands.
     pub fn status(&self) -> Status {
-        if let Some(end) = &self.end {
-            return end.into();
-        }
-        let want = self.next();
-        if want.is_idle() && !want.waiting.is_empty() { Status::Waiting } else { Status::Running }
+        self.end.as_ref().map_or_else(|| self.next().status(), Status::from)
+    }
+
+    /// Where the run stands, for listings: the name of its status, and behind it the kinds of what it waits for, also while
+    /// something is in flight: `waiting approval doubt`.
+    pub fn headline(&self) -> String {
+        let Some(end) = &self.end else {
+            let want = self.next();
+            let mut words = vec![want.status().as_str()];
+            for kind in want.waiting.iter().map(|wait| wait.kind().as_str()) {
+                if !words.contains(&kind) {
+                    words.push(kind);
+                }
+            }
+            return words.join(" ");
+        };
+        Status::from(end).as_str().to_owned()
     }
 
     fn answers(&self) -> impl DoubleEndedIterator<Item = &Answer> {
@@ -360,7 +372,7 @@ impl Run {
             }
             Event::ApprovalGiven(given) => {
                 let call = self.open(given.call)?;
-                expect(call.undecided(), "nobody asked about the call")?;
+                expect(call.takes(&given.decision), "nobody asked about the call")?;
                 let mut made = 0;
                 match &given.decision {
                     Decision::Allow => {

@@ -6,8 +6,8 @@ use crate::chat::{CallId, Effect, OfferedName, Usage, WrittenCall};
 
 use super::{
     ApprovalAsked, ApprovalGiven, ApprovalReason, Asking, AttemptFailed, CALL_ATTEMPTS_MAX, CallLost, CallRecord,
-    CallRejected, CallState, Decision, DoubtResolved, End, Ended, Event, Limit, OUTPUT_REJECTIONS_MAX, OnDoubt,
-    OutputRejected, Purpose, Rejection, Resolution, Run, Sent, Time, Wait, Waiting, Woken, doubt_key,
+    CallRejected, CallState, Decision, DoubtResolved, EXPIRY, End, Ended, Event, Limit, OUTPUT_REJECTIONS_MAX, OnDoubt,
+    OutputRejected, Purpose, Rejection, Resolution, Run, Sent, Status, Time, Wait, Waiting, Woken, doubt_key,
     state::{Answer, Item},
 };
 
@@ -32,6 +32,11 @@ impl Want {
     /// Whether nothing is, or is to be, in flight.
     pub fn is_idle(&self) -> bool {
         self.record.is_empty() && !self.list_tools && self.calls.is_empty() && self.ask.is_none()
+    }
+
+    /// The status of a run that has not ended and wants this.
+    pub(super) fn status(&self) -> Status {
+        if self.is_idle() && !self.waiting.is_empty() { Status::Waiting } else { Status::Running }
     }
 
     fn look_again_by(&mut self, time: Option<Time>) {
@@ -233,7 +238,7 @@ impl Run {
             Some(asked) if asked.expires.is_some_and(|expires| expires <= self.now) => {
                 let allow = resolved.approve.as_ref().is_some_and(|approve| approve.on_expire_allow);
                 let refusal = "nobody answered in time, so this call was refused";
-                want.record.push(decided(call, "expiry", allow, refusal.to_owned()));
+                want.record.push(decided(call, EXPIRY, allow, refusal.to_owned()));
             }
             // Only what the policy asks is answered by a rule that somebody sets meanwhile.
             Some(ApprovalAsked { reason: ApprovalReason::Policy, .. })

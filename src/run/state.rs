@@ -8,7 +8,8 @@ use std::{
 use crate::chat::{CallId, Effect, Message, Part, Usage, WrittenCall};
 
 use super::{
-    ApprovalAsked, ApprovalGiven, ApprovalReason, End, NanoDollars, OnDoubt, Rejection, Resolved, Time, Waiting,
+    ApprovalAsked, ApprovalGiven, ApprovalReason, Decision, EXPIRY, End, NanoDollars, OnDoubt, Rejection, Resolved,
+    Time, WaitKind, Waiting,
 };
 
 /// One thing that was said, in the order in which models get to see it.
@@ -104,6 +105,13 @@ impl CallRecord {
     /// Whether a person's word is missing before it may start.
     pub fn undecided(&self) -> bool {
         self.asked.is_some() && !self.allowed && matches!(self.state, CallState::Ready)
+    }
+
+    /// Whether such a decision about it comes in time: nobody has decided yet, or the clock alone has allowed what a person
+    /// refuses before it was sent.
+    pub fn takes(&self, decision: &Decision) -> bool {
+        let denied = matches!(decision, Decision::Deny(_)) && matches!(self.state, CallState::Ready);
+        self.undecided() || denied && self.decided.as_ref().is_some_and(|given| given.by == EXPIRY)
     }
 }
 
@@ -231,9 +239,10 @@ impl Status {
         }
     }
 
-    /// The status of that name; `None` for any other text.
+    /// The status of that name, or of that [headline](super::Run::headline); `None` for any other text.
     pub fn parse(name: &str) -> Option<Self> {
         use Status::*;
+        let name = name.split_once(' ').map_or(name, |(first, _)| first);
         [Running, Waiting, Done, Failed, Cancelled, Exhausted, Quarantined]
             .into_iter()
             .find(|status| status.as_str() == name)
@@ -262,4 +271,16 @@ pub enum Wait {
     Input(CallId),
     /// What a `Waiting` entry says.
     Other(Waiting),
+}
+
+impl Wait {
+    /// Its kind, as entries name it.
+    pub fn kind(&self) -> WaitKind {
+        match self {
+            Wait::Approval(_) => WaitKind::Approval,
+            Wait::Doubt(_) => WaitKind::Doubt,
+            Wait::Input(_) => WaitKind::Input,
+            Wait::Other(wait) => wait.kind,
+        }
+    }
 }

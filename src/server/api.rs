@@ -35,6 +35,10 @@ pub struct Row {
     pub run: String,
     /// Its status; `interrupted` when it is running and nobody drives it.
     pub status: String,
+    /// The kinds of what it waits for, also while it is running: `approval`, `doubt`, `provider` … May lag behind while it
+    /// is driven.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
     /// The agent's name.
     pub agent: String,
     /// When it started, in milliseconds since 1970.
@@ -56,6 +60,7 @@ impl Row {
         Row {
             run: listed.run.to_string(),
             status: listed.status().to_owned(),
+            waiting: listed.waits().map(str::to_owned).collect(),
             agent: listed.columns.agent.clone(),
             created_ms: listed.columns.created.0,
             updated_ms: listed.columns.updated.0,

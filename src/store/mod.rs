@@ -150,7 +150,7 @@ pub struct Head {
 /// The columns of a head, for listings. The store carries them and decides nothing by them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Columns {
-    /// The run's status, in the words of the journal; at most 255 bytes are kept.
+    /// The run's status and what it waits for, in the words of the journal; at most 255 bytes are kept.
     pub status: String,
     /// The agent's name; at most 255 bytes are kept.
     pub agent: String,

@@ -150,6 +150,9 @@ fn other_arguments_are_checked_before_anything_is_decided_and_told_to_the_model(
     assert_eq!(given["decision"]["data"]["text"], edited, "both versions are kept");
     assert_eq!(given["shown"]["text"], r#"{"path":"b.txt","content":"new"}"#);
     assert_eq!(entry("tool_started")["arguments"]["text"], edited);
+    let told = world.agentd(&["runs", "show", "@last"]).stdout;
+    let result = told.lines().rfind(|line| line.contains("✓ files.write")).unwrap();
+    assert!(result.contains(&format!("✓ files.write {edited} ")) && !result.contains("b.txt"), "{told}");
 }
 
 /// Lets the time pass that the newest run's question stands.
@@ -182,6 +185,22 @@ fn a_question_expires_while_nobody_runs() {
     assert!(late.stderr.contains("after the question had expired"), "{late:#?}");
     assert_eq!(decisions(&late_world), ["t1c1 deny by expiry"]);
     assert_eq!(late_world.agentd(&["resume", "@last"]).stdout, "I was not allowed to.\n");
+}
+
+#[test]
+fn a_no_is_heard_after_the_clock_has_allowed_a_call_that_nobody_has_sent_yet() {
+    let world = World::new(&agent("approvals: {expire: 2s, on_expire: allow}"), WRITE);
+    assert_eq!(world.agentd(&["run", "agent.yaml", "go"]).code, 3);
+    let_it_expire(&world);
+    // Whoever comes too late to allow it has its time looked at.
+    assert_eq!(world.agentd(&["approve", "@last", "t1c1"]).code, 2);
+    assert_eq!(decisions(&world), ["t1c1 allow by expiry"]);
+    assert_eq!(world.agentd(&["approve", "@last"]).code, 2, "it is allowed already");
+    let denied = world.agentd(&["deny", "@last"]);
+    assert_eq!(denied.code, 0, "{denied:#?}");
+    assert_eq!(decisions(&world), ["t1c1 allow by expiry", "t1c1 deny by a person"]);
+    assert_eq!(world.agentd(&["resume", "@last"]).stdout, "I was not allowed to.\n");
+    assert!(!world.path("notes/b.txt").exists());
 }
 
 #[test]

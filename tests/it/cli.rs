@@ -799,6 +799,37 @@ fn runs_are_listed_and_told() {
 }
 
 #[test]
+fn a_story_tells_what_the_model_said_between_its_calls() {
+    let script = format!(
+        "answers:
+  - text: \"First I look.\\n{}\\e[2J\\nThen I write.\"
+    calls: [{{name: files__read, arguments: {{path: a.txt}}}}]
+  - {{text: It says hello.}}
+  - {{text: You are welcome.}}
+",
+        "Looking is what I do. ".repeat(12)
+    );
+    let world = World::new(AGENT, &script);
+    assert_eq!(world.agentd(&["run", "agent.yaml", "go"]).code, 0);
+    assert_eq!(world.agentd(&["resume", "@last", "Thanks."]).code, 0);
+    let said = |args: &[&str]| {
+        let shown = world.agentd(args).stdout;
+        let lines: Vec<_> = shown.lines().map(str::to_owned).collect();
+        let at = lines.iter().position(|line| line.contains(" » First I look.")).expect(&shown);
+        assert!(lines.iter().any(|line| line.ends_with(" » It says hello.")), "{shown}");
+        // The answer that ended it stands at the end, and only there.
+        assert_eq!((shown.matches("You are welcome.").count(), &**lines.last().unwrap()), (1, "You are welcome."));
+        lines[at..at + 3].to_vec()
+    };
+    let brief = said(&["runs", "show", "@last"]);
+    assert!(brief[0].ends_with('…') && brief[1].contains("files.read"), "{brief:#?}");
+    let whole = said(&["runs", "show", "@last", "-v"]);
+    let margin = " ".repeat(16);
+    assert!(whole[1].starts_with(&format!("{margin}Looking")) && whole[1].ends_with("\\u{1b}[2J"), "{whole:#?}");
+    assert_eq!(whole[2], format!("{margin}Then I write."));
+}
+
+#[test]
 fn models_are_listed_with_what_keeps_them_from_being_asked() {
     let model = Model::replying([]);
     model.lists([json!({"id": "qwen3:8b", "object": "model"}), json!({"id": "big", "max_model_len": 40960})]);

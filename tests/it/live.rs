@@ -82,6 +82,12 @@ fn end(child: Child) -> Said {
 fn words_on_its_calls_reach_a_run_and_it_goes_on() {
     let world = world(SCRIPT);
     let mut running = asking(&world);
+    // A read is in flight meanwhile.
+    let listed = world.agentd(&["runs", "--json"]).json();
+    assert_eq!(
+        (&listed["runs"][0]["status"], &listed["runs"][0]["waiting"]),
+        (&json!("running"), &json!(["approval"]))
+    );
     let approved = world.agentd(&["approve", "@last", "t1c2", "--arguments", r#"{"text": "mended"}"#]);
     assert_eq!(approved.code, 0, "{approved:#?}");
     assert!(approved.stderr.contains(&format!("process {} drives it", running.child.id())), "{approved:#?}");
@@ -165,6 +171,7 @@ answers:
     let mut agent: Value = serde_json::from_str(&agent).unwrap();
     let mut terminal = Terminal::start(world.command(&["run", "agent.yaml", "go"]));
     terminal.until("[l]ater:");
+    until(|| world.agentd(&["runs"]).stdout.contains("  waits for approval  live  "));
     assert_eq!(world.agentd(&["approve", "@last"]).code, 0);
     terminal.until("this needs no answer any more; press Enter");
     terminal.types("");

@@ -654,6 +654,31 @@ fn silence_means_what_the_policy_says() {
 }
 
 #[test]
+fn a_no_is_heard_after_the_clock_has_allowed_a_call_until_it_is_sent() {
+    let rules = || Rules { approve: vec!["write"], expire: Some(secs(60)), on_expire_allow: true, ..Rules::default() };
+    let expired = || {
+        let mut play = Play::with(rules());
+        play.calls("write");
+        play.wait(secs(60));
+        play.push(woken());
+        play.settle();
+        play
+    };
+    let mut play = expired();
+    play.push(given("t1c1", Decision::Deny(Some("not today".to_owned()))));
+    assert!(matches!(reason(&play, "t1c1"), Rejection::Denied(why) if why == "not today"));
+    play.refuses(given("t1c1", Decision::Deny(None)));
+    let mut play = expired();
+    play.start();
+    play.refuses(given("t1c1", Decision::Deny(None)));
+    // What a person has allowed is not taken back.
+    let mut play = Play::with(rules());
+    play.calls("write");
+    play.push(given("t1c1", Decision::Allow));
+    play.refuses(given("t1c1", Decision::Deny(None)));
+}
+
+#[test]
 fn a_question_that_expired_while_nobody_drove_the_run_is_settled_first() {
     let mut play = Play::with(Rules { approve: vec!["write"], expire: Some(secs(60)), ..Rules::default() });
     play.calls("write");
