@@ -45,7 +45,7 @@ pub enum Part {
     /// A tool call of the model. Only in assistant messages.
     Call(ToolCall),
     /// Something that only its issuer understands, at the place where it stood.
-    Opaque(Opaque),
+    Opaque(Box<Opaque>),
 }
 
 impl Part {
@@ -79,10 +79,11 @@ pub struct Reasoning {
     /// The text as shown; empty when the issuer only gives it encrypted.
     pub text: Arc<str>,
     /// Signature or encrypted content; `None` when the provider sent none.
-    pub opaque: Option<Opaque>,
+    pub opaque: Option<Box<Opaque>>,
 }
 
-/// Bytes that go back unchanged to the one who issued them, and to nobody else.
+/// Bytes that go back unchanged to the one who issued them, and to nobody else. Large, and in few parts of a conversation:
+/// hence boxed wherever it may stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opaque {
     /// Name of the provider that issued it.
@@ -105,7 +106,7 @@ pub struct ToolCall {
     /// The arguments: the text of a JSON object.
     pub arguments: Arc<str>,
     /// What the issuer wants back with this call.
-    pub opaque: Option<Opaque>,
+    pub opaque: Option<Box<Opaque>>,
 }
 
 /// What one tool call came to.

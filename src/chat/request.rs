@@ -136,7 +136,7 @@ pub enum AnswerPart {
     /// A tool call as the model wrote it.
     Call(WrittenCall),
     /// Something that only its issuer understands.
-    Opaque(Opaque),
+    Opaque(Box<Opaque>),
 }
 
 /// A tool call exactly as it came over the wire: nothing about it has been checked.
@@ -151,7 +151,7 @@ pub struct WrittenCall {
     /// Whether the stream ended the call properly. A call that was cut is never executed.
     pub complete: bool,
     /// What the issuer wants back with this call.
-    pub opaque: Option<Opaque>,
+    pub opaque: Option<Box<Opaque>>,
 }
 
 /// Why a model stopped, in its provider's account.

@@ -199,11 +199,13 @@ pub(crate) fn every_event() -> Vec<Event> {
     let call = |call| CallId { turn: 3, call };
     // Long enough for a blob, and named twice.
     let long: Arc<str> = "every line of it is the same\n".repeat(600).into();
-    let opaque = |kind: &str| Opaque {
-        issuer: "anthropic".into(),
-        model: "claude-sonnet-5".into(),
-        kind: kind.into(),
-        data: "EqQBCkYIBxgCKkBzaWduYXR1cmU=".into(),
+    let opaque = |kind: &str| {
+        Box::new(Opaque {
+            issuer: "anthropic".into(),
+            model: "claude-sonnet-5".into(),
+            kind: kind.into(),
+            data: "EqQBCkYIBxgCKkBzaWduYXR1cmU=".into(),
+        })
     };
     let limits = Limits {
         turns: Some(50),

@@ -60,11 +60,11 @@ fn two_calls() -> Vec<Message> {
     ]
 }
 
-fn opaque(issuer: &str, model: &str, kind: &str, data: &str) -> Option<Opaque> {
-    Some(Opaque { issuer: issuer.into(), model: model.into(), kind: kind.into(), data: data.into() })
+fn opaque(issuer: &str, model: &str, kind: &str, data: &str) -> Option<Box<Opaque>> {
+    Some(Box::new(Opaque { issuer: issuer.into(), model: model.into(), kind: kind.into(), data: data.into() }))
 }
 
-fn thought(text: &str, opaque: Option<Opaque>) -> Part {
+fn thought(text: &str, opaque: Option<Box<Opaque>>) -> Part {
     Part::Reasoning(Reasoning { text: text.into(), opaque })
 }
 

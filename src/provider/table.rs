@@ -127,9 +127,9 @@ impl Server<'_> {
     }
 
     /// What only this server understands.
-    pub(super) fn opaque(self, kind: &str, data: &str) -> Opaque {
+    pub(super) fn opaque(self, kind: &str, data: &str) -> Box<Opaque> {
         let Target { issuer, model, .. } = self.target;
-        Opaque { issuer: issuer.into(), model: model.into(), kind: kind.into(), data: data.into() }
+        Box::new(Opaque { issuer: issuer.into(), model: model.into(), kind: kind.into(), data: data.into() })
     }
 }
 
@@ -182,7 +182,7 @@ pub(super) fn tool_call(n: u32, name: &str, arguments: &str) -> Part {
 }
 
 /// The same, with what its issuer wants back.
-pub(super) fn own_call(n: u32, name: &str, arguments: &str, own: Option<Opaque>) -> Part {
+pub(super) fn own_call(n: u32, name: &str, arguments: &str, own: Option<Box<Opaque>>) -> Part {
     let id = CallId { turn: 1, call: n };
     Part::Call(ToolCall { id, name: name.into(), arguments: arguments.into(), opaque: own })
 }

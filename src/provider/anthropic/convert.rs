@@ -548,11 +548,8 @@ fn rendered_id(id: CallId) -> String {
 /// # Errors
 /// When a filter has stopped it before anything came: there is nothing to go on with.
 pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer, Failure> {
-    let opaque = |kind: String, data: &str| Opaque {
-        issuer: target.issuer.to_owned(),
-        model: target.model.to_owned(),
-        kind,
-        data: data.into(),
+    let opaque = |kind: String, data: &str| {
+        Box::new(Opaque { issuer: target.issuer.to_owned(), model: target.model.to_owned(), kind, data: data.into() })
     };
     let finish = finish(answer.stop);
     if finish == Finish::Refused && answer.blocks.is_empty() {

@@ -714,7 +714,7 @@ fn the_form_of_an_answer() {
 #[test]
 fn models_think_where_they_can() {
     let signed = |model: &str| {
-        let opaque = Opaque { model: model.into(), ..SERVER.opaque("thinking.signature", "c2ln") };
+        let opaque = Box::new(Opaque { model: model.into(), ..*SERVER.opaque("thinking.signature", "c2ln") });
         Part::Reasoning(Reasoning { text: "Hmm.".into(), opaque: Some(opaque) })
     };
     let plain = |_: &str| vec![user("Hi")];

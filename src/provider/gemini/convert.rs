@@ -514,11 +514,13 @@ fn own(call: &ToolCall, target: Target<'_>) -> (Option<String>, Option<String>) 
 /// # Errors
 /// When a filter has stopped it before anything came, or the model wrote a call that the server could not read.
 pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer, Failure> {
-    let opaque = |kind: &str, data: String| Opaque {
-        issuer: target.issuer.to_owned(),
-        model: target.model.to_owned(),
-        kind: kind.to_owned(),
-        data: data.into(),
+    let opaque = |kind: &str, data: String| {
+        Box::new(Opaque {
+            issuer: target.issuer.to_owned(),
+            model: target.model.to_owned(),
+            kind: kind.to_owned(),
+            data: data.into(),
+        })
     };
     let said = || {
         let message = answer.finish_message.as_deref().unwrap_or_default();

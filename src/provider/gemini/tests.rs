@@ -448,7 +448,7 @@ fn contents(messages: Vec<Message>, target: Target<'_>) -> Value {
     rendered(&request(messages), target)["contents"].take()
 }
 
-fn signed(signature: &str) -> Option<Opaque> {
+fn signed(signature: &str) -> Option<Box<Opaque>> {
     Some(SERVER.opaque("functionCall", &json!({"thoughtSignature": signature}).to_string()))
 }
 
@@ -478,10 +478,10 @@ fn documented_requests() {
                     1,
                     "check_flight",
                     r#"{"flight":"AA100"}"#,
-                    Some(Opaque {
+                    Some(Box::new(Opaque {
                         issuer: "other".into(),
-                        ..SERVER.opaque("functionCall", r#"{"id":"x","thoughtSignature":"S"}"#)
-                    }),
+                        ..*SERVER.opaque("functionCall", r#"{"id":"x","thoughtSignature":"S"}"#)
+                    })),
                 ),
                 own_call(2, "check_flight", r#"{"flight":"AA101"}"#, None),
             ]),

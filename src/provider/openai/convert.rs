@@ -533,11 +533,8 @@ fn rendered_id(CallId { turn, call }: CallId) -> String {
 /// # Errors
 /// When a filter has stopped it before anything came: there is nothing to go on with.
 pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer, Failure> {
-    let opaque = |kind: String, data: String| Opaque {
-        issuer: target.issuer.to_owned(),
-        model: target.model.to_owned(),
-        kind,
-        data: data.into(),
+    let opaque = |kind: String, data: String| {
+        Box::new(Opaque { issuer: target.issuer.to_owned(), model: target.model.to_owned(), kind, data: data.into() })
     };
     let finish = if answer.refused { Finish::Refused } else { finish(answer.finish) };
     if finish == Finish::Refused && answer.parts.is_empty() {

@@ -958,7 +958,7 @@ fn a_request_that_goes_on_is_the_one_written_anew() {
         Message::Assistant(vec![Part::Opaque(opaque("reasoning_details")), tool_call(3, "now", "{}")]),
         result(3, "now", vec![Part::text("one")], false),
         // Of this nothing is left for another issuer.
-        Message::Assistant(vec![Part::Opaque(Opaque { issuer: "other".into(), ..opaque("thinking") })]),
+        Message::Assistant(vec![Part::Opaque(Box::new(Opaque { issuer: "other".into(), ..*opaque("thinking") }))]),
         user("Go on"),
         Message::Assistant(vec![Part::text("Done.")]),
     ];
@@ -1190,7 +1190,7 @@ fn media_of_the_user() {
 fn nothing_empty_is_sent() {
     let foreign = Reasoning {
         text: "Hmm".into(),
-        opaque: Some(Opaque { issuer: "other".into(), ..SERVER.opaque("reasoning", "") }),
+        opaque: Some(Box::new(Opaque { issuer: "other".into(), ..*SERVER.opaque("reasoning", "") })),
     };
     let request = Request {
         system: Some(" ".into()),

@@ -326,11 +326,8 @@ fn rendered_id(id: CallId) -> String {
 /// # Errors
 /// When it ended before anything came: there is nothing to go on with.
 pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer, Failure> {
-    let opaque = |kind: String, data: String| Opaque {
-        issuer: target.issuer.to_owned(),
-        model: target.model.to_owned(),
-        kind,
-        data: data.into(),
+    let opaque = |kind: String, data: String| {
+        Box::new(Opaque { issuer: target.issuer.to_owned(), model: target.model.to_owned(), kind, data: data.into() })
     };
     let is_call = |item: &WireItem| matches!(item.kind, Kind::Call(_));
     let finish = finish(&answer, answer.items.iter().any(is_call));

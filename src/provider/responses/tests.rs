@@ -980,7 +980,7 @@ fn other_media_are_named() {
 fn nothing_empty_is_sent() {
     let foreign = Reasoning {
         text: "Hmm".into(),
-        opaque: Some(Opaque { issuer: "other".into(), ..SERVER.opaque("reasoning", "{}") }),
+        opaque: Some(Box::new(Opaque { issuer: "other".into(), ..*SERVER.opaque("reasoning", "{}") })),
     };
     let request = Request {
         system: Some(" ".into()),

@@ -9,12 +9,12 @@ use crate::{
     run::*,
 };
 
-fn opaque() -> Opaque {
-    Opaque { issuer: "i".to_owned(), model: "m".to_owned(), kind: "k".to_owned(), data: "d".into() }
+fn opaque() -> Box<Opaque> {
+    Box::new(Opaque { issuer: "i".to_owned(), model: "m".to_owned(), kind: "k".to_owned(), data: "d".into() })
 }
 
 /// A run whose model made this call, resolved with these arguments in place of the written ones.
-fn mended(arguments: &str, mended: &str, opaque: Option<Opaque>) -> Play {
+fn mended(arguments: &str, mended: &str, opaque: Option<Box<Opaque>>) -> Play {
     let mut play = Play::new(started());
     play.ask();
     let mut call = written("read", arguments);
