@@ -1,8 +1,9 @@
 //! The one writer: everything that changes a run goes through this thread, in the order in which it was asked for.
 //!
 //! It takes what waits, makes one batch of it, commits, and answers. The longer a commit takes, the more waits for the
-//! next one, so batches grow by themselves and no timer is needed. A commit is: apply the batch, have sled write it out,
-//! our own fdatasync, the witness. Always true:
+//! next one, so batches grow by themselves and no timer is needed; and where runs share a core with this thread, they go
+//! first ([`Flusher::gather`]). A commit is: apply the batch, have sled write it out, our own fdatasync, the witness.
+//! Always true:
 //! - An answer is given after the commit that it speaks of, refusals included: they may rest on what the batch changes.
 //! - What comes later in a batch sees what came earlier.
 //! - A commit that fails poisons: its waiters and all later ones get [`Error::Poisoned`], and nothing is tried again.
@@ -13,6 +14,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, PoisonError, atomic::Ordering},
+    thread,
     time::Instant,
 };
 
@@ -26,6 +28,10 @@ use super::{
 };
 use crate::run::RunId;
 
+/// How often the core is left to others before a commit, at most: each time may take as long as the system lets a
+/// thread run.
+const YIELDS: usize = 4;
+
 /// The writer, with what only it needs.
 pub(super) struct Flusher {
     shared: Arc<Shared>,
@@ -33,11 +39,13 @@ pub(super) struct Flusher {
     heads: Heads,
     /// Taken from the queue and not yet in a batch.
     pending: VecDeque<Request>,
+    /// How many requests the last commit answered.
+    answered: usize,
 }
 
 impl Flusher {
     pub(super) fn new(shared: Arc<Shared>, witness: Witness) -> Self {
-        Flusher { shared, witness, heads: Heads::default(), pending: VecDeque::new() }
+        Flusher { shared, witness, heads: Heads::default(), pending: VecDeque::new(), answered: 0 }
     }
 
     /// Serves until the queue is closed and empty, or the store is poisoned.
@@ -57,6 +65,7 @@ impl Flusher {
             let due = if self.pending.is_empty() { self.witness.due() } else { Some(Instant::now()) };
             let open = shared.queue.take(&mut self.pending, due);
             if !self.pending.is_empty() {
+                self.gather();
                 self.commit(engine)?;
             }
             let closing = !open && self.pending.is_empty();
@@ -65,6 +74,23 @@ impl Flusher {
             }
             if closing {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Lets those come who are about to ask. A commit costs the disk some pages and the core many switches, whatever it
+    /// holds, and whoever was answered last soon asks again: so as long as there are several, and more come whenever the
+    /// core is left to others, it is. That is no wait where nobody else wants the core, and a single run never gets here.
+    fn gather(&mut self) {
+        if self.answered.max(self.pending.len()) < 2 {
+            return;
+        }
+        for _ in 0..YIELDS {
+            let pending = self.pending.len();
+            thread::yield_now();
+            self.shared.queue.take(&mut self.pending, Some(Instant::now()));
+            if self.pending.len() == pending {
+                break;
             }
         }
     }
@@ -81,6 +107,7 @@ impl Flusher {
             draft.take(request);
         }
         let Draft { writes, touched, owed, changed, .. } = draft;
+        self.answered = owed.len();
         shared.pulse.begin(owed);
         if changed {
             let deleted: Vec<RunId> =

@@ -167,7 +167,12 @@ fn encode(run: RunId, seen: Seen) -> [u8; SLOT] {
         &seen.length.to_le_bytes(),
         &seen.chain.0,
     ];
-    slot.iter_mut().zip(fields.into_iter().flatten()).for_each(|(to, from)| *to = *from);
+    let mut rest = slot.as_mut_slice();
+    for field in fields {
+        let (to, behind) = rest.split_at_mut(field.len());
+        to.copy_from_slice(field);
+        rest = behind;
+    }
     let sum = crc32c::crc32c(&slot[..60]);
     slot[60..].copy_from_slice(&sum.to_le_bytes());
     slot
