@@ -196,7 +196,7 @@ async fn resume(it: args::Resume, screen: &Screen, out: Out) -> Result<Code, Tro
         {
             let what = match daemon.tell(id, resume).await? {
                 true => "was told",
-                false => "is told when it goes on: whoever has it is busy, or waits for words at a terminal",
+                false => "is told when it goes on: whoever has it is busy",
             };
             return answered(&daemon, id, &[], what, it.shared.json, screen, out).await;
         }

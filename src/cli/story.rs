@@ -126,7 +126,11 @@ impl Story {
                 format!("agent {} from {}, model {}", said(&it.agent), said(&it.file), said(&it.model)),
             ),
             Event::Claimed(it) => detail(Mark::Plain, format!("taken over by {}, epoch {}", said(&it.node), it.epoch)),
-            Event::InputGiven(it) => detail(Mark::Plain, format!("{}: {}", said(&it.by), parts(&it.parts))),
+            Event::InputGiven(it) => {
+                let text = format!("{}: {}", said(&it.by), parts(&it.parts));
+                // What comes from elsewhere is news to whoever waits.
+                vec![Line { mark: Mark::Plain, text, step: it.inbox.is_some() }]
+            }
             Event::ToolsListed(it) => {
                 let mut lines = detail(Mark::Plain, count(it.tools.len() as u64, "tool"));
                 lines.extend(it.warnings.iter().flat_map(|warning| step(Mark::Odd, said(warning))));

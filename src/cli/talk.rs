@@ -2,19 +2,26 @@
 //!
 //! ```text
 //! Typist (a line or many, history) ─► Driven::tell ─► drive ─► the answer ─► Typist …
+//!    └── Driven::posted, by others ─────────────────────┘
 //! ```
 //! The agent's servers stay between turns. Ctrl-C stops the turn and not the program; at the prompt it forgets what was
-//! typed. Ctrl-D leaves, and the run can be resumed as any other.
+//! typed. Ctrl-D leaves, and the run can be resumed as any other. What the run is told from elsewhere is answered at once;
+//! what was typed meanwhile stands at the prompt again afterwards.
 
 use std::{
+    future::pending,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::Context;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::{
+    process::{self, getpid, kill_process},
+    termios::{OptionalActions, Termios, tcgetattr, tcsetattr},
+};
 use rustyline::{
-    Cmd, Config, Editor, EventHandler, Helper, KeyCode, KeyEvent, Modifiers,
+    Cmd, Config, Editor, EventHandler, ExternalPrinter, Helper, KeyCode, KeyEvent, Modifiers,
     completion::Completer,
     error::ReadlineError,
     highlight::Highlighter,
@@ -22,6 +29,7 @@ use rustyline::{
     history::FileHistory,
     validate::{ValidationContext, ValidationResult, Validator},
 };
+use tokio::sync::watch;
 
 use super::{
     args,
@@ -68,9 +76,9 @@ pub(super) async fn talk(
     let mut typist = Typist::new(home.join("history"))?;
     let stopper = Stopper::listen().context("cannot listen for signals")?;
     screen.tell("Alt-Enter, or \\ at the end of a line, for another line; Ctrl-C stops a turn; Ctrl-D leaves");
-    let mut words = match typist.read(&stopper).await? {
+    let words = match typist.read(&stopper, pending()).await? {
         Typed::Words(words) => words,
-        Typed::Left => return Ok(Code::Done),
+        Typed::Left | Typed::Elsewhere => return Ok(Code::Done),
         Typed::Told(signal) => return Ok(Code::of_signal(signal)),
     };
     let mut driven = match begin {
@@ -82,20 +90,24 @@ pub(super) async fn talk(
     let options = Options { allow_all: wishes.yes, attended: true, no_wait: wishes.no_wait };
     let mut how = How { options, stream: None, talk: true, named: false };
     let code = loop {
+        let turns = driven.run().tally().turns;
         let code = drive(&mut driven, how, screen, &stopper).await?;
         how.named = true;
-        if let Some(End::Done { output }) = driven.run().end() {
+        // What comes from elsewhere may want no answer.
+        if let Some(End::Done { output }) = driven.run().end()
+            && driven.run().tally().turns > turns
+        {
             out.text(output)?;
         }
         if stopper.last() == Some(Signal::Terminate) {
             break code;
         }
-        words = match typist.read(&stopper).await? {
-            Typed::Words(words) => words,
+        match typist.read(&stopper, driven.posted()).await? {
+            Typed::Words(words) => driven.tell(vec![Part::text(words)])?,
+            Typed::Elsewhere => {}
             Typed::Left => break Code::Done,
             Typed::Told(signal) => break Code::of_signal(signal),
-        };
-        driven.tell(vec![Part::text(words)])?;
+        }
     };
     leave(&driven, screen).await;
     drop(driven);
@@ -111,6 +123,8 @@ async fn leave(driven: &Driven, screen: &Screen) {
 /// What came from the keyboard.
 enum Typed {
     Words(String),
+    /// Nothing: the run was told something from elsewhere.
+    Elsewhere,
     /// The end of input.
     Left,
     /// A signal came meanwhile.
@@ -121,6 +135,12 @@ enum Typed {
 struct Typist {
     /// `None` while a line is being read.
     editor: Option<Editor<Lines, FileHistory>>,
+    /// While something may be printed beside what is typed, the editor waits for signals as well as for keys.
+    _printer: Option<Box<dyn ExternalPrinter + Send>>,
+    /// What is being typed; `None` until there is a prompt.
+    typing: Arc<watch::Sender<Option<String>>>,
+    /// What the next prompt begins with.
+    begun: String,
     history: PathBuf,
     /// The terminal as it was, for when a line is not read to its end.
     calm: Option<Termios>,
@@ -131,35 +151,65 @@ impl Typist {
         let wrong = |error: ReadlineError| anyhow::Error::new(error).context("cannot read from this terminal");
         let config = Config::builder().max_history_size(HISTORY_MAX).map_err(wrong)?.auto_add_history(true).build();
         let mut editor = Editor::with_config(config).map_err(wrong)?;
-        editor.set_helper(Some(Lines));
+        let typing = Arc::new(watch::Sender::default());
+        editor.set_helper(Some(Lines { typing: typing.clone() }));
+        let printer = editor.create_external_printer().ok().map(|printer| Box::new(printer) as Box<_>);
         editor.bind_sequence(KeyEvent(KeyCode::Enter, Modifiers::ALT), EventHandler::Simple(Cmd::Newline));
         // There is none before the first conversation.
         let _ = editor.load_history(&history);
-        Ok(Typist { editor: Some(editor), history, calm: tcgetattr(io::stdin()).ok() })
+        Ok(Typist {
+            editor: Some(editor),
+            _printer: printer,
+            typing,
+            begun: String::new(),
+            history,
+            calm: tcgetattr(io::stdin()).ok(),
+        })
     }
 
-    /// The next prompt.
-    async fn read(&mut self, stopper: &Stopper) -> Result<Typed, Trouble> {
+    /// The next prompt, unless something comes from `elsewhere` first.
+    async fn read(&mut self, stopper: &Stopper, elsewhere: impl Future<Output = ()>) -> Result<Typed, Trouble> {
+        tokio::pin!(elsewhere);
         let known = stopper.count();
         while let Some(mut editor) = self.editor.take() {
-            let reading = tokio::task::spawn_blocking(move || {
-                let line = editor.readline("> ");
+            let mut typing = self.typing.subscribe();
+            self.typing.send_replace(None);
+            let begun = std::mem::take(&mut self.begun);
+            let mut reading = tokio::task::spawn_blocking(move || {
+                let line = editor.readline_with_initial("> ", (&begun, ""));
                 (editor, line)
             });
-            let (mut editor, line) = tokio::select! {
-                read = reading => read.context("cannot read from this terminal")?,
-                _ = stopper.more_than(known) => {
-                    // The reader is still there, and with it the terminal in its raw mode.
-                    if let Some(calm) = &self.calm {
-                        let _ = tcsetattr(io::stdin(), OptionalActions::Now, calm);
+            let mut asked_to_end = false;
+            let (mut editor, line) = loop {
+                tokio::select! {
+                    read = &mut reading => break read.context("cannot read from this terminal")?,
+                    _ = stopper.more_than(known) => {
+                        // The reader is still there, and with it the terminal in its raw mode.
+                        if let Some(calm) = &self.calm {
+                            let _ = tcsetattr(io::stdin(), OptionalActions::Now, calm);
+                        }
+                        return Ok(Typed::Told(stopper.last().unwrap_or(Signal::Interrupt)));
                     }
-                    return Ok(Typed::Told(stopper.last().unwrap_or(Signal::Interrupt)));
+                    // With a prompt there, signals are the reader's.
+                    Ok(_) = async {
+                        elsewhere.as_mut().await;
+                        typing.wait_for(Option::is_some).await
+                    }, if !asked_to_end => {
+                        asked_to_end = true;
+                        // There is no other way to have it end and leave the terminal as it was.
+                        kill_process(getpid(), process::Signal::INT).context("cannot end the reading of a line")?;
+                    }
                 }
             };
             // Talking matters more than remembering.
             let _ = editor.append_history(&self.history);
             self.editor = Some(editor);
             match line {
+                Ok(line) if asked_to_end && line.trim().is_empty() => return Ok(Typed::Elsewhere),
+                Err(ReadlineError::Interrupted) if asked_to_end => {
+                    self.begun = self.typing.borrow().clone().unwrap_or_default();
+                    return Ok(Typed::Elsewhere);
+                }
                 Ok(line) if line.trim().is_empty() => {}
                 Ok(line) => return Ok(Typed::Words(joined(&line))),
                 Err(ReadlineError::Interrupted) => {}
@@ -177,7 +227,10 @@ fn joined(typed: &str) -> String {
 }
 
 /// A line goes on when a backslash ends it. Nothing is completed, hinted or coloured.
-struct Lines;
+struct Lines {
+    /// What stands at the prompt.
+    typing: Arc<watch::Sender<Option<String>>>,
+}
 
 impl Validator for Lines {
     fn validate(&self, typed: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
@@ -196,6 +249,12 @@ impl Completer for Lines {
 
 impl Hinter for Lines {
     type Hint = String;
+
+    /// Asked for whenever the line has changed, and before anything is typed.
+    fn hint(&self, line: &str, _: usize, _: &rustyline::Context<'_>) -> Option<String> {
+        self.typing.send_replace(Some(line.to_owned()));
+        None
+    }
 }
 
 impl Helper for Lines {}

@@ -724,6 +724,19 @@ impl Driven {
         self.push(Event::InputGiven(InputGiven { inbox: None, by: user(), parts: words }))
     }
 
+    /// Completes when somebody has posted something to the run that no drive has taken in; while none does, that is what
+    /// the next one begins with.
+    pub async fn posted(&self) {
+        loop {
+            let changed = self.journal.changed();
+            match self.journal.inbox().await {
+                Ok(items) if items.is_empty() => changed.await,
+                // What is wrong with the store the drive tells.
+                _ => return,
+            }
+        }
+    }
+
     /// From now on the servers outlive a drive, until [`close`](Self::close): for who will tell the agent more.
     pub fn stay(&mut self) {
         self.stays = true;

@@ -102,3 +102,36 @@ fn alt_enter_ends_a_line_and_not_the_prompt() {
     terminal.presses("\u{4}");
     assert_eq!(terminal.end().0, 0);
 }
+
+#[test]
+fn what_a_conversation_is_told_from_elsewhere_is_answered_at_once() {
+    let dir = world(
+        "
+answers:
+  - text: One.
+  - {text: Two.}
+  - either:
+      - {when: {input: half of a line}, text: Three.}
+",
+    );
+    let mut terminal = Terminal::whole(agentd(&dir, &["run", "agent.yaml"]));
+    terminal.until("> ");
+    terminal.types("begin");
+    terminal.until("One.");
+    terminal.until("> ");
+    terminal.presses("half of");
+    terminal.until("half of");
+    let told = agentd(&dir, &["resume", "@last", "and from elsewhere"]).output().unwrap();
+    let said = String::from_utf8(told.stderr).unwrap();
+    assert!(told.status.success() && said.contains("was told"), "{said}");
+    terminal.until(": and from elsewhere");
+    terminal.until("Two.");
+    // What was typed meanwhile is still there.
+    terminal.until("> half of");
+    terminal.types(" a line");
+    terminal.until("Three.");
+    terminal.until("> ");
+    terminal.presses("\u{4}");
+    let (code, _, seen) = terminal.end();
+    assert_eq!(code, 0, "{seen}");
+}
