@@ -64,7 +64,7 @@ pub(super) fn check(it: &args::Check, screen: &Screen, out: Out) -> Result<Code,
         match checked.ok {
             true if it.shared.json => {}
             true if let Some(kind) = checked.kind => {
-                out.text(&format!("{}: {kind}, not an agent", escape(&checked.file, Form::Line)))?;
+                out.text(&format!("{}: {kind}", escape(&checked.file, Form::Line)))?;
             }
             true => {
                 out.text(&format!("{}: ok", escape(&checked.file, Form::Line)))?;

@@ -39,8 +39,8 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Kind::Script => "a script",
-            Kind::Settings => "settings",
+            Kind::Script => "a script, not an agent",
+            Kind::Settings => "settings, not an agent",
         })
     }
 }

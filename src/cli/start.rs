@@ -81,6 +81,9 @@ fn read(path: &Path) -> Result<(String, String, PathBuf), Trouble> {
     })?;
     let wrong = |problems: yaml::Problems| Trouble::from(daemon::Error::File(problems.to_string()));
     let text = yaml::decode(&file, &source.bytes).map_err(wrong)?.to_owned();
+    if let Some(kind) = Kind::of(&text) {
+        return Err(Trouble::usage(format!("{file}: {kind}")));
+    }
     if let Some(why) = source.doubt {
         // What else is wrong with it is told as well.
         let agent = Agent::parse(&file, &text).map_err(wrong)?;

@@ -343,6 +343,8 @@ fn check_passes_over_what_is_no_agent() {
     let file = json!({"file": "script.yaml", "ok": true, "kind": "script", "problems": []});
     assert_eq!((none.code, none.json()), (2, json!({"ok": false, "settings": null, "files": [file]})));
     assert!(none.stderr.contains("none of these is an agent"), "{none:#?}");
+    let run = world.agentd(&["run", "script.yaml", "go"]);
+    assert_eq!((run.code, &*run.stderr), (2, "error: script.yaml: a script, not an agent\n"));
 }
 
 #[test]
