@@ -171,6 +171,7 @@ impl<'a> Draft<'a> {
         }
         touched.changed = true;
         self.changed = true;
+        let begun = self.writes.len();
         if let Some(inbox) = &mut touched.inbox {
             for gone in inbox.extract_if(.., |waiting| part.consumed.contains(&waiting.id)) {
                 head.inbox ^= gone.sum;
@@ -189,6 +190,7 @@ impl<'a> Draft<'a> {
             head.chain = part.chain;
             self.bytes += keys::put_pack(&mut self.writes, run, &part.frames, head);
         }
+        self.writes.bind(begun);
         Appended::Done
     }
 
@@ -215,6 +217,7 @@ impl<'a> Draft<'a> {
         let place = inbox.last().map_or(0, |last| last.place + 1);
         let sum = keys::sum_of_item(place, id, item);
         inbox.push(Waiting { place, id, sum, length: item.len() });
+        let begun = self.writes.len();
         self.bytes += keys::put_item(&mut self.writes, run, place, id, item);
         let touched = self.touched.entry(run).or_default();
         (touched.changed, touched.wakes, self.changed) = (true, true, true);
@@ -223,6 +226,7 @@ impl<'a> Draft<'a> {
             head.inbox ^= sum;
             self.bytes += keys::put_head(&mut self.writes, run, head);
         }
+        self.writes.bind(begun);
         Ok(())
     }
 
@@ -231,10 +235,12 @@ impl<'a> Draft<'a> {
         let keys = self.readable(run, self.engine.keys(run.as_bytes()))?;
         self.heads.0.remove(&run);
         self.touched.insert(run, Touched { deleted: true, wakes: true, ..Touched::default() });
+        let begun = self.writes.len();
         for key in keys {
             self.bytes += key.len();
             self.writes.remove(key);
         }
+        self.writes.bind(begun);
         self.changed = true;
         Ok(())
     }

@@ -326,7 +326,7 @@ impl Engine {
 
     /// Puts a batch into the tree and makes it durable.
     pub(super) fn commit(&self, writes: Writes) -> Result<(), Trouble> {
-        let applied = self.guarded(Point::Apply, |db| Ok(db.apply_batch(writes.into())?));
+        let applied = self.guarded(Point::Apply, |db| apply(db, writes));
         if matches!(&applied, Err(Trouble { cause: Cause::Tree, .. })) {
             self.torn.store(true, Ordering::Relaxed);
         }
@@ -394,6 +394,28 @@ fn said(panic: &(dyn Any + Send)) -> String {
 
 fn opening(value: &[u8]) -> Result<Opening<'_>, Trouble> {
     keys::open(value).ok_or_else(|| "a value has no known shape".into())
+}
+
+/// Puts writes into the tree. sled's log brings back what was written in the order in which it was, each write whole; a
+/// batch of sled's appears as a whole, and takes a page more, a write and a thread of sled's own.
+fn apply(db: &sled::Db, Writes { list, bound }: Writes) -> Result<(), Trouble> {
+    if !bound {
+        for (key, value) in list {
+            match value {
+                Some(value) => db.insert(key, value)?,
+                None => db.remove(key)?,
+            };
+        }
+        return Ok(());
+    }
+    let mut batch = sled::Batch::default();
+    for (key, value) in list {
+        match value {
+            Some(value) => batch.insert(key, value),
+            None => batch.remove(key),
+        }
+    }
+    Ok(db.apply_batch(batch)?)
 }
 
 /// The head beside the last pack, which is whole.

@@ -50,14 +50,26 @@ pub(super) enum Section {
     Blobs = 3,
 }
 
-/// Changes to the tree, in the order in which they are made: what a batch of sled's will hold, still readable.
+/// Changes to the tree, in the order in which they are made.
 #[derive(Default)]
 pub(super) struct Writes {
     /// Keys with their new values; `None` removes.
-    list: Vec<(sled::IVec, Option<sled::IVec>)>,
+    pub(super) list: Vec<(sled::IVec, Option<sled::IVec>)>,
+    /// Whether a crash may not come between them, because what appears at once or not at all is more than one of them.
+    pub(super) bound: bool,
 }
 
 impl Writes {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Says that what was written since then appears at once or not at all.
+    pub(super) fn bind(&mut self, since: usize) {
+        self.bound |= self.list.len() > since + 1;
+    }
+
     pub(super) fn remove(&mut self, key: impl Into<sled::IVec>) {
         self.list.push((key.into(), None));
     }
@@ -65,19 +77,6 @@ impl Writes {
     fn insert(&mut self, key: Vec<u8>, value: &[u8]) -> usize {
         self.list.push((key.into(), Some(value.into())));
         value.len()
-    }
-}
-
-impl From<Writes> for sled::Batch {
-    fn from(writes: Writes) -> Self {
-        let mut batch = sled::Batch::default();
-        for (key, value) in writes.list {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        batch
     }
 }
 
