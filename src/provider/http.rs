@@ -83,7 +83,11 @@ pub(super) async fn send(request: reqwest::RequestBuilder, timeouts: Timeouts) -
         None => return Err(late(Phase::FirstToken, &timeouts, started)),
     };
     let incoming = Incoming { response, timeouts, started, alive: Instant::now(), alarm };
-    if incoming.response.status().is_success() { Ok(incoming) } else { Err(incoming.refusal().await) }
+    if incoming.response.status().is_success() {
+        return Ok(incoming);
+    }
+    // Boxed, or every request in flight would take room for what few need.
+    Err(Box::pin(incoming.refusal()).await)
 }
 
 impl Incoming {
@@ -124,7 +128,7 @@ impl Incoming {
     }
 
     /// Waits a moment for the end of the body, so that the connection goes back to the pool.
-    pub(super) async fn linger(mut self) {
+    pub(super) async fn linger(&mut self) {
         let deadline = Instant::now() + LINGER;
         while let Some(Ok(Some(_))) = self.alarm.wait_until(deadline, self.response.chunk()).await {}
     }

@@ -432,7 +432,8 @@ impl Router {
         let presumed = tariff.presumed(order);
         let hold = match &table.purse {
             Some(purse) => {
-                let reserved = purse.reserve(order, self.shared.clock.now(), presumed).await;
+                // Boxed, as what settles it is, or every request in flight would take room for budgets that few have.
+                let reserved = Box::pin(purse.reserve(order, self.shared.clock.now(), presumed)).await;
                 reserved.inspect_err(|_| {
                     // Nothing is sent, so the room that was taken is free again.
                     self.learn(|memory, now| {
@@ -464,7 +465,7 @@ impl Router {
                 self.spend(|budget, now| budget.earn(now));
                 let cost = tariff.cost(answer.usage.as_ref());
                 if let Some(hold) = hold {
-                    hold.settle(cost).await;
+                    Box::pin(hold.settle(cost)).await;
                 }
                 Ok(Reply { answer, endpoint: endpoint.into(), scripted: provider.scripted(), cost, latency })
             }
@@ -472,7 +473,7 @@ impl Router {
                 let cost;
                 (failure.used, cost) = tariff.failed(&failure, order);
                 if let Some(hold) = hold {
-                    hold.settle(if failure.used.is_some() { cost } else { Some(NanoDollars(0)) }).await;
+                    Box::pin(hold.settle(if failure.used.is_some() { cost } else { Some(NanoDollars(0)) })).await;
                 }
                 self.learn(|memory, now| memory.failed(endpoint, failure.class, failure.retry_after, now));
                 watch(Attempt::Failed { endpoint, failure: &failure, cost, latency });
