@@ -1,4 +1,5 @@
-//! Hears Ctrl-C, SIGTERM, and that the terminal was closed, which is to end like SIGTERM. What follows from them is for each drive to say (`drive`).
+//! Hears Ctrl-C, SIGTERM, and that the terminal was closed, which is to end like SIGTERM. What follows from them is for
+//! each drive to say (`drive`).
 
 use std::{io, sync::Arc};
 

@@ -343,17 +343,14 @@ impl Daemon {
         if slot.drives(id) {
             return Err(Error::Driven { run: id, pid: std::process::id() });
         }
-        let run = Run::replay(&slot.clone().entries(id).await?)?;
-        if let Some(refusal) = refusal(&run, &resume) {
-            if !slot.waits(id).await? {
-                return Err(Error::Refused(refusal));
-            }
+        let mut run = Run::replay(&slot.clone().entries(id).await?)?;
+        if refusal(&run, &resume).is_some() && slot.waits(id).await? {
             // Somebody told it more when nobody took that in any more.
             slot.absorb(id).await?;
-            let run = Run::replay(&slot.clone().entries(id).await?)?;
-            if let Some(refusal) = self::refusal(&run, &resume) {
-                return Err(Error::Refused(refusal));
-            }
+            run = Run::replay(&slot.clone().entries(id).await?)?;
+        }
+        if let Some(refusal) = refusal(&run, &resume) {
+            return Err(Error::Refused(refusal));
         }
         let started = run.started().ok_or_else(|| Error::NotFound(format!("run {id} never started")))?;
         self.check_key(id, started).await?;
@@ -376,7 +373,8 @@ impl Daemon {
         Ok(driven)
     }
 
-    /// Tells a run that another process drives what a resuming would tell it: words, other limits.
+    /// Tells a run that another process drives what a resuming would tell it: words, other limits. `false` when that is kept
+    /// and was not taken in yet.
     pub async fn tell(&self, id: RunId, resume: Resume) -> Result<bool, Error> {
         let run = self.replay(id).await?;
         let limits = resume.limits.over(run.limits());
