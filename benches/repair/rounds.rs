@@ -193,7 +193,8 @@ async fn run(task: &Task, number: usize, router: &Router, ladder: bool, totals: 
         parent: None,
         key: None,
     };
-    let given = InputGiven { inbox: None, by: "rounds".to_owned(), parts: vec![Part::text("Do it all.")] };
+    let given =
+        InputGiven { inbox: None, by: "rounds".to_owned(), parts: vec![Part::text("Do it all.")], stopped: false };
     let shelf = Arc::new(store::Memory::new());
     let (mut journal, _) = Journal::claim(shelf, RunId(Uuid::now_v7())).await.unwrap();
     let mut run = Run::default();
@@ -264,6 +265,10 @@ impl Tools {
 impl ToolHost for Tools {
     fn list(&self) -> BoxFuture<'_, Result<Listing, mcp::Error>> {
         Box::pin(async { Ok(Listing { tools: self.listing.clone(), ..Listing::default() }) })
+    }
+
+    fn changed(&self) -> bool {
+        false
     }
 
     fn prepare<'a>(&'a self, _: &'a ToolDef) -> BoxFuture<'a, Result<Box<dyn Prepared>, mcp::Error>> {

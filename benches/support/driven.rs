@@ -113,7 +113,7 @@ impl Driven {
             parent: None,
             key: None,
         };
-        let given = InputGiven { inbox: None, by: "bench".to_owned(), parts: vec![Part::text(PROMPT)] };
+        let given = InputGiven { inbox: None, by: "bench".to_owned(), parts: vec![Part::text(PROMPT)], stopped: false };
         for event in [Event::Started(Box::new(started)), Event::InputGiven(given)] {
             run.apply(&*journal.push(SystemClock.now(), event)?)?;
         }

@@ -4,6 +4,7 @@
 //! - Nothing here does I/O or knows a vendor; what only one vendor understands travels as [`Opaque`], tagged with its issuer.
 //! - Text that must stay exact (arguments as written, signatures) is kept as a string, never as a re-serialised value.
 
+mod binding;
 mod draft;
 mod glob;
 mod made;
@@ -12,13 +13,14 @@ mod tool;
 
 use std::sync::Arc;
 
+pub use binding::binding;
 pub use draft::{Beginning, Draft, Written};
 pub use glob::{glob, specificity};
 pub use made::PerTool;
 pub use request::{
     Answer, AnswerPart, Choice, Finish, Hold, OutputFormat, ReasoningEffort, Request, Usage, WrittenCall,
 };
-pub use tool::{CallId, Effect, EffectSource, OfferedName, ToolDef, ToolName};
+pub use tool::{CallId, Effect, EffectSource, OfferedName, ToolDef, ToolName, same_binding};
 
 /// One message of a conversation, as it is sent to a model.
 #[derive(Debug, Clone, PartialEq)]

@@ -125,6 +125,11 @@ impl fmt::Display for OfferedName {
     }
 }
 
+/// Tells whether two schemas take the same calls.
+pub fn same_binding(one: &Arc<Value>, other: &Arc<Value>) -> bool {
+    Arc::ptr_eq(one, other) || one == other || super::binding(one) == super::binding(other)
+}
+
 /// A tool as a run knows it, frozen when the run's tools are listed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolDef {
@@ -150,6 +155,13 @@ pub struct ToolDef {
 }
 
 impl ToolDef {
+    /// Tells whether a call of this tool means the same under the `other` definition: what binds of the schema is equal, and so
+    /// is the effect. Descriptions, defaults and order may differ.
+    pub fn binds_as(&self, other: &ToolDef) -> bool {
+        let effects = |it: &ToolDef| (it.effect, it.repeatable, it.additive);
+        effects(self) == effects(other) && same_binding(&self.input_schema, &other.input_schema)
+    }
+
     /// A tool of a program that asks models by itself and does what they call: it has no server, counts as a write, and
     /// its name stands for its hash.
     pub fn new(name: &str, description: impl Into<Arc<str>>, input_schema: Value) -> Self {

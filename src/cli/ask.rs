@@ -70,7 +70,7 @@ impl Board {
         let want = run.next();
         let question = |wait: &Wait| {
             let (call, kind) = match wait {
-                Wait::Approval(call) => {
+                Wait::Approval(call) | Wait::Change(call) => {
                     let call = run.call(*call)?;
                     (call, Kind::Approval(call.asked.as_ref()?.reason))
                 }

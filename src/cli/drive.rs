@@ -154,7 +154,7 @@ pub(super) fn tell(screen: &Screen, run: &Run, id: RunId, talk: bool) {
 pub(super) fn waits_for(run: &Run, id: RunId, wait: &Wait) -> String {
     let shown = |call| run.call(call).map_or_else(|| call.to_string(), story::call);
     match wait {
-        Wait::Approval(call) => {
+        Wait::Approval(call) | Wait::Change(call) => {
             let record = run.call(*call);
             let asked = record.and_then(|call| call.asked.as_ref());
             let reason = asked.map(|asked| story::reason(asked.reason)).unwrap_or_default();

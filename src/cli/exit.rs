@@ -73,7 +73,7 @@ impl Code {
     /// Of a run that waits for these. A person comes first, since nothing else helps.
     pub fn of_waits(waits: &[Wait]) -> Code {
         let of = |wait: &Wait| match wait {
-            Wait::Approval(_) | Wait::Doubt(_) | Wait::Input(_) => Code::Waiting,
+            Wait::Approval(_) | Wait::Change(_) | Wait::Doubt(_) | Wait::Input(_) => Code::Waiting,
             Wait::Other(wait) => match wait.kind {
                 WaitKind::Approval | WaitKind::Doubt | WaitKind::Input | WaitKind::Change => Code::Waiting,
                 WaitKind::Timer | WaitKind::Child => Code::Waiting,
@@ -265,8 +265,9 @@ mod tests {
 
     #[test]
     fn waits_have_their_codes() {
-        let person = [Wait::Approval(CALL), Wait::Doubt(CALL), Wait::Input(CALL), other(WaitKind::Change)];
-        assert_eq!(person.map(|wait| Code::of_waits(&[wait]) as u8), [3; 4]);
+        let person =
+            [Wait::Approval(CALL), Wait::Change(CALL), Wait::Doubt(CALL), Wait::Input(CALL), other(WaitKind::Change)];
+        assert_eq!(person.map(|wait| Code::of_waits(&[wait]) as u8), [3; 5]);
         let kinds = [WaitKind::Timer, WaitKind::Child, WaitKind::Provider, WaitKind::Store];
         assert_eq!(kinds.map(|kind| Code::of_waits(&[other(kind)]) as u8), [3, 3, 4, 9]);
         assert_eq!(Code::of_waits(&[other(WaitKind::Provider), Wait::Approval(CALL)]) as u8, 3);

@@ -170,7 +170,7 @@ impl Doing {
 impl Flying {
     fn take(&mut self, entry: &Entry, story: &Story) {
         match &entry.event {
-            Event::ToolsListed(_) | Event::Woken(_) | Event::Ended(_) => self.doing = None,
+            Event::ToolsListed(_) | Event::ToolsChanged(_) | Event::Woken(_) | Event::Ended(_) => self.doing = None,
             Event::ModelAnswered(_) => {
                 self.doing = None;
                 self.asked.failed = None;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use similar::{ChangeTag, TextDiff};
 
 use crate::{
+    chat::ToolDef,
     run::{CallRecord, Run},
     show::redact,
 };
@@ -76,7 +77,31 @@ pub(super) fn arguments(run: &Run, call: &CallRecord) -> String {
         }
         texts("", &arguments, before.as_ref().map(|before| before.argument), &mut shown);
     }
+    let resolved = call.resolved.as_ref().filter(|_| call.undecided());
+    if let Some((old, new)) = resolved.and_then(|it| Some((run.held_tool(&it.origin)?, run.tool(&it.origin)?))) {
+        shown.push_str("\n  what its server has changed about the tool:");
+        difference(&redact(&definition(old)), &redact(&definition(new)), &mut shown);
+    }
     shown
+}
+
+/// The definition of a tool over several lines, members in one order, so that a difference shows what differs alone.
+fn definition(tool: &ToolDef) -> String {
+    let schema = indent(&sorted(&tool.input_schema).to_string(), "");
+    format!("effect: {}\ndescription: {}\narguments: {schema}\n", tool.effect, tool.description)
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut sorted: Map<String, Value> =
+                members.iter().map(|(name, it)| (name.clone(), self::sorted(it))).collect();
+            sorted.sort_keys();
+            Value::Object(sorted)
+        }
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
 }
 
 /// Somebody else's text, with a word on what is left out.

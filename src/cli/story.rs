@@ -6,7 +6,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use crate::{
-    chat::{AnswerPart, CallId, Part},
+    chat::{AnswerPart, CallId, Part, ToolName},
     repair::Repair,
     run::{
         ApprovalReason, AttemptFailed, CallRecord, Decision, End, Entry, Event, Limit, ModelAnswered, NanoDollars,
@@ -25,6 +25,9 @@ const ARGUMENTS_MAX: usize = 72;
 
 /// Narrowest arguments in a line, in columns, however narrow the terminal is.
 const ARGUMENTS_MIN: usize = 6;
+
+/// Most tools that a line names.
+const TOOLS_MAX: usize = 5;
 
 /// Widest name of a tool in a line, in columns.
 const NAME_MAX: usize = 60;
@@ -127,16 +130,39 @@ impl Story {
             ),
             Event::Claimed(it) => detail(Mark::Plain, format!("taken over by {}, epoch {}", said(&it.node), it.epoch)),
             Event::InputGiven(it) => {
-                let text = format!("{}: {}", said(&it.by), parts(&it.parts));
+                let stopped = if it.stopped { " (after stopping the answer)" } else { "" };
+                let text = format!("{}{stopped}: {}", said(&it.by), parts(&it.parts));
                 // What comes from elsewhere is news to whoever waits.
                 vec![Line { mark: Mark::Plain, text, step: it.inbox.is_some() }]
             }
             Event::ToolsListed(it) => {
                 let mut lines = detail(Mark::Plain, count(it.tools.len() as u64, "tool"));
                 lines.extend(it.warnings.iter().flat_map(|warning| step(Mark::Odd, said(warning))));
-                lines.extend(it.missing.iter().flat_map(|(server, why)| {
-                    step(Mark::Odd, format!("server {} is left out: {}", said(server), said(why)))
-                }));
+                lines.extend(missing(&it.missing));
+                lines
+            }
+            Event::ToolsChanged(it) => {
+                let names = |tools: Vec<&ToolName>| {
+                    let shown: Vec<_> = tools.iter().take(TOOLS_MAX).map(|name| said(&name.to_string())).collect();
+                    let more = tools.len() - shown.len();
+                    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                    format!("{}{more}", shown.join(", "))
+                };
+                let changed = |held: bool| {
+                    let changed = it.changed.iter().filter(|change| change.held == held);
+                    names(changed.map(|change| &change.tool.origin).collect())
+                };
+                let kinds = [
+                    ("new", names(it.added.iter().map(|tool| &tool.origin).collect())),
+                    ("gone", names(it.gone.iter().collect())),
+                    ("changed", changed(false)),
+                    ("changed, so that the next call waits for a person", changed(true)),
+                ];
+                let kinds = kinds.iter().filter(|(_, names)| !names.is_empty());
+                let kinds: Vec<_> = kinds.map(|(kind, names)| format!("{kind}: {names}")).collect();
+                let what = if kinds.is_empty() { "other servers are there".to_owned() } else { kinds.join("; ") };
+                let mut lines = step(Mark::Odd, format!("the list of tools has changed: {what}"));
+                lines.extend(missing(&it.missing));
                 lines
             }
             Event::ModelAsked(it) => {
@@ -323,10 +349,17 @@ fn in_line(tool: &str, arguments: &str, columns: Option<usize>) -> String {
     format!("{tool} {}", brief(arguments, room.clamp(ARGUMENTS_MIN, ARGUMENTS_MAX)))
 }
 
+/// The servers that are not there.
+fn missing(missing: &[(String, String)]) -> impl Iterator<Item = Line> {
+    let text = |(server, why): &(String, String)| format!("server {} is left out: {}", said(server), said(why));
+    missing.iter().map(move |missing| Line { mark: Mark::Odd, text: text(missing), step: true })
+}
+
 /// Why a person is asked about a call.
 pub(super) fn reason(reason: ApprovalReason) -> &'static str {
     match reason {
         ApprovalReason::Policy => "the policy asks",
+        ApprovalReason::Changed => "its tool has changed, and nobody has seen the difference yet",
         ApprovalReason::HeldRepeat => "an identical call has an unknown outcome",
         ApprovalReason::Unclear => "a condition of the policy fails on its arguments",
         ApprovalReason::Repaired => "it was mended beyond the policy of its tool, and asking again did not help",
@@ -454,6 +487,7 @@ fn rejection(reason: &Rejection) -> String {
         Rejection::Behind(first) => format!("{first} before it was rejected"),
         Rejection::CutAnswer => "another call of that answer was cut".to_owned(),
         Rejection::NotAlone => "the final answer must come alone".to_owned(),
+        Rejection::ToolChanged => "its server has changed or removed the tool".to_owned(),
     }
 }
 

@@ -102,7 +102,10 @@ pub(super) async fn talk(
         if stopper.last() == Some(Signal::Terminate) {
             break code;
         }
+        // What was under way is given up, and the model is told so with what is said next.
+        let stopped = code == Code::Interrupted && driven.run().end().is_none();
         match typist.read(&stopper, driven.posted()).await? {
+            Typed::Words(words) if stopped => driven.tell_after_stop(vec![Part::text(words)])?,
             Typed::Words(words) => driven.tell(vec![Part::text(words)])?,
             Typed::Elsewhere => {}
             Typed::Left => break Code::Done,

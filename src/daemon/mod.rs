@@ -719,7 +719,13 @@ impl Driven {
 
     /// Tells the agent something: it goes on with that when it is driven again, also after its end.
     pub fn tell(&mut self, words: Vec<Part>) -> Result<(), Error> {
-        self.push(Event::InputGiven(InputGiven { inbox: None, by: user(), parts: words }))
+        self.push(Event::InputGiven(InputGiven { inbox: None, by: user(), parts: words, stopped: false }))
+    }
+
+    /// Tells the agent something after the person stopped the answer that was under way: the model is told that too, and calls
+    /// of that answer that were not sent are withdrawn.
+    pub fn tell_after_stop(&mut self, words: Vec<Part>) -> Result<(), Error> {
+        self.push(Event::InputGiven(InputGiven { inbox: None, by: user(), parts: words, stopped: true }))
     }
 
     /// Completes when somebody has posted something to the run that no drive has taken in; while none does, that is what

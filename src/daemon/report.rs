@@ -1,11 +1,14 @@
 //! One document that tells where a run stands: what `--json` prints, and what later surfaces answer with.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    chat::ToolDef,
     repair::Repair,
-    run::{End, Limit, Run, RunId, Status, Wait},
+    run::{CallRecord, CallState, End, Limit, Rejection, Run, RunId, Status, Wait},
 };
 
 use super::index::INTERRUPTED;
@@ -37,6 +40,9 @@ pub struct Report {
     pub estimated: bool,
     /// What it waits for.
     pub waiting: Vec<Waiting>,
+    /// Calls that a policy, a person or the lack of one refused, oldest first. A run can be `done` all the same: the model was
+    /// told, and has answered without them.
+    pub denied: Vec<Denied>,
     /// Why it failed, is exhausted or was cancelled.
     pub error: Option<Problem>,
 }
@@ -76,6 +82,9 @@ pub struct Waiting {
     /// What was mended in that call.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub repairs: Vec<Mended>,
+    /// What changed about its tool, where the kind is `change`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
     /// A stable code, where the kind has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -85,6 +94,51 @@ pub struct Waiting {
     /// Until when at the latest, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<i64>,
+}
+
+/// A call that was refused.
+#[derive(Debug, Clone, Serialize)]
+pub struct Denied {
+    /// The call.
+    pub call: String,
+    /// Its tool, `server.tool`; as the model named it where it names none.
+    pub tool: String,
+    /// Its arguments; as text where they are no JSON.
+    pub arguments: Value,
+    /// Who refused it: a person, `policy`, or `expiry` when nobody answered in time.
+    pub by: String,
+    /// What the model was told.
+    pub reason: String,
+}
+
+/// The definition of a tool before and after its server changed it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Change {
+    /// As a person last knew it.
+    pub before: Definition,
+    /// As the server lists it now.
+    pub after: Definition,
+}
+
+/// The definition of a tool.
+#[derive(Debug, Clone, Serialize)]
+pub struct Definition {
+    /// What the server says of it.
+    pub description: String,
+    /// What it may do.
+    pub effect: &'static str,
+    /// The JSON Schema of its arguments.
+    pub input_schema: Arc<Value>,
+}
+
+impl From<&ToolDef> for Definition {
+    fn from(tool: &ToolDef) -> Self {
+        Definition {
+            description: tool.description.to_string(),
+            effect: tool.effect.as_str(),
+            input_schema: tool.input_schema.clone(),
+        }
+    }
 }
 
 /// A repair as it is told.
@@ -147,6 +201,7 @@ impl Report {
             cost_usd: (!tally.cost_unknown).then_some(tally.cost.0 as f64 / 1e9),
             estimated: tally.estimated,
             waiting: waits(run).into_iter().map(|wait| waiting(run, wait)).collect(),
+            denied: run.calls().filter_map(denied).collect(),
             error: run.end().and_then(problem),
         }
     }
@@ -171,10 +226,23 @@ fn output(run: &Run) -> Option<Value> {
     Some(value.unwrap_or_else(|| Value::String(output.to_string())))
 }
 
+fn denied(call: &CallRecord) -> Option<Denied> {
+    let CallState::Rejected(Rejection::Denied(reason)) = &call.state else { return None };
+    let arguments = call.arguments();
+    Some(Denied {
+        call: call.id.to_string(),
+        tool: call.resolved.as_ref().map_or_else(|| call.written.name.clone(), |resolved| resolved.origin.to_string()),
+        arguments: serde_json::from_str(arguments).unwrap_or_else(|_| Value::String(arguments.to_string())),
+        // What the agent file refuses is refused before anybody is asked.
+        by: call.decided.as_ref().map_or_else(|| "policy".to_owned(), |given| given.by.clone()),
+        reason: reason.clone(),
+    })
+}
+
 fn waiting(run: &Run, wait: Wait) -> Waiting {
     let kind = wait.kind().as_str();
     let call = match wait {
-        Wait::Approval(call) | Wait::Doubt(call) | Wait::Input(call) => call,
+        Wait::Approval(call) | Wait::Change(call) | Wait::Doubt(call) | Wait::Input(call) => call,
         Wait::Other(wait) => {
             return Waiting {
                 kind,
@@ -183,6 +251,7 @@ fn waiting(run: &Run, wait: Wait) -> Waiting {
                 arguments: None,
                 written: None,
                 repairs: Vec::new(),
+                change: None,
                 code: Some(wait.code),
                 message: Some(wait.message),
                 until_ms: wait.until.map(|until| until.0),
@@ -199,6 +268,10 @@ fn waiting(run: &Run, wait: Wait) -> Waiting {
         arguments: record.and_then(|record| serde_json::from_str(record.arguments()).ok()),
         written: mended.map(|record| record.written.arguments.to_string()),
         repairs: resolved.map(|it| it.repairs.iter().cloned().map(Mended::from).collect()).unwrap_or_default(),
+        change: resolved.and_then(|resolved| {
+            let (before, after) = (run.held_tool(&resolved.origin)?, run.tool(&resolved.origin)?);
+            Some(Change { before: before.into(), after: after.into() })
+        }),
         code: None,
         message: None,
         until_ms: record.and_then(|record| record.asked.as_ref()?.expires).map(|expires| expires.0),

@@ -279,6 +279,10 @@ impl Reader {
                 let named = listed.tools.iter().map(|tool| (tool.name.to_string(), tool.origin.clone()));
                 self.offered = named.collect();
             }
+            Event::ToolsChanged(it) => {
+                let now = it.added.iter().chain(it.changed.iter().map(|change| &change.tool));
+                self.offered.extend(now.map(|tool| (tool.name.to_string(), tool.origin.clone())));
+            }
             Event::ModelAnswered(answered) => {
                 let calls = self.calls_of(answered);
                 self.calls.extend(calls.iter().cloned());

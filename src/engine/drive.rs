@@ -1,7 +1,7 @@
 //! The loop of one run.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -14,7 +14,7 @@ use tokio::{
     time::{self, Sleep},
 };
 
-use super::{Error, Left, Options, Seen, Stop, World, inbox, judge, lift};
+use super::{Error, Left, Options, Seen, Stop, World, inbox, judge, lift, lists};
 use crate::{
     agent::Unattended,
     chaos,
@@ -26,8 +26,8 @@ use crate::{
     router::{self, Attempt, Conversation, Reply},
     run::{
         ApprovalGiven, ApprovalReason, Ask, AttemptFailed, CallLost, CallWant, Decision, End, Ended, Entry, Event,
-        FINAL_ANSWER, Limit, ModelAsked, NanoDollars, Run, RunId, Sent, ToolFinished, ToolStarted, ToolsListed, Wait,
-        WaitKind, Waiting, Want, Woken,
+        FINAL_ANSWER, Limit, ModelAsked, NanoDollars, Run, RunId, Sent, ToolFinished, ToolStarted, Wait, WaitKind,
+        Waiting, Want, Woken,
     },
     store::BoxFuture,
 };
@@ -128,6 +128,13 @@ pub(super) struct Drive<'a> {
     offered: Arc<[ToolDef]>,
     /// What was written of the conversation so far.
     draft: Draft,
+    /// Whether the tools were listed since the run was last told something.
+    is_listed: bool,
+    /// How many requests had been sent when the tools were last listed again.
+    listed_for: Option<u64>,
+    /// Calls that found their tool changed when they were to be sent, so that the tools were listed again. Once each: a tool
+    /// may be another one with every start of its server.
+    relisted: HashSet<CallId>,
     asking: Option<Asking>,
     calling: HashMap<CallId, Calling>,
     happened: mpsc::Receiver<Happening>,
@@ -172,6 +179,9 @@ impl<'a> Drive<'a> {
             output,
             offered: Arc::from([]),
             draft: Draft::default(),
+            is_listed: false,
+            listed_for: None,
+            relisted: HashSet::new(),
             asking: None,
             calling: HashMap::new(),
             happened,
@@ -221,6 +231,23 @@ impl<'a> Drive<'a> {
                     continue;
                 }
                 if let Some(ask) = want.ask.filter(|_| self.asking.is_none()) {
+                    let asked = self.run.tally().attempts;
+                    let new = self.listed_for != Some(asked) && self.world.host.changed();
+                    if want.list_again && !self.is_listed || new {
+                        // Once for each request: a server may say at every listing that it has changed.
+                        self.listed_for = Some(asked);
+                        let before = self.run.length();
+                        match self.list_again(&mut posted, |want| want.ask.is_some()).await {
+                            Err(error @ Error::Tools(_)) => {
+                                self.commit().await?;
+                                return Err(error);
+                            }
+                            other => other?,
+                        }
+                        if self.run.length() > before || !self.is_listed {
+                            continue;
+                        }
+                    }
                     if self.wait_for_room()? {
                         continue;
                     }
@@ -271,6 +298,7 @@ impl<'a> Drive<'a> {
     fn push(&mut self, event: Event) -> Result<(), Error> {
         let entry = self.journal.push(self.world.clock.now().max(self.run.now()), event)?;
         self.run.apply(&entry)?;
+        self.is_listed &= !matches!(entry.event, Event::InputGiven(_));
         (self.seen)(Seen::Applied(&entry));
         self.unseen.push_back(entry);
         Ok(())
@@ -344,8 +372,8 @@ impl<'a> Drive<'a> {
             return Ok(false);
         }
         let decided = waiting.iter().filter_map(|wait| {
-            let Wait::Approval(call) = wait else { return None };
-            let record = self.run.call(*call)?;
+            let call = wait.decides()?;
+            let record = self.run.call(call)?;
             let reason = record.asked.as_ref()?.reason;
             let decision = match unattended {
                 Unattended::Deny => Decision::Deny(Some("nobody is there who could allow this call".to_owned())),
@@ -354,7 +382,7 @@ impl<'a> Drive<'a> {
                 Unattended::Allow | Unattended::Wait => return None,
             };
             let shown = record.arguments().clone();
-            Some(ApprovalGiven { call: *call, inbox: None, by: "policy".to_owned(), decision, shown })
+            Some(ApprovalGiven { call, inbox: None, by: "policy".to_owned(), decision, shown })
         });
         let decided: Vec<_> = decided.collect();
         let some = !decided.is_empty();
@@ -365,7 +393,7 @@ impl<'a> Drive<'a> {
     /// Whether nothing that the run waits for can come while this process stays.
     fn cannot_help(&self, waiting: &[Wait]) -> bool {
         waiting.iter().all(|wait| match wait {
-            Wait::Approval(_) | Wait::Doubt(_) | Wait::Input(_) => !self.options.attended,
+            Wait::Approval(_) | Wait::Change(_) | Wait::Doubt(_) | Wait::Input(_) => !self.options.attended,
             Wait::Other(wait) => wait.until.is_none() || self.options.no_wait,
         })
     }
@@ -400,7 +428,7 @@ impl<'a> Drive<'a> {
 
     async fn list_tools(&mut self, posted: &mut BoxFuture<()>) -> Result<(), Error> {
         let host = self.world.host.clone();
-        let mut listing = match self.attend(host.list(), posted, |want| want.list_tools).await? {
+        let listing = match self.attend(host.list(), posted, |want| want.list_tools).await? {
             None => return Ok(()),
             Some(Ok(listing)) => listing,
             Some(Err(error)) => {
@@ -408,23 +436,29 @@ impl<'a> Drive<'a> {
                 return Err(error.into());
             }
         };
-        listing.missing.extend(self.world.left_out.iter().cloned());
-        listing.missing.sort();
-        let mut tools = listing.tools;
-        let names: Vec<_> = tools.iter().map(|tool| &tool.origin).collect();
-        listing.warnings.extend(self.world.agent.idle_rules(&names));
-        let mut hash = blake3::Hasher::new();
-        for tool in &mut tools {
-            hash.update(tool.hash.as_bytes());
-            self.world.agent.judge(tool);
-        }
-        self.push(Event::ToolsListed(ToolsListed {
-            hash: hash.finalize().to_hex().to_string(),
-            tools: tools.into(),
-            warnings: listing.warnings,
-            missing: listing.missing,
-        }))?;
+        let listed = lists::listed(listing, &self.world.agent, &self.world.left_out);
+        self.push(Event::ToolsListed(listed))?;
         self.freeze_tools();
+        self.is_listed = true;
+        Ok(())
+    }
+
+    /// Lists the tools again and journals what is new about them. `wanted` tells whether that still matters when the run is told
+    /// something meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Tools`] when a required server does not start; nothing is recorded then.
+    async fn list_again(&mut self, posted: &mut BoxFuture<()>, wanted: impl Fn(&Want) -> bool) -> Result<(), Error> {
+        let host = self.world.host.clone();
+        let Some(listing) = self.attend(host.list(), posted, wanted).await? else { return Ok(()) };
+        let now = lists::listed(listing?, &self.world.agent, &self.world.left_out);
+        self.is_listed = true;
+        let Some(changed) = self.run.tools().and_then(|known| lists::changes(known, now)) else { return Ok(()) };
+        self.push(Event::ToolsChanged(changed.clone()))?;
+        self.freeze_tools();
+        for rejected in lists::overtaken(self.run, &self.tools, &changed) {
+            self.push(rejected)?;
+        }
         Ok(())
     }
 
@@ -441,8 +475,8 @@ impl<'a> Drive<'a> {
         let mut due = Vec::new();
         for wanted in want.calls.iter().filter(|wanted| !wanted.started) {
             let over = wanted.after.as_ref().is_none_or(|sent| self.certainly_over(sent));
-            if let Some(tool) = self.run.call(wanted.call).and_then(|call| call.resolved.as_ref()).filter(|_| over) {
-                due.push((wanted.clone(), self.tools.get(tool.name.as_str()).cloned()));
+            if let Some(call) = self.run.call(wanted.call).and_then(|call| call.resolved.as_ref()).filter(|_| over) {
+                due.push((wanted.clone(), self.run.tool(&call.origin).cloned()));
             }
         }
         if due.is_empty() {
@@ -451,12 +485,27 @@ impl<'a> Drive<'a> {
         let host = self.world.host.clone();
         let preparing = join_all(due.iter().map(|(_, tool)| async {
             match tool {
-                Some(tool) => host.prepare(tool).await.map_err(|error| error.to_string()),
-                None => Err("this run knows no such tool any more".to_owned()),
+                Some(tool) => host.prepare(tool).await.map_err(|error| (error.to_string(), error.is_change())),
+                None => Err(("this run knows no such tool any more".to_owned(), false)),
             }
         }));
         let still = |want: &Want| due.iter().all(|(due, _)| want.calls.iter().any(|call| call.call == due.call));
-        let Some(prepared) = self.attend(preparing, posted, still).await? else { return Ok(true) };
+        let Some(prepared) = self.attend(preparing, posted, &still).await? else { return Ok(true) };
+        // What was never sent is looked at under the new definition, before an approval is used up by it.
+        let changed = due.iter().zip(&prepared).filter_map(|((wanted, _), prepared)| {
+            let changed = matches!(prepared, Err((_, true))) && wanted.attempt == 1;
+            changed.then_some(wanted.call)
+        });
+        let changed: Vec<CallId> = changed.filter(|call| !self.relisted.contains(call)).collect();
+        if !changed.is_empty() {
+            self.relisted.extend(changed);
+            match self.list_again(posted, still).await {
+                // The call is told when it is prepared again.
+                Err(Error::Tools(_)) => {}
+                other => other?,
+            }
+            return Ok(true);
+        }
         let mut sending = Vec::new();
         for ((wanted, _), prepared) in due.into_iter().zip(prepared) {
             let guard = prepared.as_ref().ok().and_then(|prepared| prepared.guard());
@@ -467,7 +516,7 @@ impl<'a> Drive<'a> {
         for (wanted, call, prepared) in sending {
             match prepared {
                 Ok(prepared) => self.send(&wanted, call, prepared),
-                Err(why) => self.push(never_sent(wanted.call, wanted.attempt, why))?,
+                Err((why, _)) => self.push(never_sent(wanted.call, wanted.attempt, why))?,
             }
         }
         Ok(true)

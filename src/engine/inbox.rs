@@ -39,7 +39,9 @@ pub(super) fn events(
         Err(error) => return note(error.to_string()),
     };
     match what {
-        What::Prompt { parts } => vec![Event::InputGiven(InputGiven { inbox: item.clone(), by, parts })],
+        What::Prompt { parts } => {
+            vec![Event::InputGiven(InputGiven { inbox: item.clone(), by, parts, stopped: false })]
+        }
         What::Approval { call, decision, shown, for_run } => match run.call(call) {
             Some(record) if record.takes(&decision) => {
                 let expired = record.asked.as_ref().and_then(|asked| asked.expires).is_some_and(|by| by < at);

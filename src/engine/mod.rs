@@ -16,6 +16,7 @@ mod drive;
 mod inbox;
 mod judge;
 mod lift;
+mod lists;
 
 pub(crate) use drive::draw;
 pub use inbox::{IGNORED, check_arguments};

@@ -331,8 +331,14 @@ pub(crate) fn every_event() -> Vec<Event> {
                 Part::Image(Media { mime: "image/png".into(), source: MediaSource::Base64("iVBORw0KGgo=".into()) }),
                 Part::Audio(Media { mime: "audio/wav".into(), source: MediaSource::Url("https://a.example/b".into()) }),
             ],
+            stopped: false,
         }),
-        Event::InputGiven(InputGiven { inbox: inbox(), by: by(), parts: vec![Part::Text(long.clone())] }),
+        Event::InputGiven(InputGiven {
+            inbox: inbox(),
+            by: by(),
+            parts: vec![Part::Text(long.clone())],
+            stopped: false,
+        }),
         Event::ToolsListed(ToolsListed {
             hash: "3a".repeat(32),
             tools: vec![
@@ -570,5 +576,32 @@ pub(crate) fn every_event() -> Vec<Event> {
     let message = Some("budgets.day is $20.0000 a day".to_owned());
     events.push(Event::Ended(Ended { end: End::Exhausted { limit: Limit::Budget, message } }));
     events.push(Event::ApprovalAsked(ApprovalAsked { call: call(4), reason: ApprovalReason::Unclear, expires: None }));
+    events.push(Event::ToolsChanged(ToolsChanged {
+        hash: "4b".repeat(32),
+        added: vec![tool(Effect::Read, EffectSource::Hints, "stat")],
+        changed: vec![
+            ToolChange { tool: tool(Effect::Write, EffectSource::Default, "write_file"), held: true },
+            ToolChange { tool: tool(Effect::Read, EffectSource::Hints, "read_file"), held: false },
+        ],
+        gone: vec![ToolName { server: "files".into(), tool: "touch".into() }],
+        warnings: vec!["server docs gives a tool twice".into()],
+        missing: vec![("docs".into(), "it does not start".into())],
+    }));
+    events.push(Event::ToolsChanged(ToolsChanged {
+        hash: "4b".repeat(32),
+        added: Vec::new(),
+        changed: Vec::new(),
+        gone: Vec::new(),
+        warnings: Vec::new(),
+        missing: Vec::new(),
+    }));
+    events.push(Event::ApprovalAsked(ApprovalAsked { call: call(4), reason: ApprovalReason::Changed, expires: None }));
+    events.push(rejected(Rejection::ToolChanged));
+    events.push(Event::InputGiven(InputGiven {
+        inbox: None,
+        by: by(),
+        parts: vec![Part::text("no, wait")],
+        stopped: true,
+    }));
     events
 }

@@ -188,7 +188,7 @@ fn note(message: &str) -> Event {
 }
 
 fn text(text: &str) -> Event {
-    Event::InputGiven(InputGiven { inbox: None, by: "anna".into(), parts: vec![ChatPart::text(text)] })
+    Event::InputGiven(InputGiven { inbox: None, by: "anna".into(), parts: vec![ChatPart::text(text)], stopped: false })
 }
 
 async fn claim(shelf: &Arc<Shelf>) -> (Journal, Vec<Entry>) {

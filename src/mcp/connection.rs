@@ -161,12 +161,17 @@ impl Connection {
         self.calls.acquire().await.ok()
     }
 
-    /// The server's tools: listed anew if they never were or the server says that they changed.
-    pub async fn listing(&self, server: &Server) -> Result<Arc<Listing>, String> {
+    /// Whether the server has said that its tools changed, and they were not listed since.
+    pub fn changed(&self) -> bool {
+        self.changed.load(Ordering::SeqCst)
+    }
+
+    /// The server's tools: listed anew if that is wanted, if they never were or if the server says that they changed.
+    pub async fn listing(&self, server: &Server, anew: bool) -> Result<Arc<Listing>, String> {
         let mut listing = self.listing.lock().await;
         // Taken before asking: a change while the server answers counts for the next time.
         let changed = self.changed.swap(false, Ordering::SeqCst);
-        if let Some(listing) = listing.as_ref().filter(|_| !changed) {
+        if let Some(listing) = listing.as_ref().filter(|_| !changed && !anew) {
             return Ok(Arc::clone(listing));
         }
         // Apart, as it is large, and hardly ever more than looked up.

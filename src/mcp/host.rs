@@ -125,6 +125,10 @@ impl ToolHost for Host {
         Box::pin(Host::list(self))
     }
 
+    fn changed(&self) -> bool {
+        self.sessions.iter().any(Session::changed)
+    }
+
     fn prepare<'a>(&'a self, tool: &'a ToolDef) -> BoxFuture<'a, Result<Box<dyn Prepared>, Error>> {
         Box::pin(async move {
             let connection = self.session(&tool.origin.server)?.offering(tool).await?;

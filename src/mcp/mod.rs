@@ -47,8 +47,13 @@ pub trait ToolHost: Send + Sync {
     /// them. Fails only for a required server; others end up in [`Listing::missing`].
     fn list(&self) -> BoxFuture<'_, Result<Listing, Error>>;
 
+    /// Tells whether a server has said, since the tools were last listed, that its list is another one now, or was started
+    /// again and lists its tools otherwise.
+    fn changed(&self) -> bool;
+
     /// Gets hold of a live connection for one call, restarting the server if it died. Nothing has been sent when this
-    /// returns. Fails when the server cannot be reached or no longer offers the tool with this hash.
+    /// returns. Fails when the server cannot be reached, or no longer offers a tool of this name that
+    /// [binds](ToolDef::binds_as) as this one does.
     fn prepare<'a>(&'a self, tool: &'a ToolDef) -> BoxFuture<'a, Result<Box<dyn Prepared>, Error>>;
 
     /// Whether nothing of the server process that this guard watched is left, so that a call it was given can no
@@ -142,7 +147,7 @@ pub enum Error {
         /// What happened.
         detail: String,
     },
-    /// The tool is gone, or has another definition than the run was started with.
+    /// The tool is gone, or takes other calls than when the run listed its tools.
     #[error("tool {tool} {change} since the run listed its tools")]
     Changed {
         /// The tool.
@@ -150,4 +155,11 @@ pub enum Error {
         /// `changed` or `went away`.
         change: &'static str,
     },
+}
+
+impl Error {
+    /// Whether the tool is not what it was, so that listing the tools again tells what it is now.
+    pub fn is_change(&self) -> bool {
+        matches!(self, Error::Changed { .. })
+    }
 }

@@ -16,7 +16,10 @@ use super::{
     listing::{Listed, Listing},
     server::{Filter, Server},
 };
-use crate::{chat::ToolDef, show::redact};
+use crate::{
+    chat::{EffectSource, ToolDef, same_binding},
+    show::redact,
+};
 
 /// Attempts to bring a server back for one call.
 const ATTEMPTS: usize = 3;
@@ -36,6 +39,15 @@ pub(super) struct Session {
     surroundings: Arc<Surroundings>,
     closing: CancellationToken,
     life: Mutex<Life>,
+    told: std::sync::Mutex<Told>,
+}
+
+/// What was last listed for the run, and what the server lists now, as far as either is known.
+#[derive(Default)]
+struct Told {
+    listed: Option<Arc<Listing>>,
+    /// The connection that calls are made on, and what it lists.
+    now: Option<(Arc<Connection>, Arc<Listing>)>,
 }
 
 #[derive(Default)]
@@ -49,20 +61,21 @@ struct Life {
 
 impl Session {
     pub fn new(server: Server, surroundings: Arc<Surroundings>, closing: CancellationToken) -> Self {
-        Session { server, surroundings, closing, life: Mutex::default() }
+        Session { server, surroundings, closing, life: Mutex::default(), told: std::sync::Mutex::default() }
     }
 
     /// Starts the server if it is not running, and lists the tools that are offered, with what is to be told about them.
     pub async fn list(&self) -> Result<(Vec<Listed>, Vec<String>), Error> {
         let filter = self.filter()?;
         let connection = self.connection(1).await?;
-        let listing = match connection.listing(&self.server).await {
+        let listing = match connection.listing(&self.server, true).await {
             Ok(listing) => listing,
             Err(detail) => {
                 connection.spend(false, None);
                 return Err(self.not_started(detail));
             }
         };
+        *self.told() = Told { listed: Some(Arc::clone(&listing)), now: Some((connection, Arc::clone(&listing))) };
         let tools = listing.tools.iter().filter(|tool| filter.passes(&tool.name)).cloned().collect();
         let warnings = listing.warnings.iter().map(|warning| format!("server {:?}: {warning}", self.server.name));
         Ok((tools, warnings.collect()))
@@ -75,13 +88,29 @@ impl Session {
         // A server that no longer lists its tools gets one fresh start.
         for _ in 0..2 {
             let connection = self.connection(ATTEMPTS).await?;
-            match connection.listing(&self.server).await {
-                Ok(listing) => return check(tool, &listing, &filter).map(|()| connection),
+            match connection.listing(&self.server, false).await {
+                Ok(listing) => {
+                    self.told().now = Some((Arc::clone(&connection), Arc::clone(&listing)));
+                    return check(&self.server, tool, &listing, &filter).map(|()| connection);
+                }
                 Err(detail) => failed = detail,
             }
             connection.spend(false, None);
         }
         Err(self.not_started(failed))
+    }
+
+    /// Whether the server lists other tools now than when they were last listed for the run, or has said so.
+    pub fn changed(&self) -> bool {
+        let told = self.told();
+        let Told { listed: Some(listed), now: Some((connection, now)) } = &*told else { return false };
+        // One that is gone is looked at when it is needed again.
+        connection.is_usable() && (connection.changed() || listed.tools != now.tools)
+    }
+
+    /// Nothing is left half done under this lock.
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Ends the server, whatever it is doing.
@@ -161,13 +190,22 @@ impl Session {
     }
 }
 
-/// Whether the tool is still what it was.
-fn check(tool: &ToolDef, listing: &Listing, filter: &Filter) -> Result<(), Error> {
+/// Checks that the tool still takes the calls that it took.
+fn check(server: &Server, tool: &ToolDef, listing: &Listing, filter: &Filter) -> Result<(), Error> {
     let listed = listing.tools.iter().find(|listed| listed.name == tool.origin.tool && filter.passes(&listed.name));
     let change = match listed {
-        Some(listed) if listed.hash == tool.hash => return Ok(()),
+        Some(listed) if listed.hash == tool.hash || binds(server, tool, listed) => return Ok(()),
         Some(_) => "changed",
         None => "went away",
     };
     Err(Error::Changed { tool: tool.origin.clone(), change })
+}
+
+/// Whether a tool that is listed otherwise than before takes the same calls, with the same effect.
+fn binds(server: &Server, tool: &ToolDef, listed: &Listed) -> bool {
+    let now = listed.hints.judge(server, &listed.name);
+    // Where the agent file has the word, hints say nothing.
+    let same_effect = tool.effect_source == EffectSource::Agent
+        || (now.effect, now.repeatable, now.additive) == (tool.effect, tool.repeatable, tool.additive);
+    same_effect && same_binding(&tool.input_schema, &listed.schema)
 }

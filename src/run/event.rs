@@ -33,6 +33,8 @@ pub enum Event {
     InputGiven(InputGiven),
     /// The tools of the run, frozen from here on.
     ToolsListed(ToolsListed),
+    /// The servers list other tools, or define them otherwise, than the run knew.
+    ToolsChanged(ToolsChanged),
     /// A request goes to an endpoint.
     ModelAsked(ModelAsked),
     /// That request brought no answer.
@@ -160,6 +162,9 @@ pub struct InputGiven {
     pub by: String,
     /// What was said.
     pub parts: Vec<Part>,
+    /// Whether this person stopped the answer before that was under way: calls of it that were not sent are withdrawn, and the
+    /// model is told.
+    pub stopped: bool,
 }
 
 /// See [`Event::ToolsListed`].
@@ -173,6 +178,32 @@ pub struct ToolsListed {
     pub warnings: Vec<String>,
     /// Optional servers that did not start, and why.
     pub missing: Vec<(String, String)>,
+}
+
+/// See [`Event::ToolsChanged`]. Tools that it does not name stay as they are, in their places.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolsChanged {
+    /// BLAKE3 over the hashes of all tools as they are now, in hexadecimal.
+    pub hash: String,
+    /// Tools that the run did not have, behind those that it has.
+    pub added: Vec<ToolDef>,
+    /// Tools with another definition, in the place of the old one.
+    pub changed: Vec<ToolChange>,
+    /// Tools that their servers no longer offer.
+    pub gone: Vec<ToolName>,
+    /// What a person should know about the new list.
+    pub warnings: Vec<String>,
+    /// Optional servers that did not start, and why. The run keeps their tools.
+    pub missing: Vec<(String, String)>,
+}
+
+/// A tool with another definition than before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolChange {
+    /// The new definition.
+    pub tool: ToolDef,
+    /// Whether calls of it wait until a person has seen the difference: what binds has changed, and the tool is or was no read.
+    pub held: bool,
 }
 
 /// What a model is asked for.
@@ -334,6 +365,8 @@ pub enum ApprovalReason {
     Repaired,
     /// Whether the policy refuses the call cannot be told: a condition of it fails on these arguments.
     Unclear,
+    /// The definition of its tool has changed in what it binds since the run last knew it.
+    Changed,
 }
 
 /// See [`Event::CallRejected`].
@@ -358,6 +391,8 @@ pub enum Rejection {
     CutAnswer,
     /// `final_answer` next to other calls: it must come alone, after their results.
     NotAlone,
+    /// Its server no longer offers the tool, or now says that it has another effect.
+    ToolChanged,
 }
 
 /// See [`Event::ToolStarted`].

@@ -19,11 +19,11 @@ mod state;
 mod tests;
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, OnceLock},
 };
 
-use crate::chat::{AnswerPart, CallId, Finish, Part, ToolName, glob};
+use crate::chat::{AnswerPart, CallId, Finish, Part, ToolDef, ToolName, glob};
 
 pub use event::*;
 pub use id::{NanoDollars, RunId, Time};
@@ -52,6 +52,12 @@ pub struct Run {
     epoch: u64,
     limits: Limits,
     tools: Option<ToolsListed>,
+    /// Whether something was said since the tools were listed, and no model was asked yet.
+    unlisted: bool,
+    /// Tools whose calls wait until a person has seen what changed about them, with the definition that was last known.
+    held_tools: BTreeMap<ToolName, Arc<ToolDef>>,
+    /// Tool and canonical arguments of calls that a person allowed and that were then not sent, and who that was.
+    unused: HashMap<(ToolName, String), String>,
     items: Vec<Item>,
     /// The newest turn.
     turn: u32,
@@ -176,6 +182,16 @@ impl Run {
     /// The frozen tools; `None` before they were listed.
     pub fn tools(&self) -> Option<&ToolsListed> {
         self.tools.as_ref()
+    }
+
+    /// The tools that the servers were known to offer last, by the tool's own name.
+    pub fn tool(&self, name: &ToolName) -> Option<&ToolDef> {
+        self.tools.as_ref()?.tools.iter().find(|tool| tool.origin == *name)
+    }
+
+    /// The definition that a tool had before, while its calls wait until a person has seen the difference.
+    pub fn held_tool(&self, name: &ToolName) -> Option<&ToolDef> {
+        self.held_tools.get(name).map(|tool| &**tool)
     }
 
     /// How it ended; `None` while it goes on.
@@ -311,8 +327,10 @@ impl Run {
             Event::ToolsListed(listed) => {
                 expect(self.tools.is_none(), "the tools are frozen")?;
                 self.tools = Some(listed.clone());
+                self.unlisted = false;
                 self.forget_shown();
             }
+            Event::ToolsChanged(changed) => self.change_tools(changed)?,
             Event::ModelAsked(asked) => self.ask(asked)?,
             Event::AttemptFailed(failed) => {
                 let asked = self.asking.as_ref().is_some_and(|asking| asking.attempt == failed.attempt);
@@ -340,6 +358,7 @@ impl Run {
                 expect(call.attempts == finished.attempt, "another attempt of the call was sent")?;
                 // A repeat that never went out says nothing about the sending that was lost before it.
                 let still_lost = !finished.sent && call.attempts > 1 && doubt_key(call).is_some();
+                let unused = if finished.sent || still_lost { None } else { unused(call) };
                 call.state = match still_lost {
                     true => CallState::Lost(sent.clone()),
                     false => CallState::Finished(Box::new(Finished {
@@ -348,6 +367,7 @@ impl Run {
                         is_error: finished.is_error,
                     })),
                 };
+                self.unused.extend(unused);
             }
             Event::CallLost(lost) => {
                 let call = self.open(lost.call)?;
@@ -366,7 +386,8 @@ impl Run {
             Event::ApprovalAsked(asked) => {
                 let call = self.open(asked.call)?;
                 expect(matches!(call.state, CallState::Ready), "the call was decided already")?;
-                expect(!call.undecided(), "the question stands already")?;
+                let stands = |it: &ApprovalAsked| call.undecided() && it.reason == asked.reason;
+                expect(!call.asked.as_ref().is_some_and(stands), "the question stands already")?;
                 call.asked = Some(asked.clone());
                 call.allowed = false;
             }
@@ -391,6 +412,15 @@ impl Run {
                     }
                 }
                 call.decided = Some(Box::new(given.clone()));
+                let seen = call.allowed && call.asked.as_ref().is_some_and(|it| it.reason == ApprovalReason::Changed);
+                let origin = call.resolved.as_ref().map(|resolved| resolved.origin.clone());
+                let used = call_key(call);
+                if let Some(origin) = origin.filter(|_| seen) {
+                    self.held_tools.remove(&origin);
+                }
+                if let Some(used) = used {
+                    self.unused.remove(&used);
+                }
                 self.tally.repairs += made;
                 self.note_inbox(given.inbox.as_deref());
             }
@@ -447,6 +477,7 @@ impl Run {
                     }
                 }
                 self.tools = None;
+                self.held_tools.clear();
                 self.forget_shown();
             }
             Event::Forked(_) => {
@@ -507,8 +538,50 @@ impl Run {
         self.cancelled = None;
     }
 
+    /// Takes over what the servers list now.
+    fn change_tools(&mut self, changed: &ToolsChanged) -> Result<(), String> {
+        let Some(listed) = &self.tools else { return Err("no tools were listed yet".to_owned()) };
+        let mut tools = listed.tools.to_vec();
+        let known = |name: &ToolName| listed.tools.iter().any(|tool| tool.origin == *name);
+        let mut named = changed.gone.iter().chain(changed.changed.iter().map(|change| &change.tool.origin));
+        expect(named.all(known), "a tool that changed was not there")?;
+        tools.retain(|tool| !changed.gone.contains(&tool.origin));
+        for ToolChange { tool: new, held } in &changed.changed {
+            let Some(tool) = tools.iter_mut().find(|tool| tool.origin == new.origin) else { continue };
+            let old = std::mem::replace(tool, new.clone());
+            if *held {
+                // What a person has last seen stays what the difference is told against.
+                self.held_tools.entry(new.origin.clone()).or_insert_with(|| Arc::new(old));
+            }
+        }
+        tools.extend(changed.added.iter().cloned());
+        // Who saw the difference before has not seen this one.
+        let held = |name: &ToolName| changed.changed.iter().any(|change| change.held && change.tool.origin == *name);
+        for call in self.open_calls_mut().iter_mut().filter(|call| matches!(call.state, CallState::Ready)) {
+            let seen = call.asked.as_ref().is_some_and(|asked| asked.reason == ApprovalReason::Changed);
+            if seen && call.resolved.as_ref().is_some_and(|resolved| held(&resolved.origin)) {
+                (call.asked, call.allowed) = (None, false);
+            }
+        }
+        self.held_tools.retain(|name, _| !changed.gone.contains(name));
+        let ToolsChanged { hash, warnings, missing, .. } = changed.clone();
+        self.tools = Some(ToolsListed { hash, tools: tools.into(), warnings, missing });
+        self.unlisted = false;
+        self.forget_shown();
+        Ok(())
+    }
+
     fn input(&mut self, index: u64, given: &InputGiven) {
         self.note_inbox(given.inbox.as_deref());
+        if given.stopped && self.end.is_none() {
+            for call in self.open_calls_mut().iter_mut().filter(|call| matches!(call.state, CallState::Ready)) {
+                call.state = CallState::Withdrawn;
+            }
+            self.items.push(Item::Notice(render::stopped()));
+        }
+        self.unlisted = self.tools.is_some();
+        // What was allowed was meant for what had been said until then.
+        self.unused.clear();
         self.items.push(Item::Input { index, message: render::user(given.parts.clone()) });
         self.end = None;
         self.wait = None;
@@ -524,6 +597,7 @@ impl Run {
         expect(u64::from(asked.attempt) == self.tally.attempts + 1, "an attempt was skipped")?;
         expect(asked.turn == self.turn.max(1) || asked.turn == self.turn + 1, "a turn was skipped")?;
         self.tally.attempts += 1;
+        self.unlisted = false;
         self.asking = Some(Asking {
             turn: asked.turn,
             purpose: asked.purpose,
@@ -693,10 +767,20 @@ fn expect(holds: bool, otherwise: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise.to_owned()) }
 }
 
+/// The word of a person that a call was allowed by, while it was not sent.
+fn unused(call: &CallRecord) -> Option<((ToolName, String), String)> {
+    let given = call.decided.as_ref().filter(|given| call.allowed && ![EXPIRY, "policy"].contains(&&*given.by))?;
+    call_key(call).map(|key| (key, given.by.clone()))
+}
+
 /// What makes two calls the same: the tool and the arguments, whatever their spelling. `None` for a call without
 /// consequences.
 fn doubt_key(call: &CallRecord) -> Option<(ToolName, String)> {
-    let resolved = call.resolved.as_ref()?;
-    (resolved.effect != crate::chat::Effect::Read)
-        .then(|| (resolved.origin.clone(), crate::repair::canonical(call.arguments())))
+    call_key(call).filter(|_| call.resolved.as_ref().is_some_and(|it| it.effect != crate::chat::Effect::Read))
+}
+
+/// The same for any valid call.
+fn call_key(call: &CallRecord) -> Option<(ToolName, String)> {
+    let origin = call.resolved.as_ref()?.origin.clone();
+    Some((origin, crate::repair::canonical(call.arguments())))
 }

@@ -7,7 +7,7 @@ use crate::chat::{CallId, Effect, OfferedName, Usage, WrittenCall};
 use super::{
     ApprovalAsked, ApprovalGiven, ApprovalReason, Asking, AttemptFailed, CALL_ATTEMPTS_MAX, CallLost, CallRecord,
     CallRejected, CallState, Decision, DoubtResolved, EXPIRY, End, Ended, Event, Limit, OUTPUT_REJECTIONS_MAX, OnDoubt,
-    OutputRejected, Purpose, Rejection, Resolution, Run, Sent, Status, Time, Wait, Waiting, Woken, doubt_key,
+    OutputRejected, Purpose, Rejection, Resolution, Run, Sent, Status, Time, Wait, Waiting, Woken, call_key, doubt_key,
     state::{Answer, Item},
 };
 
@@ -18,6 +18,8 @@ pub struct Want {
     pub record: Vec<Event>,
     /// The tools must be listed before anything else.
     pub list_tools: bool,
+    /// The tools are to be listed again before the request is sent: something new was said.
+    pub list_again: bool,
     /// The calls of the group whose turn it is. Those not yet sent are sent in one append.
     pub calls: Vec<CallWant>,
     /// The request to a model.
@@ -201,7 +203,12 @@ impl Run {
         let mut behind = None;
         for call in &answer.calls {
             let reason = match (&call.state, &call.resolved, behind) {
-                (CallState::Rejected(Rejection::Invalid(_) | Rejection::Behind(_) | Rejection::CutAnswer), ..) => {
+                (
+                    CallState::Rejected(
+                        Rejection::Invalid(_) | Rejection::Behind(_) | Rejection::CutAnswer | Rejection::ToolChanged,
+                    ),
+                    ..,
+                ) => {
                     behind = behind.or(Some(call.id));
                     continue;
                 }
@@ -222,16 +229,20 @@ impl Run {
     fn record_question(&self, call: &CallRecord, want: &mut Want) {
         let (CallState::Ready, Some(resolved)) = (&call.state, &call.resolved) else { return };
         let held = !self.doubted.is_empty() && doubt_key(call).is_some_and(|key| self.doubted.contains(&key));
+        let changed = self.held_tools.contains_key(&resolved.origin);
         let ask = |reason, expires| Event::ApprovalAsked(ApprovalAsked { call: call.id, reason, expires });
         match &call.asked {
+            None if changed => want.record.push(ask(ApprovalReason::Changed, None)),
             None if held => want.record.push(ask(ApprovalReason::HeldRepeat, None)),
             None => want.record.extend(resolved.approve.as_ref().map(|approve| {
                 let expires = approve.expire.map(|expire| self.now.after(expire));
                 ask(approve.reason, expires)
             })),
-            // A call that was allowed before an identical one fell into doubt is asked about again.
+            // A call that was allowed before its tool changed, or before an identical one fell into doubt, is asked about again.
             Some(asked) if call.allowed => {
-                if held && asked.reason != ApprovalReason::HeldRepeat {
+                if changed && asked.reason != ApprovalReason::Changed {
+                    want.record.push(ask(ApprovalReason::Changed, None));
+                } else if held && asked.reason != ApprovalReason::HeldRepeat {
                     want.record.push(ask(ApprovalReason::HeldRepeat, None));
                 }
             }
@@ -239,6 +250,14 @@ impl Run {
                 let allow = resolved.approve.as_ref().is_some_and(|approve| approve.on_expire_allow);
                 let refusal = "nobody answered in time, so this call was refused";
                 want.record.push(decided(call, EXPIRY, allow, refusal.to_owned()));
+            }
+            // The question is another one now: who sees it must see what changed.
+            Some(asked) if changed && asked.reason != ApprovalReason::Changed => {
+                want.record.push(ask(ApprovalReason::Changed, None));
+            }
+            // Somebody has allowed the same call, and it was not sent.
+            Some(ApprovalAsked { reason: ApprovalReason::Policy, .. }) if let Some(by) = self.unused_word(call) => {
+                want.record.push(decided(call, &by, true, String::new()));
             }
             // Only what the policy asks is answered by a rule that somebody sets meanwhile.
             Some(ApprovalAsked { reason: ApprovalReason::Policy, .. })
@@ -248,10 +267,21 @@ impl Run {
                 want.record.push(decided(call, "policy", given.allow, refusal));
             }
             Some(asked) => {
-                want.waiting.push(Wait::Approval(call.id));
+                want.waiting.push(match asked.reason {
+                    ApprovalReason::Changed => Wait::Change(call.id),
+                    _ => Wait::Approval(call.id),
+                });
                 want.look_again_by(asked.expires);
             }
         }
+    }
+
+    /// Who has allowed this very call when it was made before, where it was then not sent.
+    fn unused_word(&self, call: &CallRecord) -> Option<String> {
+        if self.unused.is_empty() {
+            return None;
+        }
+        self.unused.get(&call_key(call)?).cloned()
     }
 
     /// The first group that is not settled. None of it starts while a person's word is missing; what was sent goes on.
@@ -323,6 +353,7 @@ impl Run {
         } else {
             let again = if turn == self.turn { self.misses() } else { 0 };
             want.ask = Some(Ask { turn, purpose, force_output: self.output_rejections > 0, again });
+            want.list_again = self.unlisted && self.asking.is_none();
         }
     }
 

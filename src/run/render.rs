@@ -161,6 +161,7 @@ impl Run {
             },
             CallState::DidNot => error("This call did not take effect. It may be made again.".to_owned()),
             CallState::NotSent => error("cancelled; not sent".to_owned()),
+            CallState::Withdrawn => error("not sent: the person stopped this answer".to_owned()),
             CallState::Ready
             | CallState::Started(_)
             | CallState::Paused(_)
@@ -205,12 +206,21 @@ fn rejection(reason: &Rejection) -> String {
             "not run: the answer that holds this call was cut off; make the calls again, in smaller parts".to_owned()
         }
         Rejection::NotAlone => "call it alone, after the results of the other calls".to_owned(),
+        Rejection::ToolChanged => "not run: the server of this tool has changed or removed it in the meantime; \
+             look at the tools that are on offer now, and make the call again if it still applies"
+            .to_owned(),
     }
 }
 
 /// What a person said.
 pub(super) fn user(parts: Vec<Part>) -> Arc<Message> {
     Arc::new(Message::User(content(parts)))
+}
+
+/// What stands in the place of an answer that a person stopped. It is said in the model's own turn, so that what the person
+/// said before and what they say next stay two messages in every format.
+pub(super) fn stopped() -> Arc<Message> {
+    Arc::new(Message::Assistant(vec![Part::text("[The person stopped this answer.]")]))
 }
 
 /// What we say to the model, who hears it as from a person.

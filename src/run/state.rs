@@ -23,7 +23,7 @@ pub(super) enum Item {
     },
     /// By a model.
     Answer(Answer),
-    /// By us, to the model: why its answer was not taken.
+    /// By us, to the model: why its answer was not taken, or that a person stopped it.
     Notice(Arc<Message>),
 }
 
@@ -140,6 +140,8 @@ pub enum CallState {
     DidNot,
     /// The run was cancelled before it was sent.
     NotSent,
+    /// The person stopped the answer before it was sent.
+    Withdrawn,
 }
 
 /// One sending of a call.
@@ -178,7 +180,8 @@ impl CallState {
             | CallState::Unknown
             | CallState::Happened(_)
             | CallState::DidNot
-            | CallState::NotSent => true,
+            | CallState::NotSent
+            | CallState::Withdrawn => true,
         }
     }
 }
@@ -265,6 +268,8 @@ impl From<&End> for Status {
 pub enum Wait {
     /// A person's word on this call, before it is sent.
     Approval(CallId),
+    /// A person's word on the changed definition of this call's tool, before it is sent.
+    Change(CallId),
     /// A person's word on this call, whose outcome is unknown.
     Doubt(CallId),
     /// Input that the server of this call asked for.
@@ -278,9 +283,18 @@ impl Wait {
     pub fn kind(&self) -> WaitKind {
         match self {
             Wait::Approval(_) => WaitKind::Approval,
+            Wait::Change(_) => WaitKind::Change,
             Wait::Doubt(_) => WaitKind::Doubt,
             Wait::Input(_) => WaitKind::Input,
             Wait::Other(wait) => wait.kind,
+        }
+    }
+
+    /// The call that a person must allow or refuse before it is sent, if that is what the run waits for.
+    pub fn decides(&self) -> Option<CallId> {
+        match self {
+            Wait::Approval(call) | Wait::Change(call) => Some(*call),
+            Wait::Doubt(_) | Wait::Input(_) | Wait::Other(_) => None,
         }
     }
 }

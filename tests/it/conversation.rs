@@ -4,6 +4,8 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use serde_json::Value;
+
 use crate::terminal::{Terminal, agentd, world};
 
 const TALK: &str = "
@@ -47,6 +49,12 @@ fn a_run_is_told_more_and_a_turn_can_be_stopped() {
     let (code, _, seen) = terminal.end();
     assert_eq!(code, 0, "{seen}");
     assert!(seen.contains("go on with: agentd resume"), "{seen}");
+    // The model is told, and the two prompts are two messages.
+    let shown: Value = serde_json::from_str(&stdout(agentd(&dir, &["runs", "show", "--json"]))).unwrap();
+    let entries = shown["entries"].as_array().unwrap().iter();
+    let stopped: Vec<_> = entries.filter(|entry| entry["data"]["stopped"] == true).collect();
+    assert_eq!(stopped.len(), 1, "{shown}");
+    assert_eq!(stopped[0]["data"]["parts"][0]["data"]["text"], "better");
     // It was one run, and what was typed is remembered.
     let listed = stdout(agentd(&dir, &["runs", "--json"]));
     assert_eq!(listed.matches("\"run\"").count(), 1, "{listed}");

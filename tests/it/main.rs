@@ -18,6 +18,7 @@ mod fuzz;
 mod keys;
 #[allow(dead_code, reason = "the benchmark needs more of it")]
 mod ladder;
+mod lists;
 mod live;
 mod mcp;
 mod model;

@@ -168,7 +168,8 @@ fn conversation(task: &Task, answer: &Answer, judged: &Judged, endpoint: &str) -
         warnings: Vec::new(),
         missing: Vec::new(),
     };
-    let given = InputGiven { inbox: None, by: "probe".to_owned(), parts: vec![Part::Text(task.ask.clone())] };
+    let given =
+        InputGiven { inbox: None, by: "probe".to_owned(), parts: vec![Part::Text(task.ask.clone())], stopped: false };
     let asked = ModelAsked {
         turn: 1,
         attempt: 1,

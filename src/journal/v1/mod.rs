@@ -132,6 +132,7 @@ kinds! {
     24 "forked" Forked false;
     25 "noted" Noted true;
     26 "ended" Ended false;
+    27 "tools_changed" ToolsChanged false;
 }
 
 /// Reads the entry in a frame. Blobs that it names and `texts` lacks are noted there, and the entry is then not whole:

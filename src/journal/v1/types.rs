@@ -45,12 +45,23 @@ stored! {
         parts: Vec<Part>,
     } optional {
         inbox: Option<String>,
+        stopped: bool,
     };
 
     run::ToolsListed {
         hash: String,
         tools: Vec<ToolDef>,
     } optional {
+        warnings: Vec<String>,
+        missing: Vec<Missing>,
+    };
+
+    run::ToolsChanged {
+        hash: String,
+    } optional {
+        added: Vec<ToolDef>,
+        changed: Vec<ToolChange>,
+        gone: Vec<ToolName>,
         warnings: Vec<String>,
         missing: Vec<Missing>,
     };
@@ -243,6 +254,12 @@ stored! {
         active as "active_ms": Option<u64>,
     };
 
+    run::ToolChange {
+        tool: ToolDef,
+    } optional {
+        held: bool,
+    };
+
     run::Call {
         id: String,
     } optional {
@@ -392,6 +409,7 @@ choices! {
         ;
         CutAnswer = "cut_answer",
         NotAlone = "not_alone",
+        ToolChanged = "tool_changed",
     }
 
     run::Resolution {
@@ -414,7 +432,9 @@ words! {
     run::Purpose { Turn = "turn", Compact = "compact", Output = "output" }
     run::Origin { Model = "model", Verify = "verify" }
     run::OnDoubt { Retry = "retry", Tell = "tell", Ask = "ask" }
-    run::ApprovalReason { Policy = "policy", HeldRepeat = "held_repeat", Repaired = "repaired", Unclear = "unclear" }
+    run::ApprovalReason { Policy = "policy", HeldRepeat = "held_repeat", Repaired = "repaired", Unclear = "unclear",
+        Changed = "changed",
+    }
     run::Limit {
         Turns = "turns", ToolCalls = "tool_calls", Tokens = "tokens", Cost = "cost", Active = "active",
         Budget = "budget",

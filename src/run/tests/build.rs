@@ -76,12 +76,32 @@ pub fn listed() -> Event {
     })
 }
 
+/// What a person says after stopping the answer before.
+pub fn stopped_with(text: &str) -> Event {
+    let parts = vec![Part::text(text)];
+    Event::InputGiven(InputGiven { inbox: None, by: "ada".to_owned(), parts, stopped: true })
+}
+
+/// The servers define this tool otherwise.
+pub fn redefined(name: &str, held: bool) -> Event {
+    let tool = tools().into_iter().find(|tool| tool.name.as_str() == name).unwrap();
+    let tool = ToolDef { description: "otherwise".into(), ..tool };
+    Event::ToolsChanged(ToolsChanged {
+        hash: "i".to_owned(),
+        added: Vec::new(),
+        changed: vec![ToolChange { tool, held }],
+        gone: Vec::new(),
+        warnings: Vec::new(),
+        missing: Vec::new(),
+    })
+}
+
 pub fn claimed(epoch: u64) -> Event {
     Event::Claimed(Claimed { epoch, node: "node".to_owned() })
 }
 
 pub fn input(text: &str) -> Event {
-    Event::InputGiven(InputGiven { inbox: None, by: "ada".to_owned(), parts: vec![Part::text(text)] })
+    Event::InputGiven(InputGiven { inbox: None, by: "ada".to_owned(), parts: vec![Part::text(text)], stopped: false })
 }
 
 pub fn cancel() -> Event {

@@ -572,7 +572,7 @@ fn an_inbox_item_counts_as_taken_whatever_it_said() {
     let given = ApprovalGiven { call: id("t1c1"), inbox: item(), by: by(), decision: Decision::Allow, shown };
     let noted = Noted { code: String::new(), message: String::new(), inbox: item() };
     let events = [
-        Event::InputGiven(InputGiven { inbox: item(), by: by(), parts: Vec::new() }),
+        Event::InputGiven(InputGiven { inbox: item(), by: by(), parts: Vec::new(), stopped: false }),
         Event::ApprovalGiven(given.clone()),
         Event::CancelAsked(CancelAsked { inbox: item(), by: by() }),
         Event::LimitsChanged(LimitsChanged { inbox: item(), by: by(), limits: Limits::default() }),
@@ -587,6 +587,108 @@ fn an_inbox_item_counts_as_taken_whatever_it_said() {
     play.push(self::given("t1c1", Decision::Allow));
     play.refuses(Event::ApprovalGiven(given));
     assert!(!play.run.has_taken("item"));
+}
+
+#[test]
+fn what_a_person_stopped_is_told_between_two_prompts_and_what_was_not_sent_is_withdrawn() {
+    let mut play = Play::new(started());
+    play.push(asked(1, 1));
+    play.push(failed(1));
+    play.push(stopped_with("something else"));
+    let told = ["user: do it", "assistant: [The person stopped this answer.]", "user: something else"];
+    assert_eq!(play.told(), told);
+
+    let mut play = Play::new(started());
+    play.calls("read, write");
+    play.start();
+    play.finish("t1c1");
+    play.push(stopped_with("do not write"));
+    assert_eq!(play.state("t1c2"), &CallState::Withdrawn);
+    assert_eq!(play.run.next().ask.map(|ask| ask.turn), Some(2));
+    let told = play.told();
+    assert_eq!(told[2..4], ["t1c1: t1c1", "t1c2!: not sent: the person stopped this answer"]);
+    assert_eq!(told[4..], ["assistant: [The person stopped this answer.]", "user: do not write"]);
+
+    let mut play = Play::new(started());
+    play.says(Say::text("done"));
+    play.push(stopped_with("too late"));
+    assert_eq!(play.told()[1..], ["assistant: done", "user: too late"], "nothing was left to stop");
+}
+
+// --- Lists that change
+
+#[test]
+fn tools_are_listed_again_whenever_something_new_is_said_and_before_a_model_is_asked() {
+    let mut play = Play::new(started());
+    assert!(!play.run.next().list_again, "they were listed for it");
+    play.says(Say::text("done"));
+    play.push(input("more"));
+    let want = play.run.next();
+    assert!(want.list_again && want.ask.is_some());
+    let mut changed = play.clone();
+    changed.push(redefined("write", true));
+    assert!(!changed.run.next().list_again);
+    play.push(asked(2, 2));
+    assert!(!play.run.next().list_again, "nothing had changed");
+}
+
+#[test]
+fn calls_of_a_changed_tool_wait_until_somebody_has_seen_the_difference() {
+    let mut play = Play::new(started());
+    play.push(redefined("write", true));
+    assert_eq!(play.run.tool(&tools()[3].origin).map(|tool| &*tool.description), Some("otherwise"));
+    play.push(policy("*", true));
+    play.calls("write");
+    let t1c1 = id("t1c1");
+    assert_eq!(play.run.next().waiting, [Wait::Change(t1c1)], "no rule answers that");
+    assert_eq!(play.run.headline(), "waiting change");
+    // Another change is another question.
+    play.push(redefined("write", true));
+    let asked = ApprovalAsked { call: t1c1, reason: ApprovalReason::Changed, expires: None };
+    play.push(Event::ApprovalAsked(asked));
+    play.push(given("t1c1", Decision::Deny(None)));
+    play.calls("write");
+    assert_eq!(play.run.next().waiting, [Wait::Change(id("t2c1"))], "a no is no word on the tool");
+    play.push(given("t2c1", Decision::Allow));
+    play.work();
+    play.calls("write");
+    assert_eq!(play.run.next().waiting, []);
+}
+
+#[test]
+fn a_call_that_was_allowed_is_asked_about_again_when_its_tool_changes_before_it_is_sent() {
+    let mut play = Play::with(Rules { approve: vec!["write"], ..Rules::default() });
+    play.calls("write");
+    play.push(given("t1c1", Decision::Allow));
+    let mut described = play.clone();
+    described.push(redefined("write", false));
+    assert_eq!(described.run.next().calls.len(), 1);
+    play.push(redefined("write", true));
+    let asked = ApprovalAsked { call: id("t1c1"), reason: ApprovalReason::Changed, expires: None };
+    assert_eq!(play.run.next().record, [Event::ApprovalAsked(asked.clone())]);
+    play.push(Event::ApprovalAsked(asked));
+    play.push(given("t1c1", Decision::Allow));
+    assert_eq!(play.run.next().calls.len(), 1);
+}
+
+#[test]
+fn a_word_on_a_call_that_was_not_sent_holds_for_the_same_call_once() {
+    let mut play = Play::with(Rules { approve: vec!["write"], ..Rules::default() });
+    play.calls("write");
+    play.push(given("t1c1", Decision::Allow));
+    play.start();
+    play.push(never_sent(id("t1c1"), 1));
+    let mut said = play.clone();
+    play.calls("write");
+    let word = play.run.call(id("t2c1")).unwrap().decided.clone();
+    assert_eq!(word.map(|word| (word.by, word.decision)), Some(("ada".to_owned(), Decision::Allow)));
+    play.work();
+    play.calls("write");
+    assert_eq!(play.run.next().waiting, [Wait::Approval(id("t3c1"))]);
+    // What is said later may change what somebody would allow.
+    said.push(input("more"));
+    said.calls("write");
+    assert_eq!(said.run.next().waiting, [Wait::Approval(id("t2c1"))]);
 }
 
 // --- Approvals

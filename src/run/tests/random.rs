@@ -246,7 +246,7 @@ fn come_to_an_end(driver: &mut Driver, world: &mut World) {
                 assert!(!waiting.is_empty(), "it waits for nothing: {:#?}", driver.journal);
                 for wait in waiting {
                     let answer = match wait {
-                        Wait::Approval(call) => given(&call.to_string(), Decision::Allow),
+                        Wait::Approval(call) | Wait::Change(call) => given(&call.to_string(), Decision::Allow),
                         Wait::Doubt(call) => resolved(&call.to_string(), Resolution::Retry),
                         Wait::Input(call) => finished(call, driver.run.call(call).unwrap().attempts, "got it"),
                         Wait::Other(_) => nudged(),

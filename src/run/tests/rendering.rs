@@ -242,7 +242,7 @@ fn a_conversation_begins_with_a_person_even_when_nobody_said_anything() {
     assert_eq!(begin(Some(r#"{"ticket":42}"#)), [r#"user: {"ticket":42}"#]);
     assert_eq!(begin(None), ["user: Begin."]);
     let mut play = Play::new(started());
-    play.push(Event::InputGiven(InputGiven { inbox: None, by: "ada".to_owned(), parts: Vec::new() }));
+    play.push(Event::InputGiven(InputGiven { inbox: None, by: "ada".to_owned(), parts: Vec::new(), stopped: false }));
     assert_eq!(play.told(), ["user: do it", "user: (no content)"]);
 }
 
