@@ -16,6 +16,7 @@ answers:
   - either:
       - {when: {input: better}, text: Much better.}
       - {when: {input: slow}, delay: 600s, text: Never.}
+  - text: Better than that.
 ";
 
 /// What stands on stdout of a command.
@@ -43,7 +44,8 @@ fn a_run_is_told_more_and_a_turn_can_be_stopped() {
     terminal.until("stopping this turn");
     terminal.until("> ");
     terminal.types("better");
-    terminal.until("Much better.");
+    // What was stopped is an answer in the conversation.
+    terminal.until("Better than that.");
     terminal.until("> ");
     terminal.presses("\u{4}");
     let (code, _, seen) = terminal.end();

@@ -118,7 +118,7 @@ fn a_changed_write_waits_for_a_person_who_sees_the_difference() {
     assert_eq!((said.code, &waiting["kind"], &waiting["call"]), (3, &json!("change"), &json!("t3c1")), "{said:#?}");
     assert_eq!(waiting["change"]["before"]["input_schema"]["properties"].get("force"), None);
     assert_eq!(waiting["change"]["after"]["input_schema"]["properties"]["force"], json!({"type": "boolean"}));
-    assert!(world.agentd(&["runs"]).stdout.contains("waiting change"), "{}", world.agentd(&["runs"]).stdout);
+    assert!(world.agentd(&["runs"]).stdout.contains("waits for change"), "{}", world.agentd(&["runs"]).stdout);
     let told = world.agentd(&["runs", "show"]).stdout;
     for words in ["its tool has changed", "what its server has changed about the tool", "+|     \"force\": {"] {
         assert!(told.contains(words), "{words:?} is missing: {told}");

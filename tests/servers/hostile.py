@@ -65,7 +65,10 @@ def tools(cursor):
         return {"tools": [tool("a.b"), tool("a_b"), tool("x" * 300 + "1"), tool("x" * 300 + "2"), tool("läs fil/ü")]}
     if MODE == "no-list":
         return {"tools": "none"}
-    return {"tools": [tool("do", description="changed" if pulled else "does it")]}
+    changed = {"properties": {**SCHEMA["properties"], "more": {"type": "boolean"}}, "type": "object"}
+    if pulled:
+        return {"tools": [tool("do", description="changed", inputSchema=changed)]}
+    return {"tools": [tool("do", description="does it")]}
 
 
 def initialize(id):
