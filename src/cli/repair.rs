@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
@@ -137,16 +137,27 @@ fn batch(it: &args::Repair, cases: &Path, out: Out) -> Result<Code, Trouble> {
 }
 
 fn case(line: &str, policy: Option<Policy>) -> Result<Done, String> {
-    let case: Value = serde_json::from_str(line).map_err(|error| format!("no JSON: {error}"))?;
-    let (tools, _) = tool_set(&case["tools"])?;
-    let whole = !matches!(case["finish_reason"].as_str(), Some("length" | "max_tokens" | "MAX_TOKENS"));
-    let read = match (&case["call"], case["text"].as_str()) {
-        (Value::Null, Some(text)) => {
-            Case::Text { text: text.to_owned(), family: case["family"].as_str().map(str::to_owned) }
-        }
+    let line: Line = serde_json::from_str(line).map_err(|error| format!("no JSON: {error}"))?;
+    let (tools, _) = tool_set(&line.tools)?;
+    let whole = !matches!(line.finish_reason.as_deref(), Some("length" | "max_tokens" | "MAX_TOKENS"));
+    let read = match (&line.call, line.text) {
+        (Value::Null, Some(text)) => Case::Text { text, family: line.family },
         (written, _) => call(written).ok_or("a case needs a call with a name and arguments, or a text")?,
     };
-    Ok(Done { id: case.get("id").cloned(), ..run(&read, whole, &tools, policy) })
+    Ok(Done { id: line.id, ..run(&read, whole, &tools, policy) })
+}
+
+/// One case of a batch. Members that are not read may be of any depth.
+#[derive(Debug, Deserialize)]
+struct Line {
+    id: Option<Value>,
+    #[serde(default)]
+    tools: Value,
+    #[serde(default)]
+    call: Value,
+    text: Option<String>,
+    family: Option<String>,
+    finish_reason: Option<String>,
 }
 
 /// What is to be repaired.
@@ -255,7 +266,7 @@ fn tool(value: &Value) -> Option<ToolDef> {
     let judged = mcp::believed(&value["annotations"]);
     Some(ToolDef {
         name: name.into(),
-        // Its server is not known, so a name that says one may mean it.
+        // Its server is what its name says, as in `github__search`, or not known.
         origin: ToolName { server: String::new(), tool: name.to_owned() },
         description: value["description"].as_str().unwrap_or_default().into(),
         hash: blake3::hash(schema.to_string().as_bytes()).to_hex().as_str().into(),

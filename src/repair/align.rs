@@ -11,12 +11,15 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde_json::Value;
 
+use crate::chat::{Effect, ToolDef};
+
 use super::{
     draft::Edit,
     json, keys,
     kind::Kind,
     names,
     shape::{Id, Others, Shape, Shapes, Types, push},
+    standin::is_standin,
     tree::{self, Form, Member, Node},
 };
 
@@ -28,7 +31,7 @@ const COMPARED_MAX: usize = 10_000;
 const STACK_MAX: usize = 256;
 
 /// The edits that make the arguments fit; none when they do. `None` when nothing that keeps the meaning does.
-pub(super) fn align(text: &str, root: &Node<'_>, shapes: &Shapes, tool: &str) -> Option<(Vec<Edit>, u32)> {
+pub(super) fn align(text: &str, root: &Node<'_>, shapes: &Shapes, tool: &ToolDef) -> Option<(Vec<Edit>, u32)> {
     let mut aligner =
         Aligner { text, shapes, tool, path: String::new(), visits: VISITS_BASE + 8 * text.len(), stack: 0 };
     let mut fix = aligner.mend(root, shapes.root)?;
@@ -90,8 +93,8 @@ type Key<'n> = Option<Cow<'n, str>>;
 struct Aligner<'a> {
     text: &'a str,
     shapes: &'a Shapes,
-    /// The tool's name, which may stand beside wrapped arguments.
-    tool: &'a str,
+    /// Its name may stand beside wrapped arguments, its schema be echoed.
+    tool: &'a ToolDef,
     path: String,
     visits: usize,
     stack: usize,
@@ -182,16 +185,26 @@ impl<'a> Aligner<'a> {
             fix.over(inner)?;
         }
         for group in &shape.any {
-            let inner = self.one_of(node, group, view)?;
+            let inner = self.one_of(node, id, group, view)?;
             fix.over(inner)?;
         }
         Some(fix)
     }
 
     /// The alternative that needs least; `None` when two of them need as much and differ.
-    fn one_of(&mut self, node: &Node<'_>, group: &[Id], view: &[Key<'_>]) -> Option<Fix> {
+    fn one_of(&mut self, node: &Node<'_>, owner: Id, group: &[Id], view: &[Key<'_>]) -> Option<Fix> {
         let mut best: Option<Fix> = None;
         let mut tied = false;
+        // Where one alternative holds a list of such values, a list of one may be what it holds.
+        let holds = |alternative: &Id| {
+            let mut below = self.shapes.keys(*alternative).values();
+            below.any(|below| {
+                self.shapes.types(*below).has(Types::LIST) && self.shapes.is_same(self.shapes.item(*below, 0), owner)
+            })
+        };
+        if matches!(node.form, Form::List(_)) && !self.shapes.types(owner).has(Types::LIST) && group.iter().any(holds) {
+            return None;
+        }
         for id in group {
             let Some(fix) = self.part(node, *id, view) else { continue };
             if fix.edits.is_empty() {
@@ -253,19 +266,22 @@ impl<'a> Aligner<'a> {
                         fix.with([self.edit_at(&member.key, edit)]);
                         view.push(Some(Cow::Owned(key.to_string())));
                     }
-                    None if keys::is_noise(&member.key) && matches!(member.value.form, Form::Text(_)) => {
-                        view.push(None)
-                    }
+                    None if self.says_nothing(member, members, id) => view.push(None),
                     None => return None,
                 },
             }
         }
-        fix.beside(self.without(node, members, &view));
+        let echo = view.iter().zip(members).any(|(key, member)| key.is_none() && self.echoes(member, id));
+        if echo && view.iter().all(Option::is_none) && !self.shapes.takes_nothing() {
+            // The schema for the arguments, and none of them.
+            return None;
+        }
+        fix.beside(self.without(node, members, &view, id));
         Some((view, fix))
     }
 
     /// The edits that take out the members that are not to be read, each run of them with its commas.
-    fn without(&self, node: &Node<'_>, members: &[Member<'_>], view: &[Key<'_>]) -> Fix {
+    fn without(&self, node: &Node<'_>, members: &[Member<'_>], view: &[Key<'_>], id: Id) -> Fix {
         let mut fix = Fix::default();
         let mut index = 0;
         while index < members.len() {
@@ -284,11 +300,52 @@ impl<'a> Aligner<'a> {
                 (None, None) => (members[first].key_start, last_end),
             };
             debug_assert!(start >= node.start && end <= node.end);
-            let noise = members[first..index].iter().any(|member| keys::is_noise(&member.key));
-            let kind = if noise { Kind::NoiseKey } else { Kind::NullOptional };
+            let out = &members[first..index];
+            let kind = match out {
+                _ if out.iter().all(|member| matches!(member.value.form, Form::Null)) => Kind::NullOptional,
+                _ if out.iter().all(|member| self.echoes(member, id)) => Kind::SchemaEcho,
+                _ => Kind::NoiseKey,
+            };
             fix.with([self.edit_at(&members[first].key, Edit::delete(start, end, kind))]);
         }
         fix
+    }
+
+    /// Whether a member that the schema does not know can be left out, since what it says cannot matter: nothing, what another
+    /// member says, what the schema says or, for a tool that only reads, what the call is made for.
+    fn says_nothing(&self, member: &Member<'_>, members: &[Member<'_>], id: Id) -> bool {
+        let noise = keys::is_noise(&member.key);
+        let alike = |other: &&Member<'_>| {
+            keys::are_synonyms(&member.key, &other.key) || keys::folded(&member.key) == keys::folded(&other.key)
+        };
+        let stays = |other: &&Member<'_>| self.shapes.member(id, &other.key).is_some();
+        let mut others = members.iter().filter(|other| !std::ptr::eq(*other, member)).filter(stays);
+        match &member.value.form {
+            Form::Null => true,
+            Form::List(items) if items.is_empty() => noise,
+            Form::Object(inner) if inner.is_empty() => noise,
+            Form::Text(text) if noise && text.trim().is_empty() => true,
+            Form::Text(text) if noise && self.tool.effect == Effect::Read && keys::is_plain_intent(text) => true,
+            _ => {
+                others.any(|other| (noise || alike(&other)) && self.equal(&member.value, &other.value))
+                    || self.echoes(member, id)
+            }
+        }
+    }
+
+    /// Whether two values are the same.
+    fn equal(&self, one: &Node<'_>, other: &Node<'_>) -> bool {
+        let value = |node: &Node<'_>| self.text.get(node.start..node.end).and_then(|text| json::read(text).ok());
+        value(one).is_some_and(|one| value(other) == Some(one))
+    }
+
+    /// Whether a member of the arguments is one of the schema itself, as it stands there.
+    fn echoes(&self, member: &Member<'_>, id: Id) -> bool {
+        const ECHOED: &[&str] =
+            &["type", "required", "additionalProperties", "$schema", "title", "description", "strict"];
+        let whole = id == self.shapes.root && self.path.is_empty();
+        let said = self.tool.input_schema.get(&*member.key).filter(|_| whole && ECHOED.contains(&&*member.key));
+        said.is_some_and(|said| self.is(&member.value, said))
     }
 
     /// The key that an unknown one was meant to be.
@@ -303,13 +360,17 @@ impl<'a> Aligner<'a> {
         }
         // More than another spelling only where the call cannot do without it.
         let mut found = None;
+        let is_plural =
+            |written: &str, key: &str| matches!(member.value.form, Form::List(_)) && keys::is_plural(key, written);
         for (kind, is) in [
-            (Kind::KeyTypo, keys::is_typo as fn(&str, &str) -> bool),
-            (Kind::KeySynonym, keys::are_synonyms as fn(&str, &str) -> bool),
+            (Kind::KeyTypo, &keys::is_typo as &dyn Fn(&str, &str) -> bool),
+            (Kind::KeySynonym, &keys::are_synonyms),
+            (Kind::KeySynonym, &is_plural),
         ] {
             for key in all().filter(|key| is(&member.key, key)) {
-                match found {
+                match &found {
                     None => found = Some((key.clone(), kind)),
+                    Some((other, _)) if other == key => {}
                     Some(_) => return None,
                 }
             }
@@ -333,7 +394,7 @@ impl<'a> Aligner<'a> {
         };
         // The tool's name may stand under a key that could also wrap.
         let names = |member: &Member<'_>| match &member.value.form {
-            Form::Text(name) => keys::names_tool(&member.key) && names::is_name_of(name, self.tool),
+            Form::Text(name) => keys::names_tool(&member.key) && names::is_name_of(name, self.tool.name.as_str()),
             _ => false,
         };
         let mut inner = members.iter().filter(|member| !names(member)).filter(is_inner);
@@ -344,7 +405,14 @@ impl<'a> Aligner<'a> {
                 || (keys::folded(&member.key) == "type"
                     && matches!(&member.value.form, Form::Text(text) if text == "function"))
                 || matches!(keys::folded(&member.key).as_str(), "id" | "callid" | "toolcallid")
+                || self.echoes(member, id)
+                || (&*wrapper.key == "properties"
+                    && &*member.key == "type"
+                    && matches!(&member.value.form, Form::Text(text) if text == "object"))
         };
+        if &*wrapper.key == "properties" && is_schema(&wrapper.value) {
+            return None;
+        }
         if !others.clone().all(beside) {
             return None;
         }
@@ -417,7 +485,7 @@ impl<'a> Aligner<'a> {
                 }
                 None
             }
-            Form::Number(number) if types.has(Types::TEXT) => {
+            Form::Number(number) if types.has(Types::TEXT) && self.shapes.fits_format(id, number) => {
                 let kind = if is_integer(number) { Kind::IntegerAsText } else { Kind::NumberAsText };
                 fix.with([self.edit(node.start, node.end, format!("\"{number}\""), kind)]);
                 Some(fix)
@@ -455,9 +523,14 @@ impl<'a> Aligner<'a> {
             fix.with([self.edit(node.start, node.end, trimmed.to_owned(), Kind::JsonInString)]);
             return Some(fix);
         }
-        // A text with separators may be several items.
-        let several = trimmed.is_empty() || text.contains([',', ';', '\n', '|']);
-        if several || !types.has(Types::LIST) { None } else { self.listed(node, id) }
+        // A text with separators may be several items, and a word that stands for none or all of them is no item.
+        let key = self.path.rsplit('/').next().unwrap_or_default();
+        let several = trimmed.is_empty() || text.contains([',', ';', '\n', '|']) || is_command_line(trimmed, key);
+        let no_item = || {
+            is_standin(trimmed, key)
+                || matches!(trimmed.to_lowercase().as_str(), "all" | "*" | "both" | "every" | "everything")
+        };
+        if several || !types.has(Types::LIST) || no_item() { None } else { self.listed(node, id) }
     }
 
     fn listed(&mut self, node: &Node<'_>, id: Id) -> Option<Fix> {
@@ -518,6 +591,29 @@ impl<'a> Aligner<'a> {
             _ => false,
         }
     }
+}
+
+/// Whether the members of an object are described rather than given: each by a type of JSON.
+fn is_schema(node: &Node<'_>) -> bool {
+    const TYPES: &[&str] = &["string", "integer", "number", "boolean", "object", "array", "null"];
+    let described = |member: &Member<'_>| match &member.value.form {
+        Form::Object(inner) => inner.iter().any(|it| {
+            let is_type = matches!(&it.value.form, Form::Text(text) if TYPES.contains(&&**text));
+            (&*it.key == "type" && is_type) || matches!(&*it.key, "anyOf" | "oneOf" | "$ref" | "enum")
+        }),
+        _ => false,
+    };
+    matches!(&node.form, Form::Object(members) if members.iter().any(described))
+}
+
+/// Whether a text holds several words of a command line, and not one of them.
+fn is_command_line(text: &str, key: &str) -> bool {
+    const KEYS: &[&str] =
+        &["args", "argv", "arguments", "command", "cmd", "commands", "flags", "params", "parameters", "switches"];
+    let several = text.contains(char::is_whitespace);
+    several
+        && (KEYS.contains(&keys::folded(key).as_str())
+            || text.split_whitespace().any(|word| word.starts_with(['-', '#', '@']) || word.contains('@')))
 }
 
 fn type_of(node: &Node<'_>) -> Types {

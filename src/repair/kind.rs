@@ -100,6 +100,8 @@ kinds! {
     RawControl "raw_control" Syntax Lossless;
     /// A backslash that escapes nothing, kept as a backslash.
     LoneBackslash "lone_backslash" Syntax Lossless;
+    /// `\\u{1F600}`.
+    CodePoint "code_point" Syntax Lossless;
     /// A backslash before an apostrophe.
     EscapedApostrophe "escaped_apostrophe" Syntax Lossless;
     /// Strings joined by `+`.
@@ -142,8 +144,10 @@ kinds! {
     KeyTypo "key_typo" Schema Unique;
     /// Another common name of a key.
     KeySynonym "key_synonym" Schema Unique;
-    /// What a model says about its call.
+    /// What a model says about its call, where it cannot matter.
     NoiseKey "noise_key" Schema Lossless;
+    /// A key of the schema itself, as the schema has it.
+    SchemaEcho "schema_echo" Schema Lossless;
     /// Null for something that may be left out.
     NullOptional "null_optional" Schema Lossless;
     /// A listed value in another case or with other separators.

@@ -15,7 +15,7 @@ use super::{
     kind::Kind,
     names, schema,
     shape::{ANY, Shapes},
-    syntax::Broken,
+    syntax::{Broken, Reading},
     tree, wire,
 };
 
@@ -127,9 +127,13 @@ fn mended<'t>(text: &'t str, is_json: bool, tool: &ToolDef, tools: &ToolSet) -> 
             Err(Broken::Unclear)
         };
     }
+    if shapes.takes_nothing() && is_nothing(text) {
+        draft.apply(vec![Edit::replace(0, text.len(), "{}", Kind::EmptyArguments)]).ok_or(Broken::Unclear)?;
+        return Ok(draft);
+    }
     let is_object = is_json && text.trim_start().starts_with('{');
     if !is_object {
-        wire::unwrapped(&mut draft, tool.name.as_str(), shapes, shapes.root).ok_or(Broken::Unclear)?;
+        wire::unwrapped(&mut draft, tool, tools).ok_or(Broken::Unclear)?;
     }
     let mut readings: Vec<Draft<'t>> = Vec::new();
     let mut broken = Broken::Unclear;
@@ -142,6 +146,11 @@ fn mended<'t>(text: &'t str, is_json: bool, tool: &ToolDef, tools: &ToolSet) -> 
             match around {
                 Ok(around) => {
                     forks = forks.max(around.reading.forks);
+                    if around.reading.closed > 0 && !may_close(&around.reading, tool, shapes) {
+                        broken = Broken::Cut;
+                        number += 1;
+                        continue;
+                    }
                     reading.cost += around.reading.cost + around.edits.len() as u32;
                     let mut edits = around.edits;
                     edits.extend(around.reading.edits);
@@ -174,6 +183,25 @@ fn mended<'t>(text: &'t str, is_json: bool, tool: &ToolDef, tools: &ToolSet) -> 
     if agreed && bounded { Ok(first) } else { Err(Broken::Unclear) }
 }
 
+/// Whether a text is one of the ways to write that there are no arguments.
+fn is_nothing(text: &str) -> bool {
+    const WAYS: &[&str] =
+        &["null", "None", "nil", "undefined", "\"\"", "''", "[]", "()", "\"null\"", "\"None\"", "\"[]\""];
+    WAYS.contains(&text.trim().trim_end_matches(';').trim_end())
+}
+
+/// Whether the brackets at the end of a reading may be what was left out. For a tool that changes something a member may have
+/// been lost with them, unless there is none that is not there.
+fn may_close(reading: &Reading, tool: &ToolDef, shapes: &Shapes) -> bool {
+    let all_there = || {
+        let root = shapes.root;
+        reading.closed == 1
+            && !shapes.is_open(root)
+            && shapes.keys(root).keys().all(|key| reading.keys.contains(&**key))
+    };
+    tool.effect == Effect::Read || all_there()
+}
+
 /// Brings a JSON text into the form that the tool wants, and validates it.
 fn fitted<'t>(mut draft: Draft<'t>, tool: &ToolDef, tools: &ToolSet, shapes: &Shapes) -> Option<Draft<'t>> {
     for _ in 0..PASSES_MAX {
@@ -186,7 +214,7 @@ fn fitted<'t>(mut draft: Draft<'t>, tool: &ToolDef, tools: &ToolSet, shapes: &Sh
             return None;
         }
         let root = tree::read(&draft.text)?;
-        let (edits, cost) = align(&draft.text, &root, shapes, tool.name.as_str())?;
+        let (edits, cost) = align(&draft.text, &root, shapes, tool)?;
         if edits.is_empty() {
             return None;
         }
@@ -211,10 +239,10 @@ fn fault(call: &WrittenCall, tool: &ToolDef, tools: &ToolSet, read: Result<Value
         let got = clip_value(&value, 80);
         return invalid(format!("the arguments of {} must be a JSON object, got {got}", tool.name));
     }
-    let opening = format!("the arguments of {} do not fit its schema:", tool.name);
     match tools.check_arguments(tool, &value) {
-        Err(faults) => schema::mismatch(&opening, &faults),
+        Err(faults) => schema::mismatch(&format!("the arguments of {} do not fit its schema:", tool.name), &faults),
         Ok(()) => {
+            let opening = format!("the arguments of {} have a key that its schema does not declare:", tool.name);
             let shapes = tools.shapes(tool);
             let faults = shapes.unknown_key(&value).map_or_else(String::new, |(path, key, id)| {
                 let place = if path.is_empty() { "the whole".into() } else { clip(&path, 200) };

@@ -24,13 +24,17 @@ mod ladder;
 mod names;
 mod schema;
 mod shape;
+mod standin;
 mod syntax;
 pub mod text;
 mod tools;
 mod tree;
 mod weight;
 mod wire;
+mod words;
 
+#[cfg(test)]
+mod caution;
 #[cfg(test)]
 mod oracles;
 #[cfg(test)]

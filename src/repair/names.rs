@@ -1,14 +1,20 @@
 //! Which tool a name was meant to be.
 //!
 //! What surrounds a name (a namespace, a channel token, an index) is stripped, case and separators are folded, and what is
-//! left must be the name of exactly one tool. A wrong letter is only mended towards a tool that reads. Always true: a name
-//! that says a server is never taken for a tool of another one; what a name says to do is never turned around.
+//! left must be the name of exactly one tool. A wrong letter is only mended towards a tool that reads. Always true: a prefix
+//! that is not known junk is a server, spelt as it is, and rules out the tools of all others, those of no known server too
+//! (`sandbox.x` is not `x`); what a name says to do is never turned around.
 
 use std::sync::Arc;
 
 use crate::chat::{Effect, ToolDef};
 
-use super::{ToolSet, draft::Edit, keys::folded, kind::Kind};
+use super::{
+    ToolSet,
+    draft::Edit,
+    keys::{folded, is_typo, words},
+    kind::Kind,
+};
 
 /// Bytes of a name that is looked at; no tool has a longer one.
 const NAME_BYTES_MAX: usize = 200;
@@ -30,8 +36,6 @@ const PREFIXES: &[&str] = &[
     "tool_use.",
     "api.",
     "call:",
-    "mcp.",
-    "mcp/",
 ];
 
 /// Words that turn each other around.
@@ -85,41 +89,30 @@ pub(super) struct Meant<'t> {
 /// The only tool whose name this is but for spelling and surroundings.
 pub(super) fn spelt<'t>(name: &str, tools: &'t ToolSet) -> Option<Meant<'t>> {
     let readings = readings(name)?;
-    let mut found: Option<&ToolDef> = None;
-    for reading in &readings {
-        for tool in tools.tools().iter().filter(|tool| reading.is(tool)) {
-            match found {
-                Some(other) if other.name != tool.name => return None,
-                _ => found = Some(tool),
+    // What stands literally comes first; that a name of a tool ends in `_tool`, or does not, last.
+    for is in [Reading::is as fn(&Reading, &ToolDef) -> bool, Reading::is_but_for_suffix] {
+        for reading in &readings {
+            let mut fitting = tools.tools().iter().filter(|tool| is(reading, tool));
+            if let Some(tool) = fitting.next() {
+                return fitting.all(|other| other.name == tool.name).then(|| meant(name, tool, Kind::NameSpelling));
             }
         }
-        if found.is_some() {
-            break;
-        }
     }
-    found.map(|tool| meant(name, tool, Kind::NameSpelling))
+    None
 }
 
-/// The only reading tool whose name is off by a letter or two, with no other tool near.
+/// The only reading tool whose name is off by a letter, with no other tool near.
 pub(super) fn mistyped<'t>(name: &str, tools: &'t ToolSet) -> Option<Meant<'t>> {
     let readings = readings(name)?;
-    let reading = readings.first()?;
-    let written = folded(&reading.tool);
-    let mut near: Vec<(usize, &ToolDef)> =
-        tools.tools().iter().map(|tool| (reading.distance(&written, tool), tool)).collect();
-    near.sort_by_key(|(distance, _)| *distance);
-    let (distance, tool) = *near.first()?;
-    let allowed = match written.chars().count() {
-        0..=4 => 0,
-        5..=9 => 1,
-        _ => 2,
+    let mut fitting = tools.tools().iter().filter(|tool| readings.iter().any(|reading| reading.is_nearly(tool)));
+    let tool = fitting.next().filter(|tool| tool.effect == Effect::Read)?;
+    let far = |written: &str, other: &str| strsim::osa_distance(&folded(written), &folded(other)) > NEAR;
+    let apart = |other: &ToolDef| {
+        let mut own = readings.iter().filter(|reading| reading.may_be_on(other));
+        far(&readings[0].tool, other.name.as_str()) && own.all(|reading| far(&reading.tool, local(other)))
     };
-    let margin = near.get(1).map_or(usize::MAX, |(second, _)| second - distance);
-    // A server that the name says must be the tool's own, to the letter.
-    let mut said = readings.iter().filter(|reading| reading.server.is_some()).peekable();
-    let at_home = said.peek().is_none() || said.any(|reading| reading.may_be_on(tool));
-    let sound = at_home && (1..=allowed).contains(&distance) && margin >= 2 && tool.effect == Effect::Read;
-    (sound && !turns_around(&reading.tool, &tool.origin.tool)).then(|| meant(name, tool, Kind::NameTypo))
+    let mut others = tools.tools().iter().filter(|other| other.name != tool.name);
+    (fitting.next().is_none() && others.all(apart)).then(|| meant(name, tool, Kind::NameTypo))
 }
 
 /// Whether a text names this tool, as it stands beside wrapped arguments.
@@ -130,8 +123,81 @@ pub(super) fn is_name_of(text: &str, tool: &str) -> bool {
     })
 }
 
+/// Verbs that tools are called by. A function of such a name is another tool, on offer or not.
+const VERBS: &[&str] = &[
+    "add", "append", "apply", "cancel", "clear", "close", "commit", "copy", "create", "delete", "deploy", "download",
+    "drop", "edit", "exec", "fetch", "find", "get", "insert", "kill", "list", "merge", "move", "open", "patch", "post",
+    "publish", "purge", "push", "put", "query", "read", "remove", "rename", "replace", "reset", "restart", "rm",
+    "save", "search", "send", "set", "start", "stop", "update", "upload", "upsert", "write",
+];
+
+/// Words by which a function keeps a call from being made, or makes another one of it.
+const GUARDING: &[&str] = &[
+    "check",
+    "confirm",
+    "dev",
+    "dry",
+    "dryrun",
+    "fake",
+    "mock",
+    "no",
+    "noop",
+    "not",
+    "plan",
+    "preview",
+    "sandbox",
+    "sim",
+    "simulate",
+    "simulated",
+    "simulation",
+    "staging",
+    "stub",
+    "test",
+    "undo",
+    "validate",
+    "verify",
+];
+
+/// Whether a function of this name can merely hand its only argument on: `callback`, `JSON.parse`. It names no tool and says
+/// nothing of what is to become of the call.
+pub(super) fn hands_on(name: &str, tools: &ToolSet) -> bool {
+    let words = words(name);
+    let says = |list: &[&str]| words.iter().any(|word| list.contains(&&**word));
+    let bare = stripped(name).0 == name && !name.contains("__");
+    bare && !words.is_empty()
+        && !says(GUARDING)
+        && !says(VERBS)
+        && spelt(name, tools).is_none()
+        && mistyped(name, tools).is_none()
+}
+
+/// How far the names of all other tools must be from a mistyped one.
+const NEAR: usize = 2;
+
 fn meant<'t>(name: &str, tool: &'t ToolDef, kind: Kind) -> Meant<'t> {
     Meant { tool, edit: Edit::replace(0, name.len(), tool.name.as_str().to_owned(), kind) }
+}
+
+/// The server of a tool: where it comes from or, where that is not known, what its name says. `None` when nothing does.
+fn home(tool: &ToolDef) -> Option<&str> {
+    match tool.origin.server.as_str() {
+        "" => parted(tool.name.as_str()).map(|(server, _)| server),
+        server => Some(server),
+    }
+}
+
+/// The name of a tool without its server.
+fn local(tool: &ToolDef) -> &str {
+    match tool.origin.server.as_str() {
+        "" => parted(tool.name.as_str()).map_or(tool.name.as_str(), |(_, tool)| tool),
+        _ => &tool.origin.tool,
+    }
+}
+
+/// The server and the tool of a name that says both.
+fn parted(name: &str) -> Option<(&str, &str)> {
+    let parts = ["__", ".", "/", ":"].iter().find_map(|separator| name.split_once(separator));
+    parts.filter(|(server, tool)| !server.is_empty() && !tool.is_empty())
 }
 
 /// One way to read a name.
@@ -139,32 +205,69 @@ struct Reading {
     /// The server that it says; `None` when it says none.
     server: Option<String>,
     tool: String,
+    /// Whether it says by its form that a server is a server: `mcp__fs__read`.
+    certain: bool,
 }
 
 impl Reading {
-    fn new(server: Option<&str>, tool: &str) -> Self {
-        Reading { server: server.map(str::to_owned), tool: tool.to_owned() }
-    }
-
     /// Whether the server that the name says, if any, is the tool's own.
     fn may_be_on(&self, tool: &ToolDef) -> bool {
-        match &self.server {
-            // Tools of no known server stand for themselves.
-            Some(server) => tool.origin.server.is_empty() || folded(server) == folded(&tool.origin.server),
-            None => true,
+        let Some(server) = &self.server else { return true };
+        match home(tool) {
+            Some(home) => folded(server) == folded(home),
+            // A tool of no known server may be on any, but not on one that is for trying things out.
+            None => self.certain && !words(server).iter().any(|word| GUARDING.contains(&&**word)),
         }
     }
 
     fn is(&self, tool: &ToolDef) -> bool {
         let written = folded(&self.tool);
-        let own = folded(tool.name.as_str()) == written || folded(&tool.origin.tool) == written;
+        let own = folded(local(tool)) == written || (self.server.is_none() && folded(tool.name.as_str()) == written);
         !written.is_empty() && own && self.may_be_on(tool)
     }
 
-    fn distance(&self, written: &str, tool: &ToolDef) -> usize {
-        let to = |name: &str| strsim::osa_distance(written, &folded(name));
-        to(tool.name.as_str()).min(if self.may_be_on(tool) { to(&tool.origin.tool) } else { usize::MAX / 2 })
+    /// Whether the only difference is that one of both names ends in `_tool`.
+    fn is_but_for_suffix(&self, tool: &ToolDef) -> bool {
+        // `delete_tool` may well be for tools.
+        let least = if tool.effect == Effect::Read { 1 } else { 2 };
+        let bare = |name: &str| {
+            let mut words = words(name);
+            if words.len() > least && words.last().is_some_and(|word| &**word == "tool") {
+                words.pop();
+            }
+            words.concat()
+        };
+        let written = bare(&self.tool);
+        !written.is_empty() && self.may_be_on(tool) && bare(local(tool)) == written
     }
+
+    /// Whether the name of the tool is off by a letter. The server's is as it is.
+    fn is_nearly(&self, tool: &ToolDef) -> bool {
+        let near = |written: &str| {
+            let meant = local(tool);
+            // The first word may be a server's: another letter in it is another server.
+            let first = words(written).first() == words(meant).first() || !has_other_letters(written, meant);
+            first && is_typo(written, meant) && !turns_around(written, meant)
+        };
+        if self.server.is_some() || home(tool).is_none() {
+            return self.may_be_on(tool) && near(&self.tool);
+        }
+        // `fs_read_fil`, where the tool is `read_file` of `fs`.
+        let behind =
+            home(tool).and_then(|home| self.tool.strip_prefix(home)).filter(|rest| rest.starts_with(['_', '-', '.']));
+        near(behind.unwrap_or(&self.tool))
+    }
+}
+
+/// Whether one name has a letter in place of another's.
+fn has_other_letters(one: &str, other: &str) -> bool {
+    let sorted = |name: &str| {
+        let mut letters: Vec<char> = folded(name).chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    let (one, other) = (sorted(one), sorted(other));
+    one.len() == other.len() && one != other
 }
 
 /// The ways to read a name, the most literal one first. `None` when it is empty or too long.
@@ -172,36 +275,35 @@ fn readings(name: &str) -> Option<Vec<Reading>> {
     if name.len() > NAME_BYTES_MAX {
         return None;
     }
-    let whole = name;
-    let name = stripped(name);
-    let mut readings = vec![Reading::new(None, name)];
+    let (stripped, certain) = stripped(name);
+    let mut readings = Vec::new();
+    let mut add = |server: Option<&str>, tool: &str| {
+        readings.push(Reading { server: server.map(str::to_owned), tool: tool.to_owned(), certain })
+    };
+    add(None, stripped);
     for separator in ["__", ".", "/", "::", ":"] {
-        if let Some((server, tool)) =
-            name.split_once(separator).filter(|(server, tool)| !server.is_empty() && !tool.is_empty())
-        {
-            readings.push(Reading::new(Some(server), tool));
-        }
-        if let Some((server, tool)) =
-            name.rsplit_once(separator).filter(|(server, tool)| !server.is_empty() && !tool.is_empty())
-        {
-            readings.push(Reading::new(Some(server), tool));
+        for parts in [stripped.split_once(separator), stripped.rsplit_once(separator)] {
+            if let Some((server, tool)) = parts.filter(|(server, tool)| !server.is_empty() && !tool.is_empty()) {
+                add(Some(server), tool);
+            }
         }
     }
     // `mcp_server_tool`
-    if let Some((server, tool)) = whole.trim().strip_prefix("mcp_").and_then(|_| name.split_once('_')) {
-        readings.push(Reading::new(Some(server), tool));
+    if let Some((server, tool)) = name.trim().strip_prefix("mcp_").and_then(|_| stripped.split_once('_')) {
+        add(Some(server), tool);
     }
-    (!name.is_empty()).then_some(readings)
+    (!stripped.is_empty()).then_some(readings)
 }
 
-/// A name without what surrounds it.
-fn stripped(name: &str) -> &str {
+/// A name without what surrounds it, and whether that says that a server comes first.
+fn stripped(name: &str) -> (&str, bool) {
     let edges =
         |char: char| char.is_whitespace() || matches!(char, '"' | '\'' | '`' | '*' | '<' | '>' | '(' | ')' | ';' | ',');
     // A leaked channel or separator token, and whatever follows it.
     let name = name.rsplit("to=").next().unwrap_or(name);
     let name = ["<|", "<｜", "</"].iter().fold(name, |name, token| name.split(token).next().unwrap_or(name));
     let mut name = name.trim_matches(edges);
+    let mut certain = false;
     loop {
         let before = name;
         for prefix in PREFIXES {
@@ -212,8 +314,10 @@ fn stripped(name: &str) -> &str {
                 name = rest;
             }
         }
-        for prefix in ["mcp__", "mcp-", "mcp_"] {
-            name = name.strip_prefix(prefix).unwrap_or(name);
+        for prefix in ["mcp__", "mcp-", "mcp_", "mcp.", "mcp/"] {
+            if let Some(rest) = name.strip_prefix(prefix) {
+                (name, certain) = (rest, true);
+            }
         }
         // `f:0`, `f(...)`
         if let Some((rest, index)) = name.rsplit_once(':')
@@ -223,7 +327,7 @@ fn stripped(name: &str) -> &str {
         }
         name = name.trim_matches(edges).trim_matches([':', '.']);
         if name == before {
-            return name;
+            return (name, certain);
         }
     }
 }
@@ -250,20 +354,4 @@ fn turns_around(written: &str, meant: &str) -> bool {
     let extra: Vec<&Arc<str>> = written.iter().filter(|word| !meant.contains(word)).collect();
     let lacking: Vec<&Arc<str>> = meant.iter().filter(|word| !written.contains(word)).collect();
     extra.iter().any(|one| known(one)) || extra.iter().any(|one| lacking.iter().any(|other| opposite(one, other)))
-}
-
-/// The words of a name, in small letters: at separators and where case begins anew.
-fn words(name: &str) -> Vec<Arc<str>> {
-    let mut words: Vec<String> = vec![String::new()];
-    let mut small = false;
-    for char in name.chars() {
-        if matches!(char, '_' | '-' | '.' | '/' | ' ') || (char.is_uppercase() && small) {
-            words.push(String::new());
-        }
-        if let Some(word) = words.last_mut().filter(|_| char.is_alphanumeric()) {
-            word.extend(char.to_lowercase());
-        }
-        small = char.is_lowercase();
-    }
-    words.into_iter().filter(|word| !word.is_empty()).map(Arc::from).collect()
 }

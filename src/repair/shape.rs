@@ -7,7 +7,8 @@
 
 use std::{cell::Cell, collections::HashMap, sync::Arc};
 
-use serde_json::{Map, Value};
+use jsonschema::Validator;
+use serde_json::{Map, Value, json};
 
 /// Forms that come of putting alternatives together. Real schemas need a handful; beyond, a place takes anything.
 const MERGED_MAX: usize = 1000;
@@ -99,8 +100,10 @@ pub(super) struct Shape {
     pub members: HashMap<Arc<str>, Id>,
     pub required: Vec<Arc<str>>,
     pub others: Others,
-    /// Keys are also allowed by pattern.
+    /// Keys are also allowed by pattern, or by what is not known here.
     pub patterns: bool,
+    /// Whether text has the format that is said of it. Formats that nobody knows are none.
+    format: Option<Arc<Validator>>,
     first_items: Vec<Id>,
     other_items: Option<Id>,
     /// Forms that the value must have as well.
@@ -116,8 +119,10 @@ pub(super) struct Shape {
 struct Whole {
     types: Types,
     keys: HashMap<Arc<str>, Id>,
-    /// Other keys are welcome.
+    /// Other keys are welcome: the schema says so, or names none.
     open: bool,
+    /// Other keys are welcome, as the schema says.
+    declared_open: bool,
     required: Vec<Arc<str>>,
     first_items: Vec<Id>,
     other_items: Id,
@@ -140,6 +145,7 @@ impl Default for Shape {
             required: Vec::new(),
             others: Others::Unsaid,
             patterns: false,
+            format: None,
             first_items: Vec::new(),
             other_items: None,
             all: Vec::new(),
@@ -153,7 +159,11 @@ impl Shapes {
     /// Lays out a schema that [`Schema::compile`](super::Schema::compile) accepted: its references end somewhere.
     pub fn new(schema: &Value) -> Self {
         let mut layout = Layout::of(schema);
-        let root = layout.lay(schema);
+        let root = match schema {
+            // A tool of which nothing is said takes nothing, and that is a form of its own.
+            Value::Object(map) if map.is_empty() => layout.place(schema, map),
+            _ => layout.lay(schema),
+        };
         // One after the other: definitions may name each other in a chain of any length.
         while let Some((id, map)) = layout.ahead.pop() {
             layout.shapes[id.0 as usize] = layout.read(map);
@@ -164,7 +174,34 @@ impl Shapes {
             let whole = merging.whole(Id(place as u32));
             wholes.push(whole);
         }
+        // What a tool does not declare it does not take; objects within its arguments may have any keys.
+        if root != ANY {
+            let whole: &mut Whole = &mut wholes[root.0 as usize];
+            whole.open = whole.declared_open;
+        }
         Shapes { shapes: merging.shapes, wholes, root }
+    }
+
+    /// Whether the tool takes no arguments.
+    pub fn takes_nothing(&self) -> bool {
+        self.keys(self.root).is_empty() && !self.is_open(self.root)
+    }
+
+    /// Whether text can have the format that is said of it there.
+    pub fn fits_format(&self, id: Id, text: &str) -> bool {
+        self.fits_format_within(id, text, FORMAT_DEPTH_MAX)
+    }
+
+    fn fits_format_within(&self, id: Id, text: &str, depth: usize) -> bool {
+        let Some(depth) = depth.checked_sub(1) else { return true };
+        let shape = self.shape(id);
+        let fits = |part: &Id| self.fits_format_within(*part, text, depth);
+        let one = |group: &Vec<Id>| {
+            let mut texts = group.iter().filter(|part| self.types(**part).has(Types::TEXT)).peekable();
+            texts.peek().is_none() || texts.any(fits)
+        };
+        let own = shape.format.as_ref().is_none_or(|format| format.is_valid(&Value::from(text)));
+        own && shape.all.iter().all(fits) && shape.any.iter().all(one)
     }
 
     /// Forms that take anything, for a tool without a usable schema.
@@ -190,6 +227,13 @@ impl Shapes {
     /// Whether an object may have keys there that are not named.
     pub fn is_open(&self, id: Id) -> bool {
         self.wholes[id.0 as usize].open
+    }
+
+    /// Whether one form is another one, or only refers to it.
+    pub fn is_same(&self, one: Id, other: Id) -> bool {
+        one == other
+            || self.shape(one).all == [other]
+            || self.shape(one).all == self.shape(other).all && !self.shape(one).all.is_empty()
     }
 
     /// The form of a member; `None` when the schema does not name it.
@@ -262,6 +306,14 @@ impl Shapes {
     }
 }
 
+/// References and alternatives that are followed in search of a format.
+const FORMAT_DEPTH_MAX: usize = 8;
+
+fn of_format(format: &str) -> Option<Arc<Validator>> {
+    let schema = json!({"format": format});
+    jsonschema::options().offline().should_validate_formats(true).build(&schema).ok().map(Arc::new)
+}
+
 /// Adds a step to a JSON pointer.
 pub(super) fn push(path: &mut String, step: &str) {
     path.push('/');
@@ -294,9 +346,13 @@ impl<'s> Layout<'s> {
         if map.is_empty() {
             return ANY;
         }
-        if let Some(id) = self.by_place.get(&std::ptr::from_ref(schema)) {
-            return *id;
+        match self.by_place.get(&std::ptr::from_ref(schema)) {
+            Some(id) => *id,
+            None => self.place(schema, map),
         }
+    }
+
+    fn place(&mut self, schema: &'s Value, map: &'s Map<String, Value>) -> Id {
         let id = Id(self.shapes.len() as u32);
         self.by_place.insert(schema, id);
         self.shapes.push(Shape::default());
@@ -314,12 +370,15 @@ impl<'s> Layout<'s> {
             shape.members.insert(key.as_str().into(), id);
         }
         shape.required = list(map, "required").filter_map(Value::as_str).map(Arc::from).collect();
+        shape.format = map.get("format").and_then(Value::as_str).and_then(of_format);
         shape.others = match map.get("additionalProperties").or_else(|| map.get("unevaluatedProperties")) {
             None => Others::Unsaid,
             Some(Value::Bool(false)) => Others::Refused,
             Some(others) => Others::Like(self.lay(others)),
         };
-        shape.patterns = map.contains_key("patternProperties");
+        // A map is known by what is said of its keys or their number.
+        let counts = map.get("minProperties").and_then(Value::as_u64).is_some_and(|least| least > 0);
+        shape.patterns = counts || ["patternProperties", "propertyNames"].iter().any(|key| map.contains_key(*key));
         match map.get("items") {
             Some(Value::Array(first)) => {
                 shape.first_items = first.iter().map(|item| self.lay(item)).collect();
@@ -332,9 +391,13 @@ impl<'s> Layout<'s> {
         }
         for keyword in ["$ref", "$dynamicRef", "$recursiveRef"] {
             let target = map.get(keyword).and_then(Value::as_str).and_then(|target| target.strip_prefix('#'));
-            if let Some(target) = target.and_then(|pointer| self.root.pointer(pointer)) {
-                let id = self.lay(target);
-                shape.all.push(id);
+            match target.and_then(|pointer| self.root.pointer(pointer)) {
+                Some(target) => {
+                    let id = self.lay(target);
+                    shape.all.push(id);
+                }
+                // What an anchor names is not looked for, so any key may be.
+                None => shape.patterns |= map.contains_key(keyword),
             }
         }
         shape.all.extend(list(map, "allOf").map(|part| self.lay(part)).collect::<Vec<_>>());
@@ -389,7 +452,12 @@ struct Merging {
 #[derive(Default)]
 struct Gathered {
     keys: HashMap<Arc<str>, Vec<Id>>,
+    /// The schema says that other keys are welcome.
     open: bool,
+    /// Somewhere it says nothing but that this is an object.
+    free: bool,
+    /// Keys that must be there in some case.
+    named: Vec<Arc<str>>,
     required: Vec<Arc<str>>,
     first_items: Vec<Vec<Id>>,
     other_items: Vec<Id>,
@@ -400,8 +468,13 @@ impl Merging {
         let mut gathered = Gathered::default();
         self.gather(id, true, &mut gathered);
         let closed = self.refuses(id);
-        let open = gathered.open || (gathered.keys.is_empty() && !closed);
+        let open = gathered.open || gathered.free || (gathered.keys.is_empty() && !closed);
+        // What must be there is declared, if only so.
+        for key in gathered.named {
+            gathered.keys.entry(key).or_insert_with(|| vec![ANY]);
+        }
         Whole {
+            declared_open: gathered.open,
             types: self.types(id),
             keys: gathered.keys.into_iter().map(|(key, ids)| (key, self.one_of(ids))).collect(),
             open,
@@ -432,7 +505,9 @@ impl Merging {
         }
         let plain = shape.members.is_empty() && shape.all.is_empty() && shape.any.is_empty();
         let free = plain && shape.others == Others::Unsaid && shape.types == Types::OBJECT && shape.required.is_empty();
-        gathered.open |= free || shape.patterns || matches!(shape.others, Others::Like(_));
+        gathered.free |= free;
+        gathered.open |= shape.patterns || matches!(shape.others, Others::Like(_));
+        gathered.named.extend(shape.required.iter().cloned());
         if certain {
             gathered.required.extend(shape.required.iter().cloned());
         }

@@ -18,6 +18,7 @@ use super::{
     json::DEPTH_MAX,
     kind::Kind,
     shape::{ANY, Id, Shapes, Types, push},
+    standin::is_standin,
 };
 
 /// Why there is no reading.
@@ -40,6 +41,10 @@ pub(super) struct Reading {
     pub end: usize,
     /// How often another way could have been taken.
     pub forks: usize,
+    /// Brackets that were put at the end of the text.
+    pub closed: usize,
+    /// The keys of the object itself, where brackets were put at the end.
+    pub keys: HashSet<String>,
 }
 
 /// Reads the object that begins at the start of `range`, with or without its brace. At the fork `other`, counted from
@@ -64,9 +69,12 @@ pub(super) fn read(
         last: Last { end: range.start, number: false },
         start: range.start,
         lacks_closers: None,
+        closed: 0,
+        keys: HashSet::new(),
     };
     reader.object(root)?;
-    Ok(Reading { edits: reader.edits, cost: reader.cost, end: reader.at, forks: reader.forks })
+    let Reader { edits, cost, at: end, forks, closed, keys, .. } = reader;
+    Ok(Reading { edits, cost, end, forks, closed, keys })
 }
 
 pub(super) use look::{is_odd_space, tells_of_elision};
@@ -136,6 +144,8 @@ struct Reader<'t, 's> {
     start: usize,
     /// Whether the text looks cut by its brackets alone, once that was asked.
     lacks_closers: Option<bool>,
+    closed: usize,
+    keys: HashSet<String>,
 }
 
 /// What comes next.
@@ -544,7 +554,7 @@ impl<'t> Reader<'t, '_> {
                 self.last.number = false;
                 return Ok(());
             }
-            if self.number(word, types) {
+            if self.number(word, shape) {
                 self.at = end;
                 self.last.number = true;
                 return Ok(());
@@ -553,12 +563,12 @@ impl<'t> Reader<'t, '_> {
         if !types.has(Types::TEXT) || shape == ANY {
             return Err(if self.rest().len() == word.len() { Broken::Cut } else { Broken::Unclear });
         }
-        self.bare_text()
+        self.bare_text(shape)
     }
 
     /// Whether the word is a number, with the edits that make it one of JSON.
-    fn number(&mut self, word: &str, types: Types) -> bool {
-        let start = self.at;
+    fn number(&mut self, word: &str, shape: Id) -> bool {
+        let (start, types) = (self.at, self.shapes.types(shape));
         if look::is_number(word) {
             return true;
         }
@@ -567,7 +577,7 @@ impl<'t> Reader<'t, '_> {
         let numeric = Types::INTEGER;
         if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && sign == 0 {
             // `007` is a number nowhere, and text as it stands.
-            if types.has(Types::TEXT) && !types.has(numeric) {
+            if types.has(Types::TEXT) && !types.has(numeric) && self.shapes.fits_format(shape, digits) {
                 self.edit(Edit::insert(start, "\"", Kind::DigitsAsText));
                 self.edit(Edit::insert(start + word.len(), "\"", Kind::DigitsAsText));
                 return true;
@@ -596,12 +606,19 @@ impl<'t> Reader<'t, '_> {
     }
 
     /// Text without quotes, up to the next key or the end of what is open.
-    fn bare_text(&mut self) -> Result<(), Broken> {
+    fn bare_text(&mut self, shape: Id) -> Result<(), Broken> {
         let start = self.at;
         let in_object = self.frames.last().is_some_and(Frame::is_object);
         let end = look::bare_text(self.text, start, in_object)?;
         let text = self.text[start..end].trim_end();
-        if text.is_empty() || look::tells_of_elision(text) {
+        let key = match self.frames.last().map(|frame| &frame.kind) {
+            Some(Container::Object { last, .. }) => &**last,
+            _ => "",
+        };
+        let options = self.shapes.shape(shape).options.as_deref();
+        let is_option = options.is_some_and(|options| options.iter().any(|option| option.as_str() == Some(text)));
+        let no_value = || is_standin(text, key) || !self.shapes.fits_format(shape, text);
+        if text.is_empty() || look::tells_of_elision(text) || (!is_option && no_value()) {
             return Err(Broken::Unclear);
         }
         let end = start + text.len();
@@ -670,6 +687,10 @@ impl<'t> Reader<'t, '_> {
         };
         if self.last.number || self.guessed || self.frames.iter().any(guarded) {
             return Err(Broken::Cut);
+        }
+        self.closed = self.frames.len();
+        if let Some(Frame { kind: Container::Object { seen, .. }, .. }) = self.frames.first() {
+            self.keys = seen.iter().map(|key| key.to_string()).collect();
         }
         let closers: String = self.frames.drain(..).rev().map(|frame| char::from(frame.closer())).collect();
         self.edit(Edit::insert(self.last.end, closers, Kind::MissingClosers));

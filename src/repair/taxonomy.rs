@@ -19,7 +19,7 @@ pub(super) enum Must {
 }
 use Must::{Ask, Be, BeUnique};
 
-fn tool(server: &str, name: &str, effect: Effect, schema: Value) -> ToolDef {
+pub(super) fn tool(server: &str, name: &str, effect: Effect, schema: Value) -> ToolDef {
     ToolDef {
         name: OfferedName(format!("{server}__{name}").into()),
         origin: ToolName { server: server.to_owned(), tool: name.to_owned() },
@@ -79,7 +79,7 @@ pub(super) fn tools() -> ToolSet {
             tool("git", "get_branch", Effect::Read, none.clone()),
             tool("git", "enable_hooks", Effect::Read, none.clone()),
             tool("git", "show_version_2", Effect::Read, none),
-            tool("any", "thing", Effect::Read, json!({})),
+            tool("any", "thing", Effect::Read, json!({"additionalProperties": true})),
         ]
         .into(),
     );
@@ -92,7 +92,7 @@ pub(super) fn written(name: &str, arguments: &str) -> WrittenCall {
 }
 
 /// What holds of every repair: it can be made again, it needs no further one, and it does not grow.
-fn sound(call: &WrittenCall, tools: &ToolSet, valid: &Valid, repairs: &[Repair]) {
+pub(super) fn sound(call: &WrittenCall, tools: &ToolSet, valid: &Valid, repairs: &[Repair]) {
     let again = replay(&call.name, &call.arguments, repairs);
     let name =
         if again.as_ref().is_some_and(|(name, _)| *name == call.name) { &call.name } else { valid.name.as_str() };

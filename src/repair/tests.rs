@@ -50,7 +50,9 @@ fn tools() -> ToolSet {
         "required": ["path", "edits"],
     });
     let list = json!({"type": "object", "properties": {"limit": {"type": "integer"}}});
-    let (tools, warnings) = ToolSet::new([tool("edit", edit), tool("list", list), tool("any", json!({}))].into());
+    let (tools, warnings) = ToolSet::new(
+        [tool("edit", edit), tool("list", list), tool("any", json!({"additionalProperties": true}))].into(),
+    );
     assert_eq!(warnings, Vec::<String>::new());
     tools
 }

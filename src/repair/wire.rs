@@ -7,7 +7,10 @@ use std::ops::Range;
 
 use serde_json::Value;
 
+use crate::chat::ToolDef;
+
 use super::{
+    ToolSet,
     draft::{Draft, Edit},
     kind::Kind,
     names,
@@ -53,9 +56,9 @@ const TOKENS: &[&str] = &[
 ];
 
 /// Takes off what surrounds the object, layer by layer. `None` when a layer cannot be taken off in one way.
-pub(super) fn unwrapped(draft: &mut Draft<'_>, tool: &str, shapes: &Shapes, root: Id) -> Option<()> {
+pub(super) fn unwrapped(draft: &mut Draft<'_>, tool: &ToolDef, tools: &ToolSet) -> Option<()> {
     for _ in 0..LAYERS_MAX {
-        let edits = layer(&draft.text, tool, shapes, root);
+        let edits = layer(&draft.text, tool, tools);
         if edits.is_empty() {
             return Some(());
         }
@@ -66,7 +69,9 @@ pub(super) fn unwrapped(draft: &mut Draft<'_>, tool: &str, shapes: &Shapes, root
 }
 
 /// The edits that take off the outermost layer; none when there is none.
-fn layer(text: &str, tool: &str, shapes: &Shapes, root: Id) -> Vec<Edit> {
+fn layer(text: &str, tool: &ToolDef, tools: &ToolSet) -> Vec<Edit> {
+    let shapes = tools.shapes(tool);
+    let root = shapes.root;
     let inner = trimmed(text, 0..text.len());
     let odd = |range: Range<usize>| text[range].contains(|char: char| is_odd_space(char));
     let mut edits = Vec::new();
@@ -113,7 +118,7 @@ fn layer(text: &str, tool: &str, shapes: &Shapes, root: Id) -> Vec<Edit> {
         }
     } else if entities_are_structure(body) {
         return entities(text);
-    } else if let Some(called) = call(body, tool) {
+    } else if let Some(called) = call(body, tool, tools) {
         return keep(inner.start + called.start, inner.start + called.end, Kind::CallAround);
     }
     Vec::new()
@@ -236,36 +241,17 @@ fn entities(text: &str) -> Vec<Edit> {
     text.match_indices('&').filter_map(at).collect()
 }
 
-/// The arguments within a call of this tool: `f({…});`.
-fn call(body: &str, tool: &str) -> Option<Range<usize>> {
+/// The arguments within a call of this tool, or of a function that hands its only argument on: `f({…});`.
+fn call(body: &str, tool: &ToolDef, tools: &ToolSet) -> Option<Range<usize>> {
     let open = body.find('(')?;
     let called = body[..open].trim();
     let name = called.strip_prefix("await ").unwrap_or(called).trim_start();
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-:/".contains(&byte));
     let end = body.trim_end_matches(|char: char| char == ';' || char.is_whitespace()).strip_suffix(')')?.len();
     let inner = trimmed(body, open + 1..end.max(open + 1));
-    // Another name would be another call.
-    let generic = [
-        "",
-        "call",
-        "invoke",
-        "function",
-        "tool",
-        "dict",
-        "json",
-        "run",
-        "execute",
-        "f",
-        "JSON.stringify",
-        "call_tool",
-        "tool_call",
-        "function_call",
-        "invoke_tool",
-        "execute_tool",
-        "use_tool",
-        "print",
-    ];
-    let ours = generic.contains(&name) || names::is_name_of(name, tool);
+    // The name of another tool would be another call.
+    let generic = ["", "call", "invoke", "run", "execute", "call_tool", "invoke_tool", "execute_tool", "use_tool"];
+    let ours = generic.contains(&name) || names::is_name_of(name, tool.name.as_str()) || names::hands_on(name, tools);
     (plain && ours && body[inner.clone()].starts_with(['{', '"', '\''])).then_some(inner)
 }
 

@@ -69,7 +69,10 @@ pub(in super::super) fn tells_of_elision(text: &str) -> bool {
         "same as",
         "as before",
         "existing",
-        "etc",
+        " etc",
+        ",etc",
+        "//etc",
+        "*etc",
         "and so on",
         "elided",
         "snip",
@@ -84,7 +87,7 @@ pub(in super::super) fn tells_of_elision(text: &str) -> bool {
         end -= 1;
     }
     let text = text[..end].to_lowercase();
-    WORDS.iter().any(|word| text.contains(word))
+    text.starts_with("etc") || WORDS.iter().any(|word| text.contains(word))
 }
 
 /// Where the text goes on behind spaces and comments.

@@ -20,6 +20,8 @@ struct Seen {
     escapes: bool,
     /// `\n`, `\t`, `\r`: a line break, or a path or pattern that was not escaped.
     spaces: Vec<usize>,
+    /// `\u{1F600}`: a character, or a part of a pattern where other backslashes stand alone.
+    points: bool,
     /// `\b`, `\f`: nobody means these, where other backslashes stand alone.
     rare: Vec<usize>,
 }
@@ -104,7 +106,7 @@ impl Reader<'_, '_> {
                 _ => self.at += 1,
             }
         }
-        if seen.openers > seen.closers {
+        if seen.openers > seen.closers || (seen.points && seen.lone) {
             // The last quote would be the pair of an inner one, and the string's own end missing.
             return Err(Broken::Unclear);
         }
@@ -177,6 +179,8 @@ impl Reader<'_, '_> {
             _ if !in_object => {
                 ends(rest.starts_with(['{', '[']) || look::quote(rest).is_some() || look::is_plain_item(rest))
             }
+            // Two texts beside each other: joined as in C, a lost comma or a quote within.
+            Some(b'"' | b'\'') if next > after && look::key(rest).is_none() => Verdict::Unclear,
             _ => ends(match look::quote(rest) {
                 Some(_) => look::key(rest).is_some(),
                 None => look::plain_key(rest).is_some(),
@@ -228,6 +232,20 @@ impl Reader<'_, '_> {
                 self.at += 2;
             }
             b'u' if hex(2, 4) => self.at += 6,
+            b'u' if rest[2..].starts_with('{') => {
+                seen.points = true;
+                let end = rest
+                    .bytes()
+                    .take(10)
+                    .position(|byte| byte == b'}')
+                    .filter(|end| *end > 3)
+                    .ok_or(Broken::Unclear)?;
+                let point =
+                    u32::from_str_radix(&rest[3..end], 16).ok().and_then(char::from_u32).ok_or(Broken::Unclear)?;
+                let char = serde_json::to_string(&point).map_err(|_| Broken::Unclear)?;
+                self.edit(Edit::replace(at, at + end + 1, char[1..char.len() - 1].to_owned(), Kind::CodePoint));
+                self.at += end + 1;
+            }
             b'\'' => {
                 self.edit(Edit::delete(at, at + 1, Kind::EscapedApostrophe));
                 self.at += 2;
@@ -237,8 +255,9 @@ impl Reader<'_, '_> {
                 self.at += 2;
             }
             // Python and JavaScript read these, JSON does not, and a pattern means something else by them.
-            b'x' if quote.open != "\"" && hex(2, 2) => return Err(Broken::Unclear),
-            b'U' if quote.open != "\"" && hex(2, 8) => return Err(Broken::Unclear),
+            b'x' if hex(2, 2) => return Err(Broken::Unclear),
+            b'U' if hex(2, 8) => return Err(Broken::Unclear),
+            b'N' if rest[2..].starts_with('{') => return Err(Broken::Unclear),
             // A line that goes on, or a backslash before a line break.
             b'\n' | b'\r' => return Err(Broken::Unclear),
             _ => {

@@ -135,7 +135,7 @@ fn tools() -> &'static ToolSet {
                     "additionalProperties": false,
                 }},
             })),
-            ("any", "thing", Effect::Idempotent, json!({})),
+            ("any", "thing", Effect::Idempotent, json!({"additionalProperties": true})),
             ("clock", "now", Effect::Read, json!({"type": "object", "properties": {}, "additionalProperties": false})),
         ];
         let tools: Vec<ToolDef> = schemas.into_iter().map(|(server, name, effect, schema)| tool(server, name, effect, schema)).collect();
