@@ -96,6 +96,7 @@ fn show(out: &mut (dyn Write + Send), attempt: &Attempt<'_>) -> io::Result<()> {
         Attempt::Failed { endpoint, failure, .. } => writeln!(out, "{endpoint} failed, {}", failure.class),
         Attempt::Seen(Delta::Text(text) | Delta::Reasoning(text)) => write!(out, "{text}"),
         Attempt::Seen(Delta::Call(name)) => write!(out, "[{name}]"),
+        Attempt::LeftOut { what, .. } => writeln!(out, "{what}"),
         Attempt::Seen(_) | Attempt::Paused { .. } => Ok(()),
     }
 }

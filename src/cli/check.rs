@@ -10,7 +10,7 @@ use crate::{
     chat::{Effect, ToolDef},
     daemon::{self, owned::Source},
     repair::Policy,
-    router::Router,
+    router::{self, Router},
     yaml::{Content, Document, Problem, Problems, decode},
 };
 
@@ -37,6 +37,9 @@ struct Checked {
     /// How far calls are mended: `write lossless`, `files.* off`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     repairs: Vec<String>,
+    /// What keeps it from running here and now, though the file is good.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     /// All of them, for people.
     #[serde(skip)]
     text: String,
@@ -67,6 +70,9 @@ pub(super) fn check(it: &args::Check, screen: &Screen, out: Out) -> Result<Code,
                 out.text(&format!("{}: {kind}", escape(&checked.file, Form::Line)))?;
             }
             true => {
+                for warning in &checked.warnings {
+                    screen.tell(format_args!("{}: {}", escape(&checked.file, Form::Line), escape(warning, Form::Line)));
+                }
                 out.text(&format!("{}: ok", escape(&checked.file, Form::Line)))?;
                 if !checked.repairs.is_empty() {
                     out.text(&format!("  repairs: {}", escape(&checked.repairs.join(", "), Form::Line)))?;
@@ -95,7 +101,7 @@ fn check_file(path: &Path, router: Option<&Router>) -> Checked {
             Checked { problems: vec![Fault { line: None, col: None, message: why }], text, ..Checked::default() }
         }
         Ok(source) => match check_text(&file, &source, router) {
-            Ok(Found::Agent { repairs }) => Checked { ok: true, repairs, ..Checked::default() },
+            Ok(Found::Agent { repairs, warnings }) => Checked { ok: true, repairs, warnings, ..Checked::default() },
             Ok(Found::Other(kind)) => Checked { ok: true, kind: Some(kind), ..Checked::default() },
             Err(problems) => Checked {
                 problems: problems.iter().map(Fault::from).collect(),
@@ -109,7 +115,7 @@ fn check_file(path: &Path, router: Option<&Router>) -> Checked {
 
 /// A file with which nothing is wrong.
 enum Found {
-    Agent { repairs: Vec<String> },
+    Agent { repairs: Vec<String>, warnings: Vec<String> },
     Other(Kind),
 }
 
@@ -123,9 +129,18 @@ fn check_text(file: &str, source: &Source, router: Option<&Router>) -> Result<Fo
         return Err(problem.into());
     }
     let mut models = std::iter::once(agent.model.name.as_str()).chain(agent.model.steps.named());
-    match models.find_map(|model| router?.resolve(model).err()) {
+    let mut warnings = Vec::new();
+    let wrong = models.find_map(|model| match router?.resolve(model).err()? {
+        // Nothing is wrong with the file: a key or the like is missing here.
+        error @ router::Error::NotReady { .. } => {
+            warnings.push(format!("warning: {error}"));
+            None
+        }
+        error => Some(error),
+    });
+    match wrong {
         Some(error) => Err(at_model(file, text, &error.to_string())?.into()),
-        None => Ok(Found::Agent { repairs: repairs(&agent) }),
+        None => Ok(Found::Agent { repairs: repairs(&agent), warnings }),
     }
 }
 

@@ -34,7 +34,7 @@ use crate::{
         self, Daemon,
         models::{self, Listing, Obstacle},
         probe::{Tally, Wish},
-        settings::Settings,
+        settings::{Settings, Unready},
         variables::Variables,
     },
     mcp::{ToolHost, guard},
@@ -314,7 +314,7 @@ async fn look_at_models(
         let prefix = format!("{}/", listing.provider);
         let (asked, silent): (Vec<&String>, _) = (
             targets.iter().filter(|target| target.starts_with(&prefix)).collect(),
-            listing.obstacle.as_ref().filter(|obstacle| !matches!(obstacle, Obstacle::Unset(_))),
+            listing.obstacle.as_ref().filter(|obstacle| !matches!(obstacle, Obstacle::Unready(_))),
         );
         match (silent, asked.is_empty()) {
             _ if listing.dialect == "scripted" && asked.is_empty() => {}
@@ -343,7 +343,7 @@ async fn look_at_models(
     }
     if targets.is_empty() {
         let unset = listings.iter().find_map(|listing| match listing.obstacle.as_ref()? {
-            Obstacle::Unset(_) => Some(way(listing.obstacle.as_ref()?, &listing.provider)),
+            Obstacle::Unready(Unready::Unset(_)) => Some(way(listing.obstacle.as_ref()?, &listing.provider)),
             _ => None,
         });
         found.warn("models", "none can be asked from here; agentd models tells what each provider wants", unset);
@@ -414,7 +414,9 @@ fn cheapest(listing: &Listing) -> Option<String> {
 /// How to get past an obstacle.
 fn way(obstacle: &Obstacle, provider: &str) -> String {
     match obstacle {
-        Obstacle::Unset(variables) => {
+        Obstacle::Unready(Unready::Key(from)) => format!("set {from} anew, without the line end"),
+        Obstacle::Unready(Unready::Client(_)) => format!("check the address and the key of {provider} in agentd.yaml"),
+        Obstacle::Unready(Unready::Unset(variables)) => {
             variables.iter().map(|name| format!("export {name}=…")).collect::<Vec<_>>().join("\n")
         }
         Obstacle::Silent(_) if provider == "ollama" => "ollama serve".to_owned(),

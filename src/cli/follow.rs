@@ -106,9 +106,11 @@ impl Follower {
     pub fn see(&mut self, seen: Seen<'_>) {
         match seen {
             Seen::Applied(entry) => {
+                let warns = matches!(&entry.event, Event::Noted(noted) if noted.code == engine::LEFT_OUT);
                 for line in self.story.tell(entry) {
                     match line.step && self.screen.is_terminal() {
                         true => self.screen.progress(&line),
+                        false if warns => self.screen.tell(format_args!("warning: {}", line.text)),
                         false => tracing::info!("{} {}", line.mark.as_char(), line.text),
                     }
                 }

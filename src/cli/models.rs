@@ -130,7 +130,7 @@ fn exact(amount: NanoDollars) -> String {
 mod tests {
     use super::*;
     use crate::{
-        daemon::models::Obstacle,
+        daemon::{models::Obstacle, settings::Unready},
         provider::{Above, Price, catalogue::Source},
     };
 
@@ -168,7 +168,11 @@ mod tests {
                     known("dark\u{1b}[2J", None),
                 ],
             ),
-            listing("b", Some(Obstacle::Unset(vec!["B_KEY".to_owned(), "B_REGION".to_owned()])), vec![]),
+            listing(
+                "b",
+                Some(Obstacle::Unready(Unready::Unset(vec!["B_KEY".to_owned(), "B_REGION".to_owned()]))),
+                vec![],
+            ),
             listing("c", Some(Obstacle::Silent("127.0.0.1:1".to_owned())), vec![]),
         ];
         let expected = "

@@ -10,7 +10,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     Error, client,
-    settings::{Provider, Server, Settings},
+    settings::{Provider, Server, Settings, Unready},
 };
 use crate::provider::{
     Price, Timeouts,
@@ -30,7 +30,7 @@ pub struct Listing {
     pub provider: String,
     /// What it calls itself; `None` when only the settings know it.
     pub title: Option<String>,
-    /// The wire format; `scripted` for a script.
+    /// The wire format; `scripted` for a script, `unknown` for one that cannot be used and is not in the catalogue.
     pub dialect: &'static str,
     /// Why it cannot be asked now; `None` when it can.
     pub obstacle: Option<Obstacle>,
@@ -41,9 +41,9 @@ pub struct Listing {
 /// Why a provider cannot be asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
-    /// These variables are not set.
-    #[error("set {}", .0.join(" and "))]
-    Unset(Vec<String>),
+    /// It lacks something.
+    #[error("{0}")]
+    Unready(Unready),
     /// Nothing answers at its address.
     #[error("nothing listens on {0}")]
     Silent(String),
@@ -72,14 +72,13 @@ pub async fn list(settings: &Settings) -> Result<Vec<Listing>, Error> {
     let catalogue = catalogue::built_in().map_err(|problems| Error::File(problems.to_string()))?;
     let ready = settings.providers.iter().map(|(name, provider)| ready(catalogue, settings, name, provider));
     let mut listings = join_all(ready).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-    for (name, missing) in &settings.unready {
-        // Only what the catalogue knows can want variables.
-        let Some(entry) = catalogue.provider(name) else { continue };
+    for (name, unready) in &settings.unready {
+        let entry = catalogue.provider(name);
         listings.push(Listing {
             provider: name.clone(),
-            title: Some(entry.title.clone()),
-            dialect: entry.dialect.as_str(),
-            obstacle: Some(Obstacle::Unset(missing.clone())),
+            title: entry.map(|entry| entry.title.clone()),
+            dialect: entry.map_or("unknown", |entry| entry.dialect.as_str()),
+            obstacle: Some(Obstacle::Unready(unready.clone())),
             models: known(catalogue, &settings.prices, name),
         });
     }

@@ -260,24 +260,29 @@ impl Daemon {
     async fn attempt(&self, endpoint: &str, request: &Request) -> Result<Reply, Silence> {
         let (tell, mut told) = oneshot::channel();
         let mut tell = Some(tell);
+        let mut refused = None;
         let mut watch = |attempt: Attempt<'_>| {
             if let Attempt::Failed { failure, cost, .. } = attempt {
+                if failure.class == Class::CallerFault {
+                    // What it refuses may be left out, as in a run.
+                    refused = Some(Silence::Failed(Box::new(failure.clone()), cost));
+                    return;
+                }
                 // Nobody listens only when the whole request was given up.
                 tell.take().map(|tell| tell.send(Silence::Failed(Box::new(failure.clone()), cost)).ok());
             }
         };
         let conversation = Conversation { tokens: estimate_tokens(request), ..Conversation::default() };
-        tokio::select! {
+        let asked = tokio::select! {
             biased;
-            Ok(failed) = &mut told => Err(failed),
-            asked = self.router.ask(endpoint, request, conversation, &mut watch) => {
-                asked.map_err(|failure| match (told.try_recv(), failure.class, failure.retry_after) {
-                    (Ok(failed), ..) => failed,
-                    (Err(_), Class::RateLimited, Some(wait)) => Silence::NoRoom(wait),
-                    _ => Silence::Unfit(failure.message),
-                })
-            }
-        }
+            Ok(failed) = &mut told => return Err(failed),
+            asked = self.router.ask(endpoint, request, conversation, &mut watch) => asked,
+        };
+        asked.map_err(|failure| match (told.try_recv(), refused, failure.class, failure.retry_after) {
+            (Ok(failed), ..) | (Err(_), Some(failed), ..) => failed,
+            (Err(_), None, Class::RateLimited, Some(wait)) => Silence::NoRoom(wait),
+            _ => Silence::Unfit(failure.message),
+        })
     }
 
     /// The endpoints behind these references, in order, none twice.

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::{
     Error, client,
-    settings::{self, Server, Settings},
+    settings::{self, Server, Settings, Unready},
     spend,
     variables::Variables,
 };
@@ -199,12 +199,13 @@ impl Made {
                 price: prices.of(provider, name).map(|(price, _)| price.clone()),
             }
         };
-        let made = self.providers(settings)?;
+        let (made, mut unready) = self.providers(settings)?;
+        unready.extend(settings.unready.iter().map(|(name, why)| (name.clone(), why.to_string())));
         let providers = made.0.iter().map(|(name, (_, provider))| (name.clone(), provider.clone())).collect();
         let (routes, rates) = (settings.routes.clone(), settings.rates.clone());
-        let table = Table { providers, routes, facts: Arc::new(facts), rates, purse: None };
+        let table = Table { providers, unready, routes, facts: Arc::new(facts), rates, purse: None };
         for (name, route) in &table.routes {
-            for target in &route.targets {
+            for target in route.targets.iter().filter(|target| table.unready_at(&target.model).is_none()) {
                 table.check(&target.model).map_err(|error| Error::File(format!("route {name}: {error}")))?;
             }
         }
@@ -212,11 +213,20 @@ impl Made {
         Ok(table)
     }
 
-    /// The providers that the settings name.
-    fn providers(&self, settings: &Settings) -> Result<Made, Error> {
-        let named = settings.providers.iter();
-        let made = named.map(|(name, it)| Ok((name.clone(), self.provider(name, it)?)));
-        made.collect::<Result<_, Error>>().map(Made)
+    /// The providers that the settings name, and those for which no client can be made.
+    fn providers(&self, settings: &Settings) -> Result<(Made, BTreeMap<String, String>), Error> {
+        let (mut made, mut unready) = (BTreeMap::new(), BTreeMap::new());
+        for (name, it) in &settings.providers {
+            match (self.provider(name, it), it) {
+                (Ok(provider), _) => _ = made.insert(name.clone(), provider),
+                // The others are not at fault.
+                (Err(error), settings::Provider::Server(_)) => {
+                    unready.insert(name.clone(), Unready::Client(error.to_string()).to_string());
+                }
+                (Err(error), settings::Provider::Scripted { .. }) => return Err(error),
+            }
+        }
+        Ok((Made(made), unready))
     }
 
     /// The one that was made before, if nothing is new about it.
@@ -263,7 +273,7 @@ mod tests {
         let same = |name: &str| Arc::ptr_eq(&before[name], &after[name]);
         assert_eq!((same("a"), same("b")), (true, false));
         // What is wrong leaves what was made.
-        assert!(made.table(&settings("routes: {r: {targets: [openai/x]}}")).is_err());
+        assert!(made.table(&settings("providers: {s: {dialect: scripted, script: /nowhere.yaml}}")).is_err());
         assert!(Arc::ptr_eq(&made.table(&of("k2")).unwrap().providers["b"], &after["b"]));
     }
 

@@ -39,8 +39,8 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// The providers that can be asked, by name.
     pub providers: BTreeMap<String, Provider>,
-    /// Those that cannot, and the variables that they want for it.
-    pub unready: BTreeMap<String, Vec<String>>,
+    /// The providers that cannot be asked, by name, and what they lack. Routes skip them, and nothing else is affected.
+    pub unready: BTreeMap<String, Unready>,
     /// What may be asked of them in a minute, by name.
     pub rates: BTreeMap<String, Rate>,
     /// Choices of models, by name.
@@ -53,6 +53,20 @@ pub struct Settings {
     pub store: Store,
     /// What variables are looked up in.
     pub variables: Variables,
+}
+
+/// Why a provider cannot be asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unready {
+    /// These variables are not set.
+    #[error("set {}", .0.join(" and "))]
+    Unset(Vec<String>),
+    /// Its key cannot be sent, because a line end or another character that no header takes is in it. Where the key comes from.
+    #[error("the key in {0} holds a line end or another character that cannot be sent")]
+    Key(String),
+    /// No client can be made for it.
+    #[error("{0}")]
+    Client(String),
 }
 
 /// A provider and how to reach it.
@@ -173,9 +187,12 @@ impl Settings {
     /// Reads settings from their text. `file` is what to call it in problems; relative paths start from `dir`.
     pub fn parse(file: &str, text: &str, dir: &Path, env: Env<'_>) -> Result<Settings, Problems> {
         let (mut document, mut faults) = Document::parse(file, text)?;
+        let unset = document.take_unset("providers", env).into_iter();
+        let unready = unset.map(|(name, variables)| (name, Unready::Unset(variables))).collect();
         document.expand(env, &mut faults);
         let catalogue = catalogue::built_in().map_err(Problems::clone)?;
-        let mut reader = Reader { faults, dir, env, catalogue, settings: Settings::default() };
+        let settings = Settings { unready, ..Settings::default() };
+        let mut reader = Reader { faults, dir, env, catalogue, settings };
         reader.settings(document.root());
         document.finish(Some(reader.settings), reader.faults)
     }
@@ -205,15 +222,25 @@ impl Settings {
             }
             match entry.base_url.fill(env) {
                 Ok(base_url) if entry.missing(env, false).is_empty() => {
-                    let key = entry.key(env).map(SecretString::from);
+                    let key = entry.key(env);
+                    if let Some(unready) = key.as_deref().and_then(|key| unsendable(key, &entry.key_variable(env))) {
+                        self.unready.insert(entry.name.clone(), unready);
+                        continue;
+                    }
+                    let key = key.map(SecretString::from);
                     let (dialect, timeouts, quirks) = (entry.dialect, Timeouts::default(), entry.quirks());
                     let server = Server { dialect, base_url, key, timeouts, quirks, strict: None };
                     self.providers.insert(entry.name.clone(), Provider::Server(server));
                 }
-                _ => drop(self.unready.insert(entry.name.clone(), entry.missing(env, false))),
+                _ => drop(self.unready.insert(entry.name.clone(), Unready::Unset(entry.missing(env, false)))),
             }
         }
     }
+}
+
+/// Why this key cannot be sent; `None` when it can. `from` is where it comes from.
+fn unsendable(key: &str, from: &str) -> Option<Unready> {
+    http::HeaderValue::from_str(key).is_err().then(|| Unready::Key(from.to_owned()))
 }
 
 /// The user's configuration directory, as the XDG base directory specification 0.8 has it.
@@ -320,13 +347,19 @@ impl Reader<'_> {
         if let Some(key) = &key {
             hide(&format!("providers.{}.key", name.text), key);
         }
+        let source = match (&key, known) {
+            (None, Some(entry)) => entry.key_variable(self.env),
+            _ => format!("providers.{}.key", name.text),
+        };
         let from_env = || known.and_then(|entry| entry.key(self.env));
-        let key = key.or_else(from_env).map(SecretString::from);
+        let key = key.or_else(from_env);
+        let unready = key.as_deref().and_then(|key| unsendable(key, &source));
+        let key = key.map(SecretString::from);
         let base_url = match (fields.get("base_url"), known) {
             (None, Some(entry)) => {
                 let missing = entry.missing(self.env, key.is_some());
                 if !missing.is_empty() {
-                    self.settings.unready.insert(name.text.clone(), missing);
+                    self.settings.unready.insert(name.text.clone(), Unready::Unset(missing));
                     return None;
                 }
                 entry.base_url.fill(self.env).ok()?
@@ -339,6 +372,10 @@ impl Reader<'_> {
                 base_url
             }
         };
+        if let Some(unready) = unready {
+            self.settings.unready.insert(name.text.clone(), unready);
+            return None;
+        }
         let quirks = known.map(Entry::quirks).unwrap_or_else(|| self.catalogue.quirks_at(dialect, &base_url));
         Some(Server { dialect, base_url, key, timeouts, quirks, strict })
     }
@@ -404,7 +441,7 @@ impl Reader<'_> {
             let own = providers.iter().map(|(key, _)| key.text.as_str());
             own.chain(self.catalogue.providers().map(|entry| entry.name.as_str()))
         };
-        if known().any(|name| name == provider) {
+        if known().any(|name| name == provider) || self.settings.unready.contains_key(provider) {
             return None;
         }
         let near = nearest(provider, known()).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
@@ -542,7 +579,7 @@ mod tests {
             ("version: 1\nproviders: {a: {dialect: openai}}\n", "openai-chat"),
             ("version: 1\nproviders: {a: {dialect: openai-chat, base_url: \"ftp://x/\"}}\n", "no address of a server"),
             ("version: 1\nproviders: {a: {dialect: openai-chat, base_url: \"http://far.example\", key: k}}\n", "https"),
-            ("version: 1\nproviders: {a: {dialect: openai-chat, base_url: \"${NOPE}\"}}\n", "NOPE"),
+            ("version: 1\nstore: \"${NOPE}\"\n", "NOPE"),
             ("version: 1\nproviders: {a: {dialect: scripted}}\n", "script"),
             ("version: 1\nstore: redis\n", "sled:PATH"),
             ("version: 1\nproviders: {opnai: {key: k}}\n", "did you mean the provider \"openai\""),
@@ -607,6 +644,31 @@ mod tests {
         }
     }
 
+    fn unset<'s>(settings: &'s Settings, name: &str) -> &'s [String] {
+        match &settings.unready[name] {
+            Unready::Unset(variables) => variables,
+            other => panic!("{name}: {other}"),
+        }
+    }
+
+    #[test]
+    fn a_provider_that_cannot_be_used_leaves_the_others_alone() {
+        let text = "version: 1\nproviders:\n  \
+            mine: {dialect: openai-chat, base_url: \"https://${MY_HOST}/v1\", key: \"${MY_KEY}\"}\n  \
+            other: {dialect: openai-chat, base_url: \"https://api.example/v1\", key: \"${BROKEN}\"}\n  \
+            good: {dialect: openai-chat, base_url: \"http://127.0.0.1:8000/v1\"}\n\
+            routes: {r: {targets: [mine/m, other/m, good/m]}}\n\
+            prices: {mine/m: {input: 1, output: 1}}\n";
+        let settings =
+            with(text, &[("OPENAI_API_KEY", "sk-canary-1\n"), ("BROKEN", "sk-canary-2\n"), ("GROQ_API_KEY", "k")]);
+        assert_eq!(unset(&settings, "mine"), ["MY_HOST", "MY_KEY"]);
+        assert_eq!(settings.unready["openai"], Unready::Key("OPENAI_API_KEY".to_owned()));
+        assert_eq!(settings.unready["other"], Unready::Key("providers.other.key".to_owned()));
+        assert!(settings.providers.contains_key("good") && settings.providers.contains_key("groq"));
+        assert_eq!(settings.routes["r"].targets.len(), 3);
+        assert!(!format!("{:?}", settings.unready).contains("canary"));
+    }
+
     fn key(server: &Server) -> Option<&str> {
         server.key.as_ref().map(secrecy::ExposeSecret::expose_secret)
     }
@@ -632,15 +694,15 @@ mod tests {
         assert_eq!((openai.base_url.as_str(), key(openai)), ("https://api.openai.com/v1", Some("sk-1")));
         assert_eq!(openai.dialect, Dialect::OpenAiResponses);
         assert!(openai.quirks.no_reasoning_summary);
-        assert_eq!(settings.unready["groq"], ["GROQ_API_KEY"], "an empty key is none");
-        assert_eq!(settings.unready["azure"], ["AZURE_OPENAI_API_KEY", "AZURE_OPENAI_RESOURCE"]);
+        assert_eq!(unset(&settings, "groq"), ["GROQ_API_KEY"], "an empty key is none");
+        assert_eq!(unset(&settings, "azure"), ["AZURE_OPENAI_API_KEY", "AZURE_OPENAI_RESOURCE"]);
         let ollama = server(&settings, "ollama");
         assert!(ollama.is_local() && ollama.quirks.cuts_prompts && ollama.key.is_none());
 
         let azure = with("version: 1\n", &[("AZURE_OPENAI_API_KEY", "k"), ("AZURE_OPENAI_RESOURCE", "mine")]);
         assert_eq!(server(&azure, "azure").base_url, "https://mine.openai.azure.com/openai/v1");
         let half = with("version: 1\n", &[("AZURE_OPENAI_API_KEY", "k")]);
-        assert_eq!(half.unready["azure"], ["AZURE_OPENAI_RESOURCE"]);
+        assert_eq!(unset(&half, "azure"), ["AZURE_OPENAI_RESOURCE"]);
     }
 
     #[test]
@@ -657,7 +719,7 @@ mod tests {
         assert_eq!((key(openai), openai.timeouts.idle.as_secs()), (Some("sk-1"), 5));
         assert!(openai.quirks.no_reasoning_summary);
         assert_eq!(key(server(&settings, "groq")), Some("mine"), "the file goes before the environment");
-        assert_eq!(settings.unready["mistral"], ["MISTRAL_API_KEY"]);
+        assert_eq!(unset(&settings, "mistral"), ["MISTRAL_API_KEY"]);
         let deepseek = server(&settings, "deepseek");
         assert_eq!((deepseek.base_url.as_str(), key(deepseek)), ("https://proxy.example/v1", Some("ds")));
         assert!(server(&settings, "ollama").quirks.cuts_prompts);

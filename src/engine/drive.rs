@@ -1,7 +1,7 @@
 //! The loop of one run.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -26,8 +26,8 @@ use crate::{
     router::{self, Attempt, Conversation, Reply},
     run::{
         ApprovalGiven, ApprovalReason, Ask, AttemptFailed, CallLost, CallWant, Decision, End, Ended, Entry, Event,
-        FINAL_ANSWER, Limit, ModelAsked, NanoDollars, Run, RunId, Sent, ToolFinished, ToolStarted, Wait, WaitKind,
-        Waiting, Want, Woken,
+        FINAL_ANSWER, Limit, ModelAsked, NanoDollars, Noted, Run, RunId, Sent, ToolFinished, ToolStarted, Wait,
+        WaitKind, Waiting, Want, Woken,
     },
     store::BoxFuture,
 };
@@ -40,6 +40,9 @@ const LAZY_COMMIT: Duration = Duration::from_millis(50);
 
 /// How often a server that must be gone is looked at again.
 const GONE_POLL: Duration = Duration::from_millis(100);
+
+/// The code of a note that something was left out of a request: a target that cannot be used, a tool that is refused.
+pub const LEFT_OUT: &str = "left_out";
 
 /// How often a full disk is looked at again.
 const STORE_WAIT: Duration = Duration::from_secs(10);
@@ -70,6 +73,8 @@ enum News {
     /// Nothing is sent for so many milliseconds.
     Paused(u32),
     Failed(Box<Failed>),
+    /// Something is left out of what is sent; in words.
+    LeftOut(Box<str>),
     Answered(Box<Reply>),
     GaveUp(Box<Failure>),
 }
@@ -143,6 +148,8 @@ pub(super) struct Drive<'a> {
     unseen: VecDeque<Arc<Entry>>,
     /// How often in a row no provider could be reached.
     provider_waits: u32,
+    /// What was said to be left out of requests.
+    left_out: BTreeSet<Box<str>>,
 }
 
 /// The tasks of a drive end with it.
@@ -188,6 +195,7 @@ impl<'a> Drive<'a> {
             tell,
             unseen: begun.into(),
             provider_waits: 0,
+            left_out: BTreeSet::new(),
         };
         drive.freeze_tools();
         drive
@@ -595,8 +603,8 @@ impl<'a> Drive<'a> {
         let (answered, draw) = (self.run.answered_by().cloned(), draw(self.journal.run()));
         let agent = self.world.agent.clone();
         let mut preview = lift::Preview::new(self.tools.clone());
-        // Room for all that one request can bring: each attempt waited for twice, sent and failed, and the end.
-        let (send, news) = mpsc::channel(4 * router::ATTEMPTS_MAX + 1);
+        // Room for all that one request can bring: each attempt waited for twice, sent, failed and told of twice, and the end.
+        let (send, news) = mpsc::channel(6 * router::ATTEMPTS_MAX + 1);
         let task = tokio::spawn(async move {
             chaos::point("model.send");
             let cached = answered.as_ref().map_or(0, |answered| answered.cached);
@@ -622,6 +630,7 @@ impl<'a> Drive<'a> {
                         let ms = u32::try_from(length.as_millis()).unwrap_or(u32::MAX);
                         drop(send.try_send(News::Paused(ms)));
                     }
+                    Attempt::LeftOut { what, .. } => drop(send.try_send(News::LeftOut(what.into()))),
                     Attempt::Seen(Delta::Text(text)) => preview.feed(text, show),
                     Attempt::Seen(Delta::Reasoning(_) | Delta::Call(_)) if !std::mem::replace(&mut stirs, true) => {
                         show(String::new());
@@ -719,6 +728,14 @@ impl<'a> Drive<'a> {
             News::Paused(ms) => {
                 (self.seen)(Seen::Paused(Duration::from_millis(ms.into())));
                 Ok(())
+            }
+            News::LeftOut(what) => {
+                // Once is enough, however often it is left out.
+                if !self.left_out.insert(what.clone()) {
+                    return Ok(());
+                }
+                let (code, message) = (LEFT_OUT.to_owned(), what.into());
+                self.push(Event::Noted(Noted { code, message, inbox: None }))
             }
             News::Failed(failed) => {
                 let Failed { failure, cost, latency } = *failed;

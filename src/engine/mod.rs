@@ -18,6 +18,7 @@ mod judge;
 mod lift;
 mod lists;
 
+pub use drive::LEFT_OUT;
 pub(crate) use drive::draw;
 pub use inbox::{IGNORED, check_arguments};
 

@@ -191,6 +191,12 @@ impl Entry {
         missing
     }
 
+    /// The variable that its key is in, or the one to put it in when none is set.
+    pub fn key_variable(&self, env: Env<'_>) -> String {
+        let set = |name: &&String| env(name).is_some_and(|key| !key.is_empty());
+        self.keys.iter().find(set).or(self.keys.first()).cloned().unwrap_or_default()
+    }
+
     /// Its key in the environment; from then on it is a secret.
     pub fn key(&self, env: Env<'_>) -> Option<String> {
         let key = |name: &String| env(name).filter(|key| !key.is_empty()).inspect(|key| hide(name, key));

@@ -1,11 +1,16 @@
 //! Finds out what an error of a provider means: from the status, and from what the body says in whichever form.
 //!
-//! A pure function of status and body to a [`Failure`]. The words looked for are those of the providers' own
-//! documentation and of the error bodies collected from issue threads (2026-11); what no word tells, the status tells.
-//! Messages are for people: one line, bounded, without control characters and without anything that looks like a key.
+//! Maps status and body to a [`Failure`]; the clock is read only to turn a moment that the body names into a wait. The words
+//! looked for are those of the providers' own documentation and of the error bodies collected from issue threads (2026-11);
+//! what no word tells, the status tells. Messages are for people: one line, bounded, without control characters and without
+//! anything that looks like a key.
+
+mod length;
+mod reset;
 
 use std::{borrow::Cow, time::Duration};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Class, Failure, Used, json, limits};
@@ -20,25 +25,33 @@ const MESSAGE_BYTES_MAX: usize = 600;
 /// Most bytes kept of the text of an answer that is thrown away.
 const DISCARDED_BYTES_MAX: usize = 2048;
 
+/// Longest wait after which a used-up limit still counts as a rate limit, which a run waits for. A limit that takes longer to
+/// come back is a quota.
+const RATE_WAIT_MAX: Duration = Duration::from_secs(3600);
+
 /// The failure that an HTTP response with an error status reports.
 pub(super) fn of_response(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Failure {
-    let report = Report::read(body);
-    let retry_after = retry_after.or(report.retry_after);
-    let class = report.class(Some(status), retry_after.is_some());
-    let message =
-        if report.message.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {}", report.message) };
-    let retry_after = retry_after.or_else(|| report.wait(class));
-    Failure { status: Some(status), retry_after, ..failure(class, &message) }
+    let now = Timestamp::now();
+    let report = Report::read(body, now);
+    let message = match report.told().as_str() {
+        "" => format!("HTTP {status}"),
+        message => format!("HTTP {status}: {message}"),
+    };
+    let failure = report.failure(Some(status), retry_after, &message, now);
+    Failure { status: Some(status), retry_after: failure.retry_after.or(retry_after), ..failure }
 }
 
 /// The failure that an answer with a good status reports in its body, or in the midst of its stream.
 pub(super) fn of_value(value: &Value) -> Failure {
-    let report = Report::of_value(value);
+    let now = Timestamp::now();
+    let report = Report::of_value(value, now);
     // OpenRouter and vLLM put the status into the body (their error documentation, 2026-11).
     let status = report.status;
-    let class = report.class(status, report.retry_after.is_some());
-    let message = if report.message.is_empty() { "the server reports an error" } else { &report.message };
-    Failure { status: status.or(Some(200)), retry_after: report.wait(class), ..failure(class, message) }
+    let message = match report.told() {
+        message if message.is_empty() => "the server reports an error".to_owned(),
+        message => message,
+    };
+    Failure { status: status.or(Some(200)), ..report.failure(status, None, &message, now) }
 }
 
 /// Whether a JSON value that should be a piece of an answer reports an error instead.
@@ -68,6 +81,7 @@ pub(super) fn failure(class: Class, message: &str) -> Failure {
         retry_after: None,
         discarded: String::new(),
         used: None,
+        timed_out: false,
     }
 }
 
@@ -85,6 +99,26 @@ pub(super) fn unreadable(text: &str, error: &serde_json::Error) -> Failure {
 }
 
 impl Failure {
+    /// The same, of a limit that comes back after `reset`, unless the failure says itself when to try again. One that comes
+    /// back late is a quota.
+    pub(super) fn resetting(mut self, reset: Option<Duration>) -> Self {
+        // A budget that comes back says nothing about failures of other kinds.
+        if self.class == Class::RateLimited && self.retry_after.is_none() {
+            self.retry_after = reset;
+            if reset.is_some_and(|reset| reset > RATE_WAIT_MAX) {
+                self.class = Class::Quota;
+                self.tell_reset(Timestamp::now());
+            }
+        }
+        self
+    }
+
+    /// Says in the message when the quota comes back.
+    fn tell_reset(&mut self, now: Timestamp) {
+        let told = self.retry_after.and_then(|wait| reset::told(wait, now));
+        self.message.extend(told.map(|told| format!(" ({told})")));
+    }
+
     /// The same, with the text that had arrived and is thrown away.
     pub(super) fn discarding(mut self, text: &str) -> Self {
         self.discarded = clip(text, DISCARDED_BYTES_MAX).into_owned();
@@ -134,47 +168,52 @@ struct Report {
     /// Codes, types and statuses, as the provider words them.
     codes: String,
     status: Option<u16>,
-    /// How long to wait, where the provider has a member of its own for it: Google's `RetryInfo`, where others have a header
-    /// (cloud.google.com/apis/design/errors, 2026-11).
-    retry_after: Option<Duration>,
+    /// The time until the limit comes back or the request may be repeated, where the provider has a member for it.
+    wait: Option<Duration>,
+    /// The part of the request that the provider objects to, such as `tools[1].function.parameters`.
+    part: Option<String>,
 }
 
 impl Report {
-    fn read(body: &[u8]) -> Self {
+    fn read(body: &[u8], now: Timestamp) -> Self {
         if let Ok(value) = serde_json::from_slice::<Value>(body) {
-            return Report::of_value(&value);
+            return Report::of_value(&value, now);
         }
         let text = String::from_utf8_lossy(body);
         Report { message: page_title(&text).unwrap_or_else(|| text.trim().to_owned()), ..Report::default() }
     }
 
     /// `{"error": {..}}`, `{"error": "text"}`, `{"detail": ..}`, flat, or in an array.
-    fn of_value(value: &Value) -> Self {
+    fn of_value(value: &Value, now: Timestamp) -> Self {
         let value = match value {
             Value::Array(values) => values.first().unwrap_or(&Value::Null),
             value => value,
         };
         let mut report = Report::default();
-        report.take(value);
+        report.take(value, now);
         for key in ["error", "errors", "detail", "response"] {
             match value.get(key) {
-                Some(Value::Array(values)) => values.iter().take(4).for_each(|value| report.take(value)),
-                Some(value) => report.take(value),
+                Some(Value::Array(values)) => values.iter().take(4).for_each(|value| report.take(value, now)),
+                Some(value) => report.take(value, now),
                 None => {}
             }
         }
         // What a gateway hands on of the provider behind it (OpenRouter).
         if let Some(raw) = value.pointer("/error/metadata/raw") {
-            report.take(raw);
+            report.take(raw, now);
         }
         report
     }
 
-    fn take(&mut self, value: &Value) {
+    fn take(&mut self, value: &Value, now: Timestamp) {
         if let Value::String(text) = value {
-            return self.say(text);
+            return match serde_json::from_str::<Value>(text) {
+                // Some gateways hand on the error behind them as JSON in a string.
+                Ok(inner @ Value::Object(_)) => *self = Report::of_value(&inner, now).behind(std::mem::take(self)),
+                _ => self.say(text),
+            };
         }
-        self.take_delay(value);
+        self.wait = self.wait.max(reset::in_members(value, now));
         for key in ["message", "msg", "Message", "error_message", "error_description", "title"] {
             match value.get(key) {
                 Some(Value::String(text)) => self.say(text),
@@ -194,13 +233,18 @@ impl Report {
             let status = json::count(value, key).and_then(|status| u16::try_from(status).ok());
             self.status = self.status.or(status.filter(|status| (400..600).contains(status)));
         }
+        self.part = self.part.take().or_else(|| part(value));
     }
 
-    /// The delay in the details of an error, such as `"36.5s"`.
-    fn take_delay(&mut self, value: &Value) {
-        let details = value.get("details").and_then(Value::as_array);
-        let delay = details.into_iter().flatten().find_map(|detail| json::text(detail, "retryDelay"));
-        self.retry_after = self.retry_after.or(delay.and_then(|delay| limits::wait(delay, None)));
+    /// What both say, the other one first.
+    fn behind(self, first: Report) -> Report {
+        let mut report = first;
+        report.say(&self.message);
+        report.codes.push_str(&self.codes);
+        report.status = report.status.or(self.status);
+        report.wait = report.wait.max(self.wait);
+        report.part = report.part.or(self.part);
+        report
     }
 
     fn say(&mut self, text: &str) {
@@ -213,22 +257,43 @@ impl Report {
         }
     }
 
-    /// How long the body asks us to wait, if a failure of this class passes by waiting.
-    fn wait(&self, class: Class) -> Option<Duration> {
-        if !matches!(class, Class::RateLimited | Class::Transient) {
-            return None;
+    /// The message, with the part of the request that it is about.
+    fn told(&self) -> String {
+        match &self.part {
+            Some(part) if !self.message.contains(part.as_str()) => format!("{} (at {part})", self.message),
+            _ => self.message.clone(),
         }
-        self.retry_after.or_else(|| wait_in(&self.message.to_lowercase()))
     }
 
-    fn class(&self, status: Option<u16>, has_retry_after: bool) -> Class {
-        let words = format!("{}{}", self.codes, self.message.to_lowercase());
+    fn failure(&self, status: Option<u16>, retry_after: Option<Duration>, message: &str, now: Timestamp) -> Failure {
+        let told = retry_after.or(self.wait);
+        let wait = told.or_else(|| reset::in_text(&self.message, now));
+        let class = match self.class(status, told.is_some(), wait) {
+            Class::RateLimited if wait.is_some_and(|wait| wait > RATE_WAIT_MAX) => Class::Quota,
+            class => class,
+        };
+        let retry_after = match class {
+            Class::RateLimited | Class::Quota => wait,
+            Class::Transient => wait.map(|wait| wait.min(limits::TOLD_MAX)),
+            _ => None,
+        };
+        let mut failure = Failure { retry_after, ..failure(class, message) };
+        if class == Class::Quota {
+            failure.tell_reset(now);
+        }
+        failure
+    }
+
+    fn class(&self, status: Option<u16>, has_retry_after: bool, wait: Option<Duration>) -> Class {
+        let message = self.message.to_lowercase();
+        let words = format!("{}{message}", self.codes);
         let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
+        let too_long = || length::too_long(&self.codes, &message);
         // A quota that comes back by itself is a rate limit: Gemini and Cerebras word their limits per minute as quota.
         let passes = !says(NO_QUOTA) && (has_retry_after || says(PASSES));
         let status_class = status.map(of_status);
         match status_class {
-            Some(Class::Transient) if says(CONTEXT) => return Class::ContextTooLong,
+            Some(Class::Transient) if too_long() => return Class::ContextTooLong,
             Some(Class::Transient) if says(UNSERVED) => return Class::ModelGone,
             Some(Class::Transient) => return Class::Transient,
             Some(Class::Quota) => return Class::Quota,
@@ -236,6 +301,10 @@ impl Report {
         }
         if status != Some(401) && says(REGION) {
             return Class::Region;
+        }
+        if status != Some(401) && says(LASTS) && !says(BY_THE_MINUTE) {
+            // Also where it says "try again later"; only a near moment makes it worth waiting for.
+            return if wait.is_some_and(|wait| wait <= RATE_WAIT_MAX) { Class::RateLimited } else { Class::Quota };
         }
         if status != Some(401) && says(QUOTA) && !passes {
             return Class::Quota;
@@ -246,7 +315,7 @@ impl Report {
         if status == Some(401) || says(CREDENTIAL) {
             return Class::Credential;
         }
-        if says(CONTEXT) {
+        if too_long() {
             return Class::ContextTooLong;
         }
         if says(REFUSED) {
@@ -270,6 +339,20 @@ impl Report {
     }
 }
 
+/// The part of the request that an error names, where it is about tools or schemas: OpenAI's `param`, the `loc` of servers in
+/// Python.
+fn part(value: &Value) -> Option<String> {
+    let part = match (value.get("param"), value.get("loc")) {
+        (Some(Value::String(param)), _) => param.clone(),
+        (_, Some(Value::Array(loc))) => {
+            let step = |step: &Value| step.as_str().map_or_else(|| step.to_string(), str::to_owned);
+            loc.iter().map(step).collect::<Vec<_>>().join(".")
+        }
+        _ => return None,
+    };
+    (part.contains("tool") || part.contains("function")).then_some(part)
+}
+
 fn of_status(status: u16) -> Class {
     match status {
         401 | 403 => Class::Credential,
@@ -282,8 +365,10 @@ fn of_status(status: u16) -> Class {
         451 => Class::Region,
         501 => Class::CallerFault,
         500.. => Class::Transient,
-        // Redirects, which are never followed, and anything that is neither answer nor error.
-        ..=399 => Class::MalformedAnswer,
+        // Redirects are never followed: the model is somewhere else, and asking here again does not change that.
+        300..=399 => Class::ModelGone,
+        // Anything else that is neither answer nor error.
+        ..=299 => Class::MalformedAnswer,
         _ => Class::CallerFault,
     }
 }
@@ -329,6 +414,30 @@ const QUOTA: &[&str] = &[
     "payment_required",
 ];
 
+/// Limits that last for days, until somebody pays, or for a plan's window of hours: of subscriptions (ChatGPT, Kimi, Z.AI),
+/// of spending (Anthropic, OpenAI), of a calendar month or week.
+const LASTS: &[&str] = &[
+    "usage_limit",
+    "usage limit",
+    "monthly",
+    "per month",
+    "weekly",
+    "per week",
+    "billing cycle",
+    "billing period",
+    "spend limit",
+    "spend_limit",
+    "spending limit",
+    "spending cap",
+    "next cycle",
+    "limit exhausted",
+    "quota exhausted",
+    "quota is exhausted",
+];
+
+/// What a limit by the minute says of itself, whatever else it is called.
+const BY_THE_MINUTE: &[&str] = &["per minute", "per second", "per min", "/min"];
+
 /// A quota of nothing does not come back, even where the server says when to try again.
 const NO_QUOTA: &[&str] = &["limit: 0,", "credits are depleted"];
 
@@ -348,27 +457,6 @@ const CREDENTIAL: &[&str] = &[
     "no auth credentials",
     "security token included in the request is invalid",
     "organization_restricted",
-];
-
-const CONTEXT: &[&str] = &[
-    "context_length_exceeded",
-    "exceed_context_size",
-    "context length",
-    "context window",
-    "context size",
-    "maximum context",
-    "prompt is too long",
-    "prompt too long",
-    "input is too long",
-    "input length",
-    "too many input tokens",
-    "reduce the length of",
-    "exceeds the maximum number of tokens",
-    "request too large",
-    "request_too_large",
-    "max_prompt_tokens",
-    "maximum prompt length",
-    "`max_new_tokens` must be <=",
 ];
 
 const REFUSED: &[&str] = &[
@@ -461,21 +549,6 @@ const CALLER: &[&str] = &[
 /// The service cannot open what it encrypted itself: another machine or key of it may, and another provider never gets to
 /// see it (openai/codex#8145, BerriAI/litellm#18094).
 const FOREIGN: &[&str] = &["invalid_encrypted_content", "could not be decrypted or parsed"];
-
-/// The wait that a message tells, such as `try again in 1.2s` (OpenAI), `in 7m12.5s` (Groq), `retry in 34.07s` (Gemini),
-/// `retry after 26 seconds` (Azure).
-fn wait_in(message: &str) -> Option<Duration> {
-    let told = |phrase: &&str| message.split_once(*phrase).map(|(_, rest)| rest);
-    let rest = ["again in ", "retry in ", "retry after ", "again after "].iter().find_map(told)?;
-    let mut words = rest.split_whitespace().map(|word| word.trim_end_matches(['.', ',', ';', ')']));
-    let first = words.next()?;
-    let mut spelled = || Some(format!("{first} {}", words.next()?));
-    match first.parse::<f64>() {
-        // A number without a unit counts seconds; a unit may stand apart.
-        Ok(_) => spelled().and_then(|text| limits::wait(&text, None)).or_else(|| limits::wait(first, None)),
-        Err(_) => limits::wait(first, None),
-    }
-}
 
 /// The title of an HTML page, or what can be said of it.
 fn page_title(text: &str) -> Option<String> {

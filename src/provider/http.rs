@@ -144,7 +144,7 @@ impl Incoming {
             let message = format!(
                 "HTTP {status}: redirected to {location:?}, which is not followed; the base URL must name the real place"
             );
-            return Failure { status: Some(status), ..failure::failure(Class::MalformedAnswer, &message) };
+            return Failure { status: Some(status), ..failure::failure(Class::ModelGone, &message) };
         }
         let mut body = Vec::new();
         // The status is known and tells most: a body that breaks off or never comes is used as far as it got.
@@ -155,10 +155,7 @@ impl Incoming {
             }
         }
         body.truncate(ERROR_BYTES_MAX);
-        let failure = failure::of_response(status, told, &body);
-        // A budget that comes back says nothing about failures of other kinds.
-        let reset = reset.filter(|_| failure.class == Class::RateLimited);
-        Failure { retry_after: failure.retry_after.or(reset), ..failure }
+        failure::of_response(status, told, &body).resetting(reset)
     }
 }
 
@@ -202,7 +199,7 @@ fn late(phase: Phase, timeouts: &Timeouts, started: Instant) -> Failure {
     } else {
         format!("the answer stalled for {:?} (idle timeout)", timeouts.idle)
     };
-    failure::failure(Class::Transient, &message).in_flight()
+    Failure { timed_out: true, ..failure::failure(Class::Transient, &message).in_flight() }
 }
 
 fn not_sent(error: &reqwest::Error, connect: Duration) -> Failure {
@@ -211,7 +208,7 @@ fn not_sent(error: &reqwest::Error, connect: Duration) -> Failure {
         (true, false) => format!("cannot connect: {}", cause(error)),
         _ => format!("no answer: {}", cause(error)),
     };
-    let failure = failure::failure(Class::Transient, &message);
+    let failure = Failure { timed_out: error.is_timeout(), ..failure::failure(Class::Transient, &message) };
     // Without a connection nothing was sent.
     if error.is_connect() { failure } else { failure.in_flight() }
 }

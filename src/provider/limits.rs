@@ -16,8 +16,11 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use crate::yaml;
 
-/// Longest wait that we take from a provider; what asks for more is wrong or means "never".
-pub(super) const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Longest wait taken from a provider: a quota may come back with the next year. A longer wait is wrong or means "never".
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Longest time for which a budget in the headers, or the wait of a server in trouble, is believed.
+pub(super) const TOLD_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// What a provider still allows, as it said with its last answer. Of several budgets of a kind, per minute and per day, the
 /// smallest.
@@ -57,7 +60,7 @@ pub(super) fn limits(headers: &HeaderMap, now: SystemTime) -> Option<Limits> {
         let wanted = budgets.values().filter(move |budget| !empty || budget.left == Some(0));
         wanted.filter_map(|budget| budget.reset)
     };
-    let reset = resets(true).max().or_else(|| resets(false).min());
+    let reset = resets(true).max().or_else(|| resets(false).min()).map(|reset| reset.min(TOLD_MAX));
     let limits = Limits { requests_left: least(false), tokens_left: least(true), reset };
     (limits != Limits::default()).then_some(limits)
 }
@@ -186,7 +189,8 @@ mod tests {
             ("2015-10-21T07:26:00Z", None),
             ("1445412000", None),
             ("99999999999999", Some(WAIT_MAX)),
-            ("100h", Some(WAIT_MAX)),
+            ("100h", Some(Duration::from_secs(360_000))),
+            ("9999h", Some(WAIT_MAX)),
             ("0", None),
             ("0s", None),
             ("-1", None),

@@ -9,6 +9,7 @@
 //! Left out on purpose: retries and the choice of another endpoint (`router`), validation of calls (`repair`).
 
 mod anthropic;
+mod blame;
 mod body;
 pub mod catalogue;
 mod client;
@@ -31,6 +32,7 @@ mod served;
 #[cfg(test)]
 mod table;
 
+pub use blame::{Blame, blame, without_keywords};
 pub use client::{Builder, Client, Error};
 pub use dialect::{Dialect, EffortForm, ForceForm, Quirks};
 pub use estimate::{estimate_tokens, tool_tokens};
@@ -198,6 +200,8 @@ pub struct Failure {
     /// Tokens that were used all the same, or may have been; `None` when the request was refused or never sent, which
     /// costs nothing.
     pub used: Option<Used>,
+    /// Whether one of our own timeouts passed. The same wait is likely at the same endpoint, so another one is asked first.
+    pub timed_out: bool,
 }
 
 /// Tokens of an attempt that brought no answer.
@@ -213,7 +217,8 @@ impl Failure {
     /// A failure that no server told of.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
         let message = message.into();
-        Failure { class, message, status: None, retry_after: None, discarded: String::new(), used: None }
+        let (status, retry_after, discarded, used) = (None, None, String::new(), None);
+        Failure { class, message, status, retry_after, discarded, used, timed_out: false }
     }
 }
 
@@ -224,7 +229,8 @@ pub enum Class {
     Transient,
     /// Too many requests: wait, or another endpoint at once.
     RateLimited,
-    /// The account is empty: another endpoint; waiting does not help.
+    /// The account is empty, or a limit is used up that comes back after hours or days: another endpoint; nobody waits that
+    /// long.
     Quota,
     /// The key is missing, wrong or not allowed.
     Credential,
@@ -234,7 +240,8 @@ pub enum Class {
     Region,
     /// The conversation is longer than the model can read.
     ContextTooLong,
-    /// We sent something that is wrong wherever it is sent.
+    /// The endpoint says that the request itself is wrong. It may be one that refuses what others take, so another endpoint is
+    /// asked once.
     CallerFault,
     /// The provider refuses this content.
     ContentRefused,

@@ -1,7 +1,8 @@
 //! Reduces the JSON Schema of a tool to what a target accepts. The original goes on validating the arguments here, so what
 //! a target cannot express is only left out of what the model is told.
 //!
-//! A pure function of schema and [`Subset`]; one subset per format, as data (`subset`). First a schema is expanded (here), then
+//! A pure function of schema and [`Subset`]; one subset per format, as data (`subset`). First what some service is known to
+//! refuse the whole request for is taken out, whoever is asked (`sound`). Then a schema is expanded (here), and
 //! written as the target writes such things (`style`). `strict` tells which schemas a model can be held to. A reduced
 //! schema is *wider*: what the original accepts it accepts too. Three exceptions, where a format leaves no choice or the wide
 //! reading would tell the model nothing: a property that one branch of a merged union names keeps the meaning it has there; a
@@ -16,6 +17,7 @@
 //! Left out on purpose: keywords that restrict by what does *not* hold (`not`, `if`, `contains`, …) are never rewritten;
 //! where schemas are rewritten at all they are dropped, which is wider.
 
+mod sound;
 mod strict;
 mod style;
 mod subset;
@@ -26,6 +28,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
+pub(super) use sound::{keywords, sound, without};
 pub(super) use strict::{Budget, strict, unfilled};
 pub(super) use subset::{
     ANTHROPIC, ANTHROPIC_OUTPUT, GEMINI_JSON, GEMINI_OUTPUT, GEMINI_PARAMETERS, OPENAI, OPENAI_STRICT, Subset,
@@ -41,6 +44,13 @@ const DEPTH_MAX: usize = 48;
 
 /// The schema as this target accepts it, borrowed when it is so already.
 pub(super) fn reduce<'a>(schema: &'a Value, subset: &Subset) -> Cow<'a, Value> {
+    match sound(schema, subset.places.is_none()) {
+        Cow::Borrowed(schema) => reduce_sound(schema, subset),
+        Cow::Owned(schema) => Cow::Owned(reduce_sound(&schema, subset).into_owned()),
+    }
+}
+
+fn reduce_sound<'a>(schema: &'a Value, subset: &Subset) -> Cow<'a, Value> {
     if subset.places.is_none() && (subset.root == Root::Any || is_plain_object(schema)) {
         return Cow::Borrowed(schema);
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     latency::Latency,
+    quarantine::Quarantine,
     rate::{Level, Rate, Size, Spent, Teller, Told},
 };
 use crate::{
@@ -43,6 +44,9 @@ const EJECTION_MAX: Duration = Duration::from_secs(300);
 /// How long an endpoint is left alone when its key, its account or its model is the trouble: short, as a person may mend
 /// it at any moment, and it is asked all the same when there is no other.
 const BARRED: Duration = Duration::from_secs(60);
+
+/// The longest ejection for a quota that comes back at a known moment: somebody may raise it before.
+const QUOTA_MAX: Duration = Duration::from_secs(900);
 
 /// Weight of the newest measurement in a moving average: the last ten or so count.
 const NEWEST: f64 = 0.2;
@@ -84,6 +88,9 @@ pub struct Standing {
     /// When its server was last asked for that.
     #[serde(with = "moment")]
     pub window_at: Option<Time>,
+    /// What is left out of requests to it, because it refuses that.
+    #[serde(skip_serializing_if = "Quarantine::is_empty")]
+    pub quarantine: Quarantine,
 }
 
 /// What is remembered of all endpoints, by name.
@@ -138,7 +145,8 @@ impl Memory {
             // The request was at fault, not the endpoint.
             Class::ContextTooLong | Class::CallerFault | Class::ContentRefused | Class::Budget => return,
             Class::RateLimited => Some(retry_after.unwrap_or(EJECTION_MIN)),
-            Class::Quota | Class::Credential | Class::ModelGone | Class::Region => Some(BARRED),
+            Class::Quota => Some(retry_after.unwrap_or(BARRED).clamp(BARRED, QUOTA_MAX)),
+            Class::Credential | Class::ModelGone | Class::Region => Some(BARRED),
             Class::Transient | Class::MalformedAnswer => {
                 let repeated = standing.failures + 1 >= FAILURES_MAX;
                 retry_after.or_else(|| {
@@ -197,6 +205,17 @@ impl Memory {
     pub fn serves(&mut self, endpoint: &str, window: Option<u64>, now: Time) {
         let standing = self.entry(endpoint);
         (standing.window, standing.window_at) = (window, Some(now));
+    }
+
+    /// What is left out of requests to an endpoint.
+    pub(super) fn quarantine(&self, endpoint: &str, now: Time) -> Quarantine {
+        let known = &self.of(endpoint).quarantine;
+        if known.is_old(now) { Quarantine::default() } else { known.clone() }
+    }
+
+    /// Remembers what an endpoint refuses.
+    pub(super) fn refuses(&mut self, endpoint: &str, quarantine: Quarantine) {
+        self.entry(endpoint).quarantine = quarantine;
     }
 
     /// Takes in what a provider still allows at an endpoint.

@@ -7,8 +7,8 @@
 //! ```
 //! The caller sees every attempt as it happens ([`Attempt`]), so that the engine can journal it. Always true:
 //! - A partial answer is a preview; an answer that breaks off is thrown away and asked again, here or elsewhere.
-//! - What asking again cannot help (our own fault) ends the chain; what waiting cannot help (a wrong key, an empty account) is
-//!   tried once at each target.
+//! - What waiting cannot help (a wrong key, an empty account) is tried once at each target. A request that is refused as wrong is
+//!   sent again without the keyword or the tool that the refusal names ([`Quarantine`]), then to one more target, and no further.
 //! - Asking sick endpoints again costs from a common budget, so that an outage does not multiply its load.
 //! - What may be asked in a minute is counted before it is sent; who has no room is passed over.
 //!
@@ -58,6 +58,7 @@ mod budget;
 mod latency;
 mod memory;
 mod purse;
+mod quarantine;
 mod rate;
 mod route;
 #[cfg(test)]
@@ -69,7 +70,7 @@ mod tests;
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     ops::ControlFlow,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -82,6 +83,7 @@ use tokio::time::Instant;
 pub use latency::Latency;
 pub use memory::{Memory, NO_TOOL, Standing};
 pub use purse::{Book, Purse};
+pub use quarantine::Quarantine;
 pub use rate::{Rate, Size, Spent, Teller, Told};
 pub use route::{Conversation, Known, Need, Policy, Route, Target, Unfit, Verdict, rank};
 pub use spend::{Account, Allowance, Budgets, Day, Ledger, Scope, Short};
@@ -114,6 +116,9 @@ const DELAY_MIN: Duration = Duration::from_millis(500);
 
 /// Longest delay between two attempts. A provider that asks for a longer pause makes the run wait instead.
 const DELAY_MAX: Duration = Duration::from_secs(8);
+
+/// Most times that a request is sent again to a target with something left out of it.
+const LEFT_OUT_MAX: usize = 4;
 
 /// How long what a server said of its models is believed: until it may have been started anew with another window.
 const SURVEYED: Duration = Duration::from_secs(3600);
@@ -177,6 +182,14 @@ pub enum Attempt<'a> {
         endpoint: &'a str,
         /// How long it will take.
         length: Duration,
+    },
+    /// Something is left out of what is sent: a target of the route that cannot be used, or a part of the request that the
+    /// endpoint refuses.
+    LeftOut {
+        /// Who is concerned, `provider/model`.
+        endpoint: &'a str,
+        /// What is left out, and why, for people.
+        what: &'a str,
     },
     /// A piece of the answer arrived. Worth nothing if the attempt fails.
     Seen(Delta<'a>),
@@ -337,6 +350,10 @@ impl Router {
         let ranked = self
             .ranked(&table, reference, &Need::of(request, conversation))
             .map_err(|error| Failure::new(Class::CallerFault, error.to_string()))?;
+        for (endpoint, _) in ranked.iter().filter(|(_, verdict)| *verdict == Verdict::LeftOut(Unfit::NotReady)) {
+            let why = table.unready_at(endpoint).unwrap_or_default();
+            watch(Attempt::LeftOut { endpoint, what: &format!("{reference} skips {endpoint}: {why}") });
+        }
         let order = order(&ranked, &conversation);
         let tokens = if conversation.tokens > 0 { conversation.tokens } else { estimate_tokens(request) };
         let asking = Asking {
@@ -345,7 +362,8 @@ impl Router {
             conversation,
         };
         let request = &*wished(&table, reference, request);
-        let mut tries = Tries { left: ATTEMPTS_MAX, last: order.is_empty().then(|| nobody(&ranked)) };
+        let last = order.is_empty().then(|| nobody(&table, &ranked));
+        let mut tries = Tries { left: ATTEMPTS_MAX, last, refused: false };
         for (place, (endpoint, spent)) in order.iter().copied().enumerate() {
             let behind = place + 1 < order.len();
             // Who has no room any more is waited for only when nobody behind it may have some.
@@ -373,17 +391,42 @@ impl Router {
     ) -> ControlFlow<Option<Reply>> {
         let mut delays = delays(if behind { EACH_MAX } else { LAST_MAX });
         let mut request = Cow::Borrowed(request);
+        let mut quarantine = self.learn(|memory, now| memory.quarantine(endpoint, now));
+        let (mut learnt, mut said) = (0, BTreeSet::new());
         while tries.left > 0 && self.may_ask(endpoint, ATTEMPTS_MAX - tries.left) {
             if let Err(failure) = self.wait_for_room(asking, endpoint, patience, watch).await {
                 tries.no_room(failure);
                 break;
             }
             tries.left -= 1;
-            let failure = match self.attempt(asking, endpoint, &request, watch).await {
-                Ok(reply) => return ControlFlow::Break(Some(reply)),
+            let (sent, out) = quarantine.applied(&request);
+            for tool in out.into_iter().filter(|tool| said.insert((*tool).to_owned())) {
+                let what = format!("the tool {tool} is not offered to {endpoint}, which refuses its definition");
+                watch(Attempt::LeftOut { endpoint, what: &what });
+            }
+            let mut failure = match self.attempt(asking, endpoint, &sent, watch).await {
+                Ok(reply) => {
+                    if learnt > 0 {
+                        self.learn(|memory, _| memory.refuses(endpoint, quarantine));
+                    }
+                    return ControlFlow::Break(Some(reply));
+                }
                 Err(failure) => failure,
             };
-            let (class, asked) = (failure.class, failure.retry_after);
+            if failure.class == Class::CallerFault && learnt < LEFT_OUT_MAX && tries.left > 0 {
+                let now = self.shared.clock.now();
+                let plain = without_hold(asking.table, endpoint, &request).is_none();
+                if let Some(told) = plain.then(|| quarantine.add(&failure.message, &sent, now)).flatten() {
+                    learnt += 1;
+                    let what = format!("{endpoint} refused the request, which is sent again: {told}");
+                    watch(Attempt::LeftOut { endpoint, what: &what });
+                    continue;
+                }
+            }
+            if failure.class == Class::CallerFault {
+                failure.message = format!("{endpoint} refused the request: {}", failure.message);
+            }
+            let (class, asked, late) = (failure.class, failure.retry_after, failure.timed_out);
             tries.failed(failure);
             match class {
                 // Nothing was sent.
@@ -393,14 +436,18 @@ impl Router {
                         request = Cow::Owned(plain);
                         continue;
                     }
-                    None => return ControlFlow::Break(None),
+                    // What two of them refuse is wrong wherever it is sent.
+                    None if std::mem::replace(&mut tries.refused, true) => return ControlFlow::Break(None),
+                    None => {}
                 },
                 _ => {}
             }
             let delay = match delays.next().filter(|_| passes(class)) {
                 // Nobody waits where another can be asked: a pause that was asked for leads there, and what is left is
-                // a second try at once, for what was only a hiccup.
-                Some(_) if behind => (class != Class::RateLimited && asked.is_none()).then_some(Duration::ZERO),
+                // a second try at once, for what was only a hiccup. A timeout was a long wait already.
+                Some(_) if behind => {
+                    (class != Class::RateLimited && asked.is_none() && !late).then_some(Duration::ZERO)
+                }
                 Some(delay) => Some(delay.max(asked.unwrap_or_default())).filter(|delay| *delay <= DELAY_MAX),
                 None => None,
             };
@@ -532,6 +579,7 @@ impl Router {
             Known {
                 endpoint: &target.model,
                 weight: target.weight,
+                ready: table.unready_at(&target.model).is_none(),
                 window: standing.window.or(facts.window),
                 tools: facts.tools,
                 images: facts.images,
@@ -633,11 +681,19 @@ struct Tries {
     left: usize,
     /// The failure that leaves most hope.
     last: Option<Failure>,
+    /// Whether a target has refused the request as wrong.
+    refused: bool,
 }
 
 impl Tries {
     /// An attempt failed. Of failures that leave the same hope, the latest tells most.
-    fn failed(&mut self, failure: Failure) {
+    fn failed(&mut self, mut failure: Failure) {
+        if let (Class::CallerFault, Some(before)) = (failure.class, &self.last)
+            && before.class == Class::CallerFault
+            && before.message != failure.message
+        {
+            failure.message = format!("{}; {}", before.message, failure.message);
+        }
         self.last = self.last.take().filter(|before| hope(before) > hope(&failure)).or(Some(failure));
     }
 
@@ -648,8 +704,11 @@ impl Tries {
 }
 
 /// Why nobody can be asked.
-fn nobody(ranked: &[(String, Verdict)]) -> Failure {
-    let why = ranked.iter().map(|(endpoint, verdict)| format!("{endpoint}: {verdict}"));
+fn nobody(table: &Table, ranked: &[(String, Verdict)]) -> Failure {
+    let why = ranked.iter().map(|(endpoint, verdict)| match table.unready_at(endpoint) {
+        Some(why) => format!("{endpoint}: left out: {why}"),
+        None => format!("{endpoint}: {verdict}"),
+    });
     let message = why.collect::<Vec<_>>().join("; ");
     let too_long = ranked.iter().any(|(_, verdict)| *verdict == Verdict::LeftOut(Unfit::TooLong));
     Failure::new(

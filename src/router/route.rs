@@ -144,6 +144,8 @@ pub struct Known<'a> {
     pub endpoint: &'a str,
     /// See [`Target::weight`].
     pub weight: u32,
+    /// Whether its provider can be used: it has its key and whatever else it needs.
+    pub ready: bool,
     /// Tokens that the model can read; `None` when nobody said.
     pub window: Option<u64>,
     /// Whether it can call tools; `None` when nobody said.
@@ -182,6 +184,8 @@ pub enum Verdict {
 /// Why a target cannot serve a request, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfit {
+    /// Its provider cannot be used: a key is missing, for example.
+    NotReady,
     /// Tools are on offer, and it cannot call any.
     NoTools,
     /// There are pictures, and it cannot see.
@@ -199,6 +203,7 @@ pub enum Unfit {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Unfit::NotReady => "its provider is not ready; see: agentd models",
             Unfit::NoTools => "it cannot call tools",
             Unfit::NoImages => "it cannot see pictures",
             Unfit::TooLong => "the conversation is longer than it can read",
@@ -319,6 +324,9 @@ pub fn rank(
 
 /// Why a target cannot serve a request; `None` when it can, as far as is known.
 fn unfit(it: &Known<'_>, price_max: Option<u64>, need: &Need<'_>) -> Option<Unfit> {
+    if !it.ready {
+        return Some(Unfit::NotReady);
+    }
     if it.tools == Some(false) && need.tools {
         return Some(Unfit::NoTools);
     }

@@ -1,6 +1,6 @@
 //! What a router goes by, whatever was measured: the providers, the routes and what is known of models.
 //!
-//! Always true: a target that [`targets`] gives is at a provider that the table has.
+//! Always true: a target that [`targets`] gives is at a provider that the table has, or that it knows as not ready.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -35,6 +35,8 @@ pub type Lookup = Arc<dyn Fn(&str) -> Facts + Send + Sync>;
 pub struct Table {
     /// The providers by name.
     pub providers: BTreeMap<String, Arc<dyn Provider>>,
+    /// The providers that cannot be used, by name, each with the reason. Routes skip them.
+    pub unready: BTreeMap<String, String>,
     /// The routes by name; no name holds a slash.
     pub routes: BTreeMap<String, Route>,
     /// What is known of models.
@@ -54,6 +56,11 @@ impl Table {
         provider(self, endpoint).map(drop)
     }
 
+    /// Why the provider of an endpoint cannot be used; `None` when it can, or is not known.
+    pub fn unready_at(&self, endpoint: &str) -> Option<&str> {
+        self.unready.get(endpoint.split_once('/')?.0).map(String::as_str)
+    }
+
     /// What may be asked of the provider of an endpoint.
     pub(super) fn rate(&self, endpoint: &str) -> Rate {
         let provider = endpoint.split_once('/').map(|(provider, _)| provider);
@@ -65,6 +72,7 @@ impl Default for Table {
     fn default() -> Self {
         Table {
             providers: BTreeMap::new(),
+            unready: BTreeMap::new(),
             routes: BTreeMap::new(),
             facts: Arc::new(|_| Facts::default()),
             rates: BTreeMap::new(),
@@ -92,6 +100,14 @@ pub enum Error {
         /// The routes that there are.
         routes: Vec<String>,
     },
+    /// No provider that it leads to can be used.
+    #[error("{}", unusable(.name, .why))]
+    NotReady {
+        /// The reference.
+        name: String,
+        /// Each target, and the reason.
+        why: Vec<(String, String)>,
+    },
     /// No provider has that name.
     #[error("{}", unknown(.name, .known))]
     UnknownProvider {
@@ -104,6 +120,16 @@ pub enum Error {
 
 fn known(routes: &[String]) -> String {
     if routes.is_empty() { String::new() } else { format!(" (there are: {})", routes.join(", ")) }
+}
+
+fn unusable(name: &str, why: &[(String, String)]) -> String {
+    let each = |(endpoint, why): &(String, String)| format!("{endpoint}: {why}");
+    match why {
+        [(endpoint, why)] if endpoint == name => format!("{name} cannot be used: {why}"),
+        why => {
+            format!("{name} has no target that can be used: {}", why.iter().map(each).collect::<Vec<_>>().join("; "))
+        }
+    }
 }
 
 /// A provider of the catalogue is only unknown for want of its variables.
@@ -120,13 +146,18 @@ fn unknown(name: &str, known: &[String]) -> String {
     }
 }
 
-/// The targets of a reference, all of them at known providers.
+/// The targets of a reference, all of them at known providers, and at least one at a provider that can be used.
 pub(super) fn targets(table: &Table, reference: &str) -> Result<Vec<Target>, Error> {
     let targets = match table.routes.get(reference) {
         Some(route) => route.targets.clone(),
         None => vec![Target { model: reference.to_owned(), weight: 1 }],
     };
-    targets.iter().try_for_each(|target| provider(table, &target.model).map(drop))?;
+    let unready = |target: &Target| table.unready_at(&target.model).map(str::to_owned);
+    targets.iter().filter(|it| unready(it).is_none()).try_for_each(|it| provider(table, &it.model).map(drop))?;
+    if !targets.is_empty() && targets.iter().all(|target| unready(target).is_some()) {
+        let why = targets.iter().filter_map(|target| Some((target.model.clone(), unready(target)?))).collect();
+        return Err(Error::NotReady { name: reference.to_owned(), why });
+    }
     Ok(targets)
 }
 

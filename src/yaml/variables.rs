@@ -108,6 +108,29 @@ impl fmt::Display for Expanded {
 }
 
 impl Document {
+    /// Takes out the members below the key `below` that want variables which are not set: their names, each with those
+    /// variables.
+    pub fn take_unset(&mut self, below: &str, env: &dyn Fn(&str) -> Option<String>) -> Vec<(String, Vec<String>)> {
+        let Content::Map(root) = &mut self.root_mut().content else { return Vec::new() };
+        let Some((_, node)) = root.iter_mut().find(|(key, _)| key.text == below) else { return Vec::new() };
+        let Content::Map(members) = &mut node.content else { return Vec::new() };
+        let mut taken = Vec::new();
+        members.retain(|(key, node)| {
+            let mut unset = Vec::new();
+            wanted(node, &mut |name| {
+                if env(name).is_none() && !unset.iter().any(|known| known == name) {
+                    unset.push(name.to_owned());
+                }
+            });
+            let ready = unset.is_empty();
+            if !ready {
+                taken.push((key.text.clone(), unset));
+            }
+            ready
+        });
+        taken
+    }
+
     /// Looks up the variables in all values, in place.
     pub fn expand(&mut self, env: &dyn Fn(&str) -> Option<String>, faults: &mut Faults) {
         expand(self.root_mut(), env, faults);
@@ -126,6 +149,15 @@ fn expand(node: &mut Node, env: &dyn Fn(&str) -> Option<String>, faults: &mut Fa
             }
         }
         Content::Scalar(..) => {}
+    }
+}
+
+/// Calls `visit` for each variable in the values of this node.
+fn wanted(node: &Node, visit: &mut dyn FnMut(&str)) {
+    match &node.content {
+        Content::List(list) => list.iter().for_each(|node| wanted(node, visit)),
+        Content::Map(members) => members.iter().for_each(|(_, node)| wanted(node, visit)),
+        Content::Scalar(text, _) => variables(text).into_iter().for_each(visit),
     }
 }
 

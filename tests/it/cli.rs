@@ -969,7 +969,7 @@ fn a_provider_without_its_key_says_which_it_wants() {
     let world = World::new(&AGENT.replace("demo/any", "groq/any"), READS);
     let said = world.agentd(&["run", "agent.yaml", "go", "--json"]);
     assert_eq!((said.code, &said.json()["error"]["code"]), (2, &json!("unknown_model")), "{said:#?}");
-    assert!(said.stderr.contains("the provider groq needs GROQ_API_KEY"), "{said:#?}");
+    assert!(said.stderr.contains("groq/any cannot be used: set GROQ_API_KEY"), "{said:#?}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod pairs;
 mod probe;
 mod progress;
 mod provider;
+mod refusals;
 mod setup;
 mod slots;
 mod talk;

@@ -517,7 +517,7 @@ async fn redirects_are_not_followed() {
     for status in [301, 302, 307, 308] {
         let model = Model::replying([Reply::redirect(status, &format!("{}/chat/completions", other.base_url()))]);
         let client = Client::builder(Dialect::OpenAiChat, model.base_url()).key("s3cret".into()).build().unwrap();
-        let failure = is(ask(&client).await, Class::MalformedAnswer, "redirected");
+        let failure = is(ask(&client).await, Class::ModelGone, "redirected");
         assert_eq!(failure.status, Some(status));
     }
     assert_eq!(other.connections(), 0);

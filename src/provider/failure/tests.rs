@@ -255,7 +255,7 @@ fn errors_are_told_apart() {
         (425, "", Class::Transient),
         (405, r#"{"detail":"Method Not Allowed"}"#, Class::CallerFault),
         (501, "", Class::CallerFault),
-        (307, "", Class::MalformedAnswer),
+        (307, "", Class::ModelGone),
         (
             400,
             r#"{"error":{"message":"The encrypted content gAAA... could not be verified.","type":"invalid_request_error","param":null,"code":"invalid_encrypted_content"}}"#,
@@ -902,7 +902,7 @@ fn waits_are_found_in_bodies() {
             r#"{"error":{"code":"429","message":"Please retry after 26 seconds. To increase it, ask."}}"#,
             Some(Duration::from_secs(26)),
         ),
-        (429, r#"{"error":{"code":"429","message":"Please retry after 1 day."}}"#, Some(limits::WAIT_MAX)),
+        (429, r#"{"error":{"code":"429","message":"Please retry after 1 day."}}"#, Some(Duration::from_secs(86_400))),
         (
             429,
             r#"{"error":{"code":429,"message":"Please retry in 34.07s.","status":"RESOURCE_EXHAUSTED"}}"#,
@@ -984,4 +984,321 @@ fn messages_are_one_bounded_line_without_keys() {
     assert!(long.len() <= MESSAGE_BYTES_MAX && long.ends_with('…'), "{long}");
     let failure = failure(Class::Transient, "key s3cret refused").discarding("s3cret").without("s3cret");
     assert_eq!((failure.message.as_str(), failure.discarded.as_str()), ("key [key] refused", "[key]"));
+}
+
+/// How each vendor and server reports a request that is too long for the model (documentation, source and issue threads of each,
+/// 2026-11; numbers changed).
+#[test]
+fn a_request_that_is_too_long_is_recognized_in_each_wording() {
+    let table: &[(u16, &str)] = &[
+        // OpenAI and Azure.
+        (
+            400,
+            "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens (8000 in the messages, 1000 in the functions). Please reduce the length of the messages or functions.",
+        ),
+        (
+            400,
+            "This model's maximum context length is 4097 tokens, however you requested 5000 tokens (4000 in your prompt; 1000 for the completion). Please reduce your prompt; or completion length.",
+        ),
+        (400, "Your input exceeds the context window of this model. Please adjust your input and try again."),
+        (
+            400,
+            "Invalid 'input': string too long. Expected a string with maximum length 10485760, but got a string with length 12000000 instead.",
+        ),
+        (
+            400,
+            "Invalid 'messages[1].content': string too long. Expected a string with maximum length 1048576, but got a string with length 1548576 instead.",
+        ),
+        (
+            429,
+            "Request too large for gpt-5 in organization org-x on tokens per min (TPM): Limit 30000, Requested 41000. The input or output tokens must be reduced in order to run successfully.",
+        ),
+        // GitHub Models and Copilot.
+        (400, "Request body too large for gpt-4o model. Max size: 8000 tokens."),
+        (400, "prompt token count of 132304 exceeds the limit of 128000"),
+        // Anthropic, Bedrock, Vertex.
+        (400, "prompt is too long: 210000 tokens > 200000 maximum"),
+        (
+            400,
+            "input length and `max_tokens` exceed context limit: 190000 + 32000 > 200000, decrease input length or `max_tokens` and try again",
+        ),
+        (400, "Input is too long for requested model."),
+        (400, "Too many input tokens. Max input tokens: 8192, request input token count: 9000"),
+        (
+            400,
+            "Input Tokens Exceeded: Number of input tokens exceeds maximum length. Please update the input to try again.",
+        ),
+        // Gemini.
+        (400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."),
+        (
+            400,
+            "Unable to submit request because the input token count is 32825 but model only supports up to 32768. Reduce the input token count and try again.",
+        ),
+        (400, "Request payload size exceeds the limit: 20971520 bytes."),
+        // Mistral, DeepSeek, xAI.
+        (400, "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length"),
+        (
+            400,
+            "This model's maximum context length is 131072 tokens. However, you requested 140000 tokens (131808 in the messages, 8192 in the completion). Please reduce the length of the messages or completion.",
+        ),
+        (400, "This model's maximum prompt length is 131072 but the request contains 537812 tokens."),
+        // Kimi, Z.AI, Qwen, MiniMax.
+        (400, "Invalid request: Your request exceeded model token limit: 8192 (requested: 9120)"),
+        (400, "Input token length too long"),
+        (400, "Prompt exceeds max length"),
+        (400, "tokens in request more than max tokens allowed"),
+        (400, "Prompt 超长"),
+        (400, "输入内容的长度超过了模型的上下文限制"),
+        (400, "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]"),
+        (400, "invalid params, context window exceeds limit (2013)"),
+        // Cohere, Perplexity, watsonx.
+        (
+            400,
+            "too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 4292. Try using a shorter prompt, or enabling prompt truncating.",
+        ),
+        (
+            400,
+            "too many tokens: size limit exceeded by 11326 tokens. Try using shorter or fewer inputs. The limit for this model is 132000 tokens.",
+        ),
+        (400, "The total length of all messages is too long."),
+        (400, "the number of input tokens 5000 cannot exceed the total tokens limit 4096 for this model"),
+        // Groq, Together, Fireworks, Cerebras, SambaNova, Anyscale.
+        (400, "Please reduce the length of the messages or completion."),
+        (400, "Please reduce the length of the messages or completion. Current length is 9000 while limit is 8192"),
+        (
+            422,
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. Given: 9000 `inputs` tokens and 512 `max_new_tokens`",
+        ),
+        (400, "The prompt is too long: 9000, model maximum context length: 8192"),
+        (
+            400,
+            "Input too long: The number of tokens in the input exceeds the maximum allowed length of 4096 tokens. Please reduce the input size.",
+        ),
+        // OpenRouter.
+        (
+            400,
+            "This endpoint's maximum context length is 32768 tokens. However, you requested about 42832 tokens (32832 of text input, 10000 in the output). Please reduce the length of either one, or use the \"middle-out\" transform to compress your prompt automatically.",
+        ),
+        // vLLM, SGLang, TGI.
+        (
+            400,
+            "This model's maximum context length is 8192 tokens. However, your request has 9000 input tokens. Please reduce the length of the input messages.",
+        ),
+        (
+            400,
+            "The decoder prompt (length 9000) is longer than the maximum model length of 8192. Make sure that `max_model_len` is no smaller than the number of text tokens.",
+        ),
+        (400, "The input (9120 tokens) is longer than the model's context length (8192 tokens)."),
+        (
+            400,
+            "Requested token count exceeds the model's maximum context length of 202752 tokens. You requested a total of 202941 tokens: 170941 tokens from the input messages and 32000 tokens for the completion.",
+        ),
+        (400, "Input length (9000 tokens) exceeds the maximum allowed length (8192 tokens)"),
+        (422, "Input validation error: `inputs` must have less than 4095 tokens. Given: 5000"),
+        // llama.cpp, Ollama, LM Studio, RKLLM and others on the own machine.
+        (
+            400,
+            "the request exceeds the available context size. try increasing the context size or enable context shift",
+        ),
+        (500, "input is too large to process. increase the physical batch size"),
+        (400, "prompt too long; exceeded max context length by 4 tokens"),
+        (400, "the input length exceeds the context length"),
+        (
+            400,
+            "The number of tokens to keep from the initial prompt is greater than the context length. Try to load the model with a larger context length, or provide a shorter input",
+        ),
+        (400, "Prompt is 9120 tokens but the model context window is 8192 tokens."),
+        (400, "Prompt too long: 5152 tokens exceeds max_seq_len 2048 (leave room for output tokens)"),
+        (400, "Input length of input_ids is 2061, but `max_length` is set to 2048"),
+        (400, "maximum text length exceeded"),
+    ];
+    let codes = [
+        (400, r#"{"error":{"code":"1261","message":"x"}}"#),
+        (400, r#"{"error":{"code":"model_max_prompt_tokens_exceeded","message":"x"}}"#),
+        (400, r#"{"error":{"code":"context_length_exceeded","message":"x"}}"#),
+        (413, r#"{"error":{"code":"tokens_limit_reached","message":"x"}}"#),
+        (413, "<html><title>413 Request Entity Too Large</title></html>"),
+    ];
+    let bodies =
+        table.iter().map(|(status, text)| (*status, serde_json::json!({"error": {"message": text}}).to_string()));
+    for (status, body) in bodies.chain(codes.map(|(status, body)| (status, body.to_owned()))) {
+        assert_eq!(of_response(status, None, body.as_bytes()).class, Class::ContextTooLong, "{status} {body}");
+    }
+}
+
+/// The same words about something else: a limit by time, a bound on the output, a name that is too long.
+#[test]
+fn other_limits_are_not_taken_for_a_request_that_is_too_long() {
+    use Class::{CallerFault, Quota, RateLimited, Transient};
+    let table: &[(u16, &str, Class)] = &[
+        (429, "Too many tokens, please wait before trying again.", RateLimited),
+        (429, "Tokens per minute limit exceeded - too many tokens processed.", RateLimited),
+        (
+            429,
+            "This request would exceed your organization's rate limit of 40,000 input tokens per minute.",
+            RateLimited,
+        ),
+        (
+            429,
+            "Rate limit reached for model `x` on tokens per minute (TPM): Limit 6000, Used 5000, Requested 3000.",
+            RateLimited,
+        ),
+        (
+            429,
+            "Requests to the ChatCompletions_Create operation have exceeded the token rate limit of your current pricing tier. Please retry after 6 seconds.",
+            RateLimited,
+        ),
+        (429, "Your monthly token limit is exceeded.", Quota),
+        (
+            400,
+            "max_tokens is too large: 40000. This model supports at most 16384 completion tokens, whereas you provided 40000.",
+            CallerFault,
+        ),
+        (400, "max_tokens: 200000 > 128000, which is the maximum allowed number of output tokens", CallerFault),
+        (
+            400,
+            "'max_tokens' or 'max_completion_tokens' is too large: 32000. This model's maximum context length is 8192 tokens and your request has 500 input tokens (32000 > 8192 - 500).",
+            CallerFault,
+        ),
+        (
+            400,
+            "too many tokens: max tokens must be less than or equal to 4096, the maximum output length for this model - received 5000.",
+            CallerFault,
+        ),
+        (400, "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", CallerFault),
+        (400, "Range of max_tokens should be [1, 8192]", CallerFault),
+        (
+            400,
+            "Unable to submit request because it has a maxOutputTokens value of 9000 but the supported range is from 1 (inclusive) to 8193 (exclusive).",
+            CallerFault,
+        ),
+        (400, "`max_tokens` must be greater than `thinking.budget_tokens`.", CallerFault),
+        (422, "Input validation error: `max_new_tokens` must be <= 512. Given: 1000", CallerFault),
+        (
+            400,
+            "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got 4 instead.",
+            CallerFault,
+        ),
+        (
+            400,
+            "Invalid 'messages[1].tool_calls[0].id': string too long. Expected a string with maximum length 40, but got a string with length 64 instead.",
+            CallerFault,
+        ),
+        (
+            400,
+            "Invalid 'tools[0].function.description': string too long. Expected a string with maximum length 1024, but got a string with length 2000 instead.",
+            CallerFault,
+        ),
+        (
+            400,
+            "Invalid 'tools': array too long. Expected an array with maximum length 128, but got an array with length 130 instead.",
+            CallerFault,
+        ),
+        (
+            400,
+            "Invalid 'messages': array too long. Expected an array with maximum length 2048, but got an array with length 3000 instead.",
+            CallerFault,
+        ),
+        (
+            400,
+            "Invalid 'prompt_cache_key': string too long. Expected a string with maximum length 64, but got a string with length 80 instead.",
+            CallerFault,
+        ),
+        (
+            400,
+            "messages.0.content.0.image.source.base64: image exceeds 5 MB maximum: 6000000 bytes > 5242880 bytes",
+            CallerFault,
+        ),
+        (400, "A maximum of 4 blocks with cache_control may be provided. Found 5.", CallerFault),
+        (400, "Too many stop sequences: at most 4 are supported.", CallerFault),
+        (500, "rpc error: the request failed: context deadline exceeded", Transient),
+        (503, "server busy, please try again. maximum pending requests exceeded", Transient),
+        (503, "The request queue is too long.", Transient),
+        (500, "model requires more system memory (8.4 GiB) than is available (5.6 GiB)", Transient),
+    ];
+    for (status, text, class) in table {
+        let body = serde_json::json!({"error": {"message": text}}).to_string();
+        assert_eq!(of_response(*status, None, body.as_bytes()).class, *class, "{status} {text}");
+    }
+}
+
+/// A limit that lasts is no rate limit, whatever it is called; one that comes back within the hour is, also that of a plan.
+#[test]
+fn a_quota_that_lasts_is_told_with_its_reset() {
+    use Class::{Quota, RateLimited};
+    let seconds = Duration::from_secs;
+    let table: &[(u16, Option<Duration>, &str, Class, Option<Duration>)] = &[
+        (
+            429,
+            None,
+            r#"{"error":{"type":"usage_limit_reached","message":"The usage limit has been reached","plan_type":"team","resets_in_seconds":259200}}"#,
+            Quota,
+            Some(seconds(259_200)),
+        ),
+        (
+            429,
+            None,
+            r#"{"error":{"type":"usage_limit_reached","message":"The usage limit has been reached"}}"#,
+            Quota,
+            None,
+        ),
+        (
+            429,
+            None,
+            r#"{"error":{"type":"usage_limit_reached","message":"The usage limit has been reached","resets_in_seconds":90}}"#,
+            RateLimited,
+            Some(seconds(90)),
+        ),
+        (
+            429,
+            None,
+            r#"{"error":{"type":"rate_limit_reached_error","message":"You've reached kimi monthly usage limit for this billing cycle. Your quota will be refreshed in the next cycle."}}"#,
+            Quota,
+            None,
+        ),
+        (
+            429,
+            Some(seconds(274_579)),
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed your account's monthly spend limit. Please try again later."}}"#,
+            Quota,
+            Some(seconds(274_579)),
+        ),
+        (429, Some(seconds(7200)), r#"{"error":{"message":"Too many requests"}}"#, Quota, Some(seconds(7200))),
+        (429, Some(seconds(3600)), r#"{"error":{"message":"Too many requests"}}"#, RateLimited, Some(seconds(3600))),
+        (
+            429,
+            None,
+            r#"{"error":{"message":"Rate limit reached. Please try again in 2 days."}}"#,
+            Quota,
+            Some(seconds(172_800)),
+        ),
+        (429, None, r#"{"error":{"code":"1310","message":"Weekly/Monthly Limit Exhausted."}}"#, Quota, None),
+        (403, None, r#"{"error":{"message":"You have hit your weekly usage limit."}}"#, Quota, None),
+        (429, None, r#"{"error":{"message":"Usage limits: 60 requests per minute exceeded"}}"#, RateLimited, None),
+    ];
+    for (status, header, body, class, wait) in table {
+        let failure = of_response(*status, *header, body.as_bytes());
+        assert_eq!((failure.class, failure.retry_after), (*class, *wait), "{body}");
+        let told = failure.message.contains("the limit resets in");
+        assert_eq!(told, *class == Quota && wait.is_some(), "{}", failure.message);
+    }
+    let late = failure(RateLimited, "slow down").resetting(Some(seconds(33_011)));
+    assert_eq!((late.class, late.retry_after), (Quota, Some(seconds(33_011))));
+    let soon = failure(RateLimited, "slow down").resetting(Some(seconds(60)));
+    assert_eq!((soon.class, soon.retry_after), (RateLimited, Some(seconds(60))));
+    assert_eq!(failure(Class::Credential, "no").resetting(Some(seconds(60))).retry_after, None);
+}
+
+#[test]
+fn the_part_of_a_request_that_is_refused_is_told() {
+    let message = |body: &str| of_response(400, None, body.as_bytes()).message;
+    assert_eq!(
+        message(r#"{"error":{"message":"bad schema","param":"tools[1].function.parameters"}}"#),
+        "HTTP 400: bad schema (at tools[1].function.parameters)"
+    );
+    assert_eq!(
+        message(r#"{"detail":[{"loc":["body","tools",0,"function"],"msg":"field required"}]}"#),
+        "HTTP 400: field required (at body.tools.0.function)"
+    );
+    assert_eq!(message(r#"{"error":{"message":"bad","param":"temperature"}}"#), "HTTP 400: bad");
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::{
     DEFINITIONS, DEPTH_MAX, INLINED_PLACES_MAX, NOT_AT_ROOT, NUMBERS, TYPES, has_type, is_annotation, is_definition,
-    reduce,
+    reduce, sound,
     subset::{Objects, Places, Subset},
     types,
 };
@@ -49,6 +49,13 @@ impl Budget {
 
 /// The schema in the form to which this target can hold a model; `None` where that would lose something of its meaning.
 pub(in crate::provider) fn strict<'a>(schema: &'a Value, subset: &Subset) -> Option<Cow<'a, Value>> {
+    match sound(schema, false) {
+        Cow::Borrowed(schema) => strict_sound(schema, subset),
+        Cow::Owned(schema) => strict_sound(&schema, subset).map(|strict| Cow::Owned(strict.into_owned())),
+    }
+}
+
+fn strict_sound<'a>(schema: &'a Value, subset: &Subset) -> Option<Cow<'a, Value>> {
     let places = subset.places.as_ref()?;
     let mut walk = Walk { root: schema, places, open: Vec::new(), left: INLINED_PLACES_MAX };
     if !walk.root() {

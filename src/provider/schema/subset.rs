@@ -71,6 +71,48 @@ pub(super) enum Objects {
 /// OpenAI's functions, not strict: any object at the root that is no union (error text of the API, 2026-11).
 pub(in crate::provider) const OPENAI: Subset = Subset { root: Root::Object, places: None };
 
+/// OpenAI's functions with all references put in place, for a server that takes none.
+pub(in crate::provider) const INLINED: Subset = Subset {
+    root: Root::Object,
+    places: Some(Places {
+        keywords: &[
+            "additionalProperties",
+            "anyOf",
+            "const",
+            "default",
+            "description",
+            "enum",
+            "exclusiveMaximum",
+            "exclusiveMinimum",
+            "format",
+            "items",
+            "maxItems",
+            "maxLength",
+            "maxProperties",
+            "maximum",
+            "minItems",
+            "minLength",
+            "minProperties",
+            "minimum",
+            "multipleOf",
+            "pattern",
+            "prefixItems",
+            "properties",
+            "required",
+            "title",
+            "type",
+            "uniqueItems",
+        ],
+        formats: None,
+        types: Types::Lists,
+        enums: Enums::Scalars,
+        objects: Objects::Open,
+        lone_unions: false,
+        required_listed: false,
+        depth_max: DEPTH_MAX,
+    }),
+};
+
 /// Anthropic's tools: the root is no union (the API refuses the whole request otherwise), 2026-11.
 pub(in crate::provider) const ANTHROPIC: Subset = Subset { root: Root::Object, places: None };
 

@@ -853,3 +853,111 @@ proptest! {
         }
     }
 }
+
+/// What some service refuses the whole request for; the last column is what is sent to all of them.
+#[test]
+fn what_is_known_to_be_refused_is_taken_out() {
+    let in_property = |schema: Value| object(json!({"a": schema}));
+    let rows = [
+        (
+            "required null",
+            json!({"type": "object", "properties": {}, "required": null}),
+            json!({"type": "object", "properties": {}}),
+        ),
+        (
+            "required with a number",
+            json!({"type": "object", "properties": {}, "required": ["a", 1]}),
+            json!({"type": "object", "properties": {}, "required": ["a"]}),
+        ),
+        (
+            "enum that does not fit",
+            in_property(json!({"type": "null", "enum": ["A"]})),
+            in_property(json!({"type": "null"})),
+        ),
+        (
+            "enum of a list",
+            in_property(json!({"type": "array", "enum": [0, 1], "items": {"type": "integer"}})),
+            in_property(json!({"type": "array", "items": {"type": "integer"}})),
+        ),
+        (
+            "null in an enum of texts",
+            in_property(json!({"type": "string", "enum": ["a", null]})),
+            in_property(json!({"type": "string", "enum": ["a"]})),
+        ),
+        (
+            "null that no value is",
+            in_property(json!({"type": ["string", "null"], "enum": ["a"]})),
+            in_property(json!({"type": "string", "enum": ["a"]})),
+        ),
+        (
+            "look-ahead",
+            in_property(json!({"type": "string", "pattern": "^(?=a)a$"})),
+            in_property(json!({"type": "string"})),
+        ),
+        (
+            "look-behind",
+            in_property(json!({"type": "string", "pattern": "(?<!a)b"})),
+            in_property(json!({"type": "string"})),
+        ),
+        (
+            "a reference back",
+            in_property(json!({"type": "string", "pattern": r"(a)\1"})),
+            in_property(json!({"type": "string"})),
+        ),
+        (
+            "no pattern at all",
+            in_property(json!({"type": "string", "pattern": "*.rs"})),
+            in_property(json!({"type": "string"})),
+        ),
+        (
+            "many repetitions",
+            in_property(json!({"type": "string", "pattern": "^.{0,2000}$"})),
+            in_property(json!({"type": "string"})),
+        ),
+        (
+            "needless escapes",
+            in_property(json!({"type": "string", "pattern": r"^https\:\/\/\w+\.x\\:$"})),
+            in_property(json!({"type": "string", "pattern": r"^https://\w+\.x\\:$"})),
+        ),
+        ("a boolean property", in_property(json!(true)), in_property(json!({}))),
+        (
+            "a property that must not be",
+            json!({"type": "object", "properties": {"a": false, "b": {}}}),
+            json!({"type": "object", "properties": {"b": {}}}),
+        ),
+        (
+            "a far reference",
+            in_property(json!({"$ref": "https://example.org/a.json", "description": "A."})),
+            in_property(json!({"description": "A."})),
+        ),
+        ("a reference to nothing", in_property(json!({"$ref": "#/$defs/b"})), in_property(json!({}))),
+        (
+            "a list of anything",
+            in_property(json!({"type": "array"})),
+            in_property(json!({"type": "array", "items": {}})),
+        ),
+        (
+            "a list by place",
+            in_property(json!({"type": "array", "items": [{"type": "string"}], "additionalItems": false})),
+            in_property(json!({"type": "array", "items": false, "prefixItems": [{"type": "string"}]})),
+        ),
+        (
+            "patterns of names",
+            json!({"type": "object", "properties": {}, "patternProperties": {"^(?!x)": {}}, "additionalProperties": false}),
+            json!({"type": "object", "properties": {}}),
+        ),
+        (
+            "members of the wrong form",
+            in_property(json!({"type": "strange", "minimum": "1", "description": 5, "enum": [], "anyOf": []})),
+            in_property(json!({})),
+        ),
+    ];
+    check(&OPENAI, &rows);
+    check(&ANTHROPIC, &rows);
+    for (name, schema, _) in &rows {
+        for (target, subset) in ALL {
+            let reduced = reduce(schema, &subset).into_owned();
+            assert_eq!(*super::sound(&reduced, false), reduced, "{name} for {target}");
+        }
+    }
+}

@@ -116,8 +116,8 @@ async fn a_route_has_timeouts_of_its_own() {
         table.routes.values_mut().for_each(|route| route.timeouts = timeouts);
     });
     let begun = Instant::now();
-    assert_eq!(world.ask().await, (["a/m", "a/m", "b/m"].map(str::to_owned).to_vec(), Ok("b/m".to_owned())));
-    assert!((10..13).contains(&begun.elapsed().as_secs()));
+    assert_eq!(world.ask().await, (["a/m", "b/m"].map(str::to_owned).to_vec(), Ok("b/m".to_owned())));
+    assert!((5..7).contains(&begun.elapsed().as_secs()));
     // Without the route the provider's own hold.
     let begun = Instant::now();
     assert!(world.router.ask("a/m", &request(), of(0), &mut |_| {}).await.is_err());
