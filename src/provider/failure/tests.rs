@@ -1227,7 +1227,8 @@ fn other_limits_are_not_taken_for_a_request_that_is_too_long() {
 fn a_quota_that_lasts_is_told_with_its_reset() {
     use Class::{Quota, RateLimited};
     let seconds = Duration::from_secs;
-    let table: &[(u16, Option<Duration>, &str, Class, Option<Duration>)] = &[
+    type Row<'a> = (u16, Option<Duration>, &'a str, Class, Option<Duration>);
+    let table: &[Row<'_>] = &[
         (
             429,
             None,
