@@ -8,6 +8,7 @@ mod binding;
 mod draft;
 mod glob;
 mod made;
+mod media;
 mod request;
 mod tool;
 
@@ -17,6 +18,7 @@ pub use binding::binding;
 pub use draft::{Beginning, Draft, Written};
 pub use glob::{glob, specificity};
 pub use made::PerTool;
+pub use media::{Media, MediaKind, MediaSource, Senses};
 pub use request::{
     Answer, AnswerPart, Choice, Finish, Hold, OutputFormat, ReasoningEffort, Request, Usage, WrittenCall,
 };
@@ -42,6 +44,8 @@ pub enum Part {
     Image(Media),
     /// A sound.
     Audio(Media),
+    /// A document.
+    Document(Media),
     /// What the model thought before it answered. Goes back only to the issuer of its opaque part.
     Reasoning(Reasoning),
     /// A tool call of the model. Only in assistant messages.
@@ -55,24 +59,6 @@ impl Part {
     pub fn text(text: impl Into<Arc<str>>) -> Self {
         Part::Text(text.into())
     }
-}
-
-/// A picture or a sound.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Media {
-    /// The MIME type, such as `image/png`.
-    pub mime: String,
-    /// Where the bytes are.
-    pub source: MediaSource,
-}
-
-/// Where the bytes of a [`Media`] are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MediaSource {
-    /// Here, in standard base64, as MCP and the providers write them.
-    Base64(Arc<str>),
-    /// Behind a URL that the provider fetches; agentd never does.
-    Url(String),
 }
 
 /// The thinking that a model shows, and what its issuer wants back with it.
@@ -118,7 +104,7 @@ pub struct ToolResult {
     pub call: CallId,
     /// The name of that call, as offered; some dialects repeat it.
     pub name: OfferedName,
-    /// The content: text, images, audio.
+    /// The content: text, pictures, sounds, documents.
     pub content: Vec<Part>,
     /// Whether the tool reports a failure.
     pub is_error: bool,

@@ -174,7 +174,7 @@ pub(super) struct Run {
     pub agent: Option<String>,
     /// What to tell the agent; `-` reads it from stdin. Without one, on a terminal, you talk with it
     pub prompt: Option<String>,
-    /// Show the agent this file too, a text or a picture; may be repeated
+    /// Show the agent this file too, a text, picture, sound (WAV, MP3) or PDF; may be repeated
     #[arg(short, long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// One property of the agent's typed input; may be repeated
@@ -210,7 +210,7 @@ pub(super) struct Resume {
     /// What to tell the agent; `-` reads it from stdin
     #[arg(conflicts_with = "all")]
     pub prompt: Option<String>,
-    /// Show the agent this file too, a text or a picture; may be repeated
+    /// Show the agent this file too, a text, picture, sound (WAV, MP3) or PDF; may be repeated
     #[arg(short, long = "file", value_name = "FILE", requires = "prompt")]
     pub files: Vec<PathBuf>,
     /// Go on with every run that can go on by itself and that no other process drives

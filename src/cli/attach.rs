@@ -1,4 +1,4 @@
-//! Files that go with a prompt: a text as text, a picture as a picture. What a file is, its bytes say, not its name.
+//! Files that go with a prompt: a text as text, a picture, sound or PDF as what it is. What a file is, its bytes say, not its name.
 
 use std::{
     fs::File,
@@ -17,6 +17,12 @@ const BYTES_MAX: u64 = 8 << 20;
 
 /// Pictures that all providers with eyes can read (OpenAI, Anthropic and Gemini documentation, 2026-11).
 const PICTURES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+
+/// Sounds that the providers with ears can read, in the types that `infer` has for them (OpenAI: WAV and MP3; 2026-11).
+const SOUNDS: [&str; 2] = ["audio/x-wav", "audio/mpeg"];
+
+/// The only documents that models read as such.
+const PDF: &str = "application/pdf";
 
 /// What goes with a prompt, in the order of the files.
 pub(super) fn parts(files: &[PathBuf]) -> Result<Vec<Part>, Trouble> {
@@ -37,16 +43,24 @@ fn part(path: &Path, left: &mut u64) -> Result<Part, Trouble> {
         .checked_sub(bytes.len() as u64)
         .ok_or_else(|| wrong("with it, the files are larger than 8 MiB".to_owned()))?;
     match infer::get(&bytes).map(|kind| kind.mime_type()) {
-        Some(mime) if PICTURES.contains(&mime) => {
+        Some(mime) if PICTURES.contains(&mime) || SOUNDS.contains(&mime) || mime == PDF => {
             let source = MediaSource::Base64(BASE64_STANDARD.encode(&bytes).into());
-            Ok(Part::Image(Media { mime: mime.to_owned(), source }))
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let media = Media { name, mime: mime.to_owned(), source };
+            Ok(match mime {
+                PDF => Part::Document(media),
+                _ if SOUNDS.contains(&mime) => Part::Audio(media),
+                _ => Part::Image(media),
+            })
         }
         found => match String::from_utf8(bytes) {
             // Markup and scripts have kinds of their own, and are texts all the same.
             Ok(text) if !text.contains('\0') => Ok(Part::text(format!("File {file}:\n\n{text}"))),
             _ => {
                 let kind = found.map(|mime| format!(" ({mime})")).unwrap_or_default();
-                Err(wrong(format!("neither a text in UTF-8 nor a picture (PNG, JPEG, GIF or WebP){kind}")))
+                Err(wrong(format!(
+                    "neither a text in UTF-8 nor a picture (PNG, JPEG, GIF, WebP), a sound (WAV, MP3) or a PDF{kind}"
+                )))
             }
         },
     }
@@ -79,6 +93,7 @@ mod tests {
     #[test]
     fn bytes_say_what_a_file_is() {
         let picture = Part::Image(Media {
+            name: Some("photo.txt".to_owned()),
             mime: "image/png".to_owned(),
             source: MediaSource::Base64("iVBORw0KGgoAAAANSUhEUg==".into()),
         });
@@ -92,8 +107,11 @@ mod tests {
 
     #[test]
     fn what_no_model_reads_is_refused() {
-        let pdf = given(&[("a.pdf", b"%PDF-1.7\n\xff")]).unwrap_err();
-        assert_eq!(pdf, "a.pdf: neither a text in UTF-8 nor a picture (PNG, JPEG, GIF or WebP) (application/pdf)");
+        let zip = given(&[("a.zip", b"PK\x03\x04\xff\xff")]).unwrap_err();
+        let kinds = "neither a text in UTF-8 nor a picture (PNG, JPEG, GIF, WebP), a sound (WAV, MP3) or a PDF";
+        assert_eq!(zip, format!("a.zip: {kinds} (application/zip)"));
+        let pdf = given(&[("a.pdf", b"%PDF-1.7\n\xff")]).unwrap();
+        assert!(matches!(&pdf[..], [Part::Document(media)] if media.name.as_deref() == Some("a.pdf")), "{pdf:?}");
         assert!(given(&[("a.bin", b"\0\x01")]).unwrap_err().starts_with("a.bin: neither a text"));
         let long = vec![b'a'; 5 << 20];
         assert_eq!(given(&[("a", &long), ("b", &long)]).unwrap_err(), "b: with it, the files are larger than 8 MiB");

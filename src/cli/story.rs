@@ -494,7 +494,10 @@ fn rejection(reason: &Rejection) -> String {
 fn parts(parts: &[Part]) -> String {
     let told = parts.iter().map(|part| match part {
         Part::Text(text) => said(text),
-        Part::Image(media) | Part::Audio(media) => format!("[{}]", said(&media.mime)),
+        Part::Image(media) | Part::Audio(media) | Part::Document(media) => {
+            let name = media.name.as_ref().map(|name| format!("{}, ", said(name))).unwrap_or_default();
+            format!("[{name}{}]", said(&media.mime))
+        }
         Part::Reasoning(_) => "[reasoning]".to_owned(),
         Part::Call(call) => format!("[{}]", said(call.name.as_str())),
         Part::Opaque(opaque) => format!("[{}]", said(&opaque.kind)),

@@ -411,7 +411,7 @@ fn told(it: &args::ToolsCall, outcome: &Outcome, screen: &Screen, out: Out) -> R
 fn shown(answered: &Answered) -> String {
     let parts = answered.content.iter().map(|part| match part {
         Part::Text(text) => text.to_string(),
-        Part::Image(media) | Part::Audio(media) => format!("[{}; --json shows it]", media.mime),
+        Part::Image(media) | Part::Audio(media) | Part::Document(media) => format!("[{}; --json shows it]", media.mime),
         Part::Reasoning(_) | Part::Call(_) | Part::Opaque(_) => String::new(),
     });
     let text = parts.collect::<Vec<_>>().join("\n");
@@ -424,8 +424,12 @@ fn shown(answered: &Answered) -> String {
 fn result(tool: &str, answered: &Answered) -> Value {
     let part = |part: &Part| match part {
         Part::Text(text) => json!({"type": "text", "text": &**text}),
-        Part::Image(media) | Part::Audio(media) => {
-            let kind = if matches!(part, Part::Image(_)) { "image" } else { "audio" };
+        Part::Image(media) | Part::Audio(media) | Part::Document(media) => {
+            let kind = match part {
+                Part::Image(_) => "image",
+                Part::Audio(_) => "audio",
+                _ => "document",
+            };
             match &media.source {
                 MediaSource::Base64(data) => json!({"type": kind, "mime": media.mime, "base64": &**data}),
                 MediaSource::Url(url) => json!({"type": kind, "mime": media.mime, "url": url}),

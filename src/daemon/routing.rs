@@ -27,6 +27,7 @@ use super::{
     variables::Variables,
 };
 use crate::{
+    chat::Senses,
     clock::SystemClock,
     engine::World,
     provider::{Provider, catalogue, scripted},
@@ -195,7 +196,11 @@ impl Made {
             Facts {
                 window: model.and_then(|model| model.window),
                 tools: model.and_then(|model| model.tools),
-                images: model.and_then(|model| model.media).map(|media| media.image),
+                senses: model.and_then(|model| model.media).map_or_else(Senses::default, |media| Senses {
+                    image: Some(media.image),
+                    audio: Some(media.audio),
+                    document: Some(media.pdf),
+                }),
                 price: prices.of(provider, name).map(|(price, _)| price.clone()),
             }
         };

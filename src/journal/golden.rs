@@ -328,8 +328,16 @@ pub(crate) fn every_event() -> Vec<Event> {
             by: by(),
             parts: vec![
                 Part::text("sort this"),
-                Part::Image(Media { mime: "image/png".into(), source: MediaSource::Base64("iVBORw0KGgo=".into()) }),
-                Part::Audio(Media { mime: "audio/wav".into(), source: MediaSource::Url("https://a.example/b".into()) }),
+                Part::Image(Media {
+                    name: None,
+                    mime: "image/png".into(),
+                    source: MediaSource::Base64("iVBORw0KGgo=".into()),
+                }),
+                Part::Audio(Media {
+                    name: None,
+                    mime: "audio/wav".into(),
+                    source: MediaSource::Url("https://a.example/b".into()),
+                }),
             ],
             stopped: false,
         }),
@@ -597,6 +605,13 @@ pub(crate) fn every_event() -> Vec<Event> {
     }));
     events.push(Event::ApprovalAsked(ApprovalAsked { call: call(4), reason: ApprovalReason::Changed, expires: None }));
     events.push(rejected(Rejection::ToolChanged));
+    let paper = Media {
+        name: Some("a.pdf".into()),
+        mime: "application/pdf".into(),
+        source: MediaSource::Base64("JVBERi0=".into()),
+    };
+    let parts = vec![Part::Document(paper)];
+    events.push(Event::InputGiven(InputGiven { inbox: None, by: by(), parts, stopped: false }));
     events.push(Event::InputGiven(InputGiven {
         inbox: None,
         by: by(),

@@ -1,9 +1,15 @@
 //! Reads what a server answers to a call, whatever its form, and loses nothing of it.
 //!
-//! Text, images and sounds become parts; every other item of content (resources, links, kinds that are not known yet, items
-//! that are not as they should be) is kept as its JSON text. Not kept, as no model is shown them: the annotations and `_meta`
+//! Text, images, sounds and the bytes of resources become parts; every other item of content (text resources, links, kinds that
+//! are not known yet, items that are not as they should be) is kept as its JSON text. Bytes never become text as base64: those
+//! of a text are decoded, and all others are media, also where their item has a kind that is not known yet. Not kept, as no model is shown them: the annotations and `_meta`
 //! of texts, images and sounds, and the `_meta` of the whole result.
 
+use base64::{
+    Engine as _,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use rmcp::model::{ErrorData, ServerResult};
 use serde_json::{Map, Value};
 
@@ -69,16 +75,61 @@ fn rest(result: &Map<String, Value>) -> Vec<Part> {
 
 fn part(item: Value) -> Part {
     let text = |name: &str| item.get(name).and_then(Value::as_str);
-    let media =
-        || Some(Media { mime: text("mimeType")?.to_owned(), source: MediaSource::Base64(text("data")?.into()) });
     let known = match text("type") {
         Some("text") => text("text").map(Part::text),
-        Some("image") => media().map(Part::Image),
-        Some("audio") => media().map(Part::Audio),
-        _ => None,
+        Some("resource") => item.get("resource").and_then(|resource| bytes(resource, "blob")),
+        Some("image" | "audio") => bytes(&item, "data"),
+        _ => text("mimeType").and_then(|_| bytes(&item, "data").or_else(|| bytes(&item, "blob"))),
     };
     known.unwrap_or_else(|| Part::text(item.to_string()))
 }
+
+/// The bytes that an item holds in this member, as what they are; `None` when it holds none.
+fn bytes(item: &Value, member: &str) -> Option<Part> {
+    let text = |name: &str| item.get(name).and_then(Value::as_str);
+    let data = text(member)?;
+    // Some servers write data URLs, and some break lines.
+    let (told, data) = match data.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) {
+        Some((mime, data)) => (Some(mime), data),
+        None => (None, data),
+    };
+    let clean: String = data.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let decoded = ANY_PADDING.decode(&clean).ok()?;
+    let known = infer::get(&decoded).map(|kind| kind.mime_type());
+    let mime =
+        text("mimeType").or(told).filter(|mime| mime.contains('/')).or(known).unwrap_or("application/octet-stream");
+    // A type may have parameters, and upper case.
+    let mime = mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let name = text("name").or(text("uri")).map(str::to_owned);
+    if is_text(&mime)
+        && let Ok(text) = String::from_utf8(decoded)
+    {
+        return Some(Part::text(match name {
+            Some(name) => format!("{name}:\n{text}"),
+            None => text,
+        }));
+    }
+    let (top, _) = mime.split_once('/').unwrap_or_default();
+    let top = top.to_owned();
+    let media = Media { name, mime, source: MediaSource::Base64(clean.into()) };
+    Some(match top.as_str() {
+        "image" => Part::Image(media),
+        "audio" => Part::Audio(media),
+        _ => Part::Document(media),
+    })
+}
+
+/// Whether bytes of this type are a text that a model reads as it is.
+fn is_text(mime: &str) -> bool {
+    let named = ["application/json", "application/xml", "application/yaml", "application/javascript", "image/svg+xml"];
+    mime.starts_with("text/") || named.contains(&mime) || mime.ends_with("+json") || mime.ends_with("+xml")
+}
+
+/// Base64 with or without padding.
+const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 #[cfg(test)]
 mod tests {
@@ -104,7 +155,8 @@ mod tests {
             {"type": "audio", "mimeType": "audio/wav", "data": "aGk="},
             link, resource, odd, broken, "bare", null
         ]}));
-        let media = |mime: &str| Media { mime: mime.to_owned(), source: MediaSource::Base64("aGk=".into()) };
+        let media =
+            |mime: &str| Media { name: None, mime: mime.to_owned(), source: MediaSource::Base64("aGk=".into()) };
         let wanted = vec![
             Part::text("hello"),
             Part::Image(media("image/png")),
@@ -117,6 +169,45 @@ mod tests {
             Part::text("null"),
         ];
         assert_eq!(answered, Answered { content: wanted, structured: None, is_error: false });
+    }
+
+    #[test]
+    fn bytes_are_media_or_the_text_that_they_are_and_never_base64() {
+        let resource = |more: Value| {
+            let mut resource = json!({"uri": "file:///a"});
+            resource.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let answered = read(json!({"content": [{"type": "resource", "resource": resource}]}));
+            answered.content.into_iter().next().unwrap()
+        };
+        let media = |mime: &str, data: &str| Media {
+            name: Some("file:///a".to_owned()),
+            mime: mime.to_owned(),
+            source: MediaSource::Base64(data.into()),
+        };
+        let pdf = json!({"mimeType": "application/pdf", "blob": "JVBERi0="});
+        assert_eq!(resource(pdf), Part::Document(media("application/pdf", "JVBERi0=")));
+        let png = json!({"mimeType": "image/PNG", "blob": "iVBOR\nw0KGgo="});
+        assert_eq!(resource(png), Part::Image(media("image/png", "iVBORw0KGgo=")));
+        assert_eq!(resource(json!({"blob": "JVBERi0xLjc"})), Part::Document(media("application/pdf", "JVBERi0xLjc")));
+        assert_eq!(resource(json!({"blob": "AAEC"})), Part::Document(media("application/octet-stream", "AAEC")));
+        let text = json!({"mimeType": "text/csv; charset=utf-8", "blob": "YSxiCg=="});
+        assert_eq!(resource(text), Part::text("file:///a:\na,b\n"));
+        assert_eq!(
+            resource(json!({"mimeType": "text/plain", "blob": "//8="})),
+            Part::Document(media("text/plain", "//8=")),
+            "a text that is none"
+        );
+        // Nothing is lost that cannot be read.
+        let broken = json!({"uri": "file:///a", "blob": "not base64!"});
+        let item = json!({"type": "resource", "resource": broken});
+        assert_eq!(read(json!({"content": [item.clone()]})).content, self::text(&item.to_string()));
+        // A kind of a later time, and pictures whose server says no type.
+        let video = json!({"type": "video", "mimeType": "video/mp4", "data": "AAEC"});
+        let untyped = json!({"type": "image", "data": "iVBORw0KGgo="});
+        let url = json!({"type": "image", "data": "data:image/png;base64,iVBORw0KGgo="});
+        let picture = || Part::Image(Media { name: None, ..media("image/png", "iVBORw0KGgo=") });
+        let unknown = Part::Document(Media { name: None, ..media("video/mp4", "AAEC") });
+        assert_eq!(read(json!({"content": [video, untyped, url]})).content, [unknown, picture(), picture()]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::{
 
 use super::{Dialect, EffortForm, ForceForm, Price, Quirks};
 use crate::{
+    chat::MediaKind,
     show::hide,
     yaml::{Document, Faults, Key, Node, Problems},
 };
@@ -103,6 +104,8 @@ pub struct Media {
     pub image: bool,
     /// Sounds.
     pub audio: bool,
+    /// PDF documents.
+    pub pdf: bool,
 }
 
 /// A text with variables in it: `${NAME}`, or `${NAME:-what holds when it is unset}`.
@@ -381,9 +384,11 @@ fn model(faults: &mut Faults, name: &str, node: &Node) -> Option<Model> {
         Some(node) => {
             let mut media = Media::default();
             for node in faults.list(node).unwrap_or_default() {
-                match faults.choice(node, &[("image", true), ("audio", false)]) {
-                    Some(true) => media.image = true,
-                    Some(false) => media.audio = true,
+                let kinds = [("image", MediaKind::Image), ("audio", MediaKind::Audio), ("pdf", MediaKind::Document)];
+                match faults.choice(node, &kinds) {
+                    Some(MediaKind::Image) => media.image = true,
+                    Some(MediaKind::Audio) => media.audio = true,
+                    Some(MediaKind::Document) => media.pdf = true,
                     None => {}
                 }
             }

@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 
 use super::{Class, Failure, failure::failure};
-use crate::chat::{Message, Part, PerTool, Request, ToolDef, Usage};
+use crate::chat::{Media, MediaSource, Message, Part, PerTool, Request, ToolDef, Usage};
 
 /// About how many bytes of text one token is, where the text itself is not at hand.
 pub(super) const TOKEN_BYTES: u64 = 4;
@@ -26,6 +26,12 @@ const IMAGE: u64 = 800;
 
 /// Tokens of a sound: 25 to 32 a second (Gemini, OpenAI; 2026-11), and its length is not known here.
 const AUDIO: u64 = 500;
+
+/// Bytes of a PDF for which one page is counted: most have between 20 and 200 KiB a page.
+const PAGE_BYTES: u64 = 100 * 1024;
+
+/// Tokens of the text of a page; beside it, services count its picture (Anthropic and OpenAI documentation, 2026-11).
+const PAGE: u64 = 2000;
 
 /// Below this estimate nothing is concluded: the smallest window that a server is set to by default is 2048 tokens.
 const CONCLUSIVE: u64 = 2048;
@@ -74,6 +80,7 @@ fn count(request: &Request, image: u64, audio: u64) -> u64 {
                 Part::Call(call) => quarters += of_text(call.name.as_str()) + of_text(&call.arguments),
                 Part::Image(_) => tokens += image,
                 Part::Audio(_) => tokens += audio,
+                Part::Document(media) => tokens += document(media, image),
                 Part::Opaque(_) => {}
             }
         }
@@ -86,6 +93,15 @@ fn count(request: &Request, image: u64, audio: u64) -> u64 {
         quarters += of_text(&output.schema.to_string());
     }
     tokens + quarters.div_ceil(4)
+}
+
+/// A document as its pages, whose number is not known here; nothing where pictures count as nothing.
+fn document(media: &Media, image: u64) -> u64 {
+    let bytes = match &media.source {
+        MediaSource::Base64(data) => data.len() as u64 / 4 * 3,
+        MediaSource::Url(_) => 0,
+    };
+    if image == 0 { 0 } else { (1 + bytes / PAGE_BYTES) * (PAGE + image) }
 }
 
 /// About how many tokens a text is.
@@ -116,7 +132,6 @@ fn of_text(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{super::table, *};
-    use crate::chat::{Media, MediaSource};
 
     fn request(parts: Vec<Part>) -> Request {
         table::request([Message::User(parts)])
@@ -138,7 +153,7 @@ mod tests {
 
     #[test]
     fn everything_that_is_sent_counts() {
-        let image = Media { mime: "image/png".to_owned(), source: MediaSource::Base64("AAAA".into()) };
+        let image = Media { name: None, mime: "image/png".to_owned(), source: MediaSource::Base64("AAAA".into()) };
         let bare = estimate_tokens(&request(vec![]));
         assert_eq!(bare, FRAME);
         assert_eq!(estimate_tokens(&request(vec![Part::Image(image.clone())])), FRAME + IMAGE);
@@ -164,7 +179,7 @@ mod tests {
         assert!(read(0).is_none(), "nothing told");
         assert!(cut_short(&long, None).is_none());
         // Pictures may count as nearly nothing, and a short prompt tells nothing.
-        let image = Media { mime: "image/png".to_owned(), source: MediaSource::Base64("AAAA".into()) };
+        let image = Media { name: None, mime: "image/png".to_owned(), source: MediaSource::Base64("AAAA".into()) };
         let pictures = request(std::iter::repeat_n(Part::Image(image), 20).collect());
         assert!(cut_short(&pictures, Some(Usage { input: 100, ..Usage::default() })).is_none());
         let short = request(vec![Part::text("x".repeat(8000))]);

@@ -193,7 +193,7 @@ pub(super) fn result(n: u32, name: &str, content: Vec<Part>, is_error: bool) -> 
 }
 
 pub(super) fn image() -> Part {
-    Part::Image(Media { mime: "image/png".into(), source: MediaSource::Base64("aGkh".into()) })
+    Part::Image(Media { name: None, mime: "image/png".into(), source: MediaSource::Base64("aGkh".into()) })
 }
 
 pub(super) fn tool(name: &str, schema: Value) -> ToolDef {

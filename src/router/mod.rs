@@ -490,6 +490,8 @@ impl Router {
             }
             None => None,
         };
+        // What the model cannot take does not rule it out: it is told what was there.
+        let request = &*request.for_senses((table.facts)(endpoint).senses);
         watch(Attempt::Asked { endpoint, presumed, means: provider.means(model, request) });
         let timeouts = table.routes.get(order.route).map(|route| route.timeouts).unwrap_or_default();
         let begun = Instant::now();
@@ -582,7 +584,7 @@ impl Router {
                 ready: table.unready_at(&target.model).is_none(),
                 window: standing.window.or(facts.window),
                 tools: facts.tools,
-                images: facts.images,
+                senses: facts.senses,
                 price: facts.price.map(|price| *price.at(tokens)),
                 standing,
                 spent: memory.spent(

@@ -1,7 +1,8 @@
 //! Which target is asked first, and which after it: pure, from what is known at a moment.
 //!
-//! What cannot serve the request is left out; what is ejected or has no room for it, failed a moment ago or is clearly worse
-//! at tool calls moves behind the rest, in that order; the policy orders the rest. Always true:
+//! What cannot serve the request is left out; what is ejected or has no room for it, cannot take its pictures, sounds or
+//! documents where another one can, failed a moment ago or is clearly worse at tool calls moves behind the rest, in that
+//! order; the policy orders the rest. Always true:
 //! - The same knowledge gives the same order.
 //! - When none that could serve is left, they are still tried, the one that comes back first in front.
 
@@ -12,7 +13,7 @@ use super::{
     rate::{Size, Spent},
 };
 use crate::{
-    chat::{Hold, Message, Part, Request, ToolDef},
+    chat::{Hold, MediaKind, Request, Senses, ToolDef},
     provider::{Patience, Rates},
     run::{NanoDollars, Time},
 };
@@ -118,22 +119,38 @@ pub struct Need<'a> {
     pub tools: bool,
     /// Which they are, as far as that is known.
     pub offered: &'a [ToolDef],
-    /// Whether it holds pictures.
-    pub images: bool,
+    /// The media that it holds.
+    pub media: Media,
 }
 
 impl<'a> Need<'a> {
     /// What this request asks for.
     pub fn of(request: &'a Request, conversation: Conversation<'a>) -> Self {
-        let images = request.messages.iter().any(|message| has_image(message));
-        Need { conversation, tools: !request.tools.is_empty(), offered: &request.tools, images }
+        let kinds = request.media();
+        let has = |kind| kinds.contains(&kind);
+        let (image, audio) = (has(MediaKind::Image), has(MediaKind::Audio));
+        let media = Media { image, audio, document: has(MediaKind::Document) };
+        Need { conversation, tools: !request.tools.is_empty(), offered: &request.tools, media }
     }
 }
 
-fn has_image(message: &Message) -> bool {
-    match message {
-        Message::User(parts) | Message::Assistant(parts) => parts.iter().any(|part| matches!(part, Part::Image(_))),
-        Message::Tool(result) => result.content.iter().any(|part| matches!(part, Part::Image(_))),
+/// The media of a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Media {
+    /// Whether there are pictures.
+    pub image: bool,
+    /// Whether there are sounds.
+    pub audio: bool,
+    /// Whether there are documents.
+    pub document: bool,
+}
+
+impl Media {
+    /// How many kinds of them a model with these senses is known not to take.
+    fn beyond(self, senses: Senses) -> usize {
+        let kinds =
+            [(self.image, MediaKind::Image), (self.audio, MediaKind::Audio), (self.document, MediaKind::Document)];
+        kinds.into_iter().filter(|(is_there, kind)| *is_there && senses.lacks(*kind)).count()
     }
 }
 
@@ -150,8 +167,8 @@ pub struct Known<'a> {
     pub window: Option<u64>,
     /// Whether it can call tools; `None` when nobody said.
     pub tools: Option<bool>,
-    /// Whether it can see pictures; `None` when nobody said.
-    pub images: Option<bool>,
+    /// What it takes beside text.
+    pub senses: Senses,
     /// What tokens cost in a request of this length; `None` when unknown.
     pub price: Option<Rates>,
     /// What was seen of it.
@@ -173,6 +190,8 @@ pub enum Verdict {
     Shaky,
     /// Behind the healthy ones: its tool calls are clearly worse than the best one's.
     Worse,
+    /// Behind those that take more of the media in the request: it is told of them in words.
+    Blind,
     /// Behind all others until then: it failed repeatedly, or asked for a pause.
     Ejected(Time),
     /// Behind all others until then: what may be asked of it in a minute is used up.
@@ -188,8 +207,6 @@ pub enum Unfit {
     NotReady,
     /// Tools are on offer, and it cannot call any.
     NoTools,
-    /// There are pictures, and it cannot see.
-    NoImages,
     /// The conversation is longer than its window.
     TooLong,
     /// It costs more than the route allows.
@@ -205,7 +222,6 @@ impl fmt::Display for Unfit {
         f.write_str(match self {
             Unfit::NotReady => "its provider is not ready; see: agentd models",
             Unfit::NoTools => "it cannot call tools",
-            Unfit::NoImages => "it cannot see pictures",
             Unfit::TooLong => "the conversation is longer than it can read",
             Unfit::TooDear => "it costs more than the route allows",
             Unfit::PriceUnknown => "its price is unknown, and the route has a ceiling",
@@ -221,6 +237,7 @@ impl fmt::Display for Verdict {
             Verdict::Sticky => "in front: it answered this run before and may hold its prompt in a cache",
             Verdict::Shaky => "moved back: it failed a moment ago",
             Verdict::Worse => "moved back: its tool calls are clearly worse than the best one's",
+            Verdict::Blind => "moved back: another one takes more of the pictures, sounds or documents in the request",
             Verdict::Ejected(_) => "last: it failed repeatedly or asked for a pause, which is not over",
             Verdict::Spent(spent) => return write!(f, "last: {spent}"),
             Verdict::Holds(lost) => {
@@ -265,6 +282,7 @@ pub fn rank(
     let weighed = matches!(policy, Policy::Price | Policy::Quality);
     let lost = known.iter().find(|it| holder == Some(it.endpoint)).map_or(0.0, |it| lost(it, need));
     let fit = known.iter().filter(|it| unfit(it, price_max, need).is_none());
+    let fewest = fit.clone().map(|it| need.media.beyond(it.senses)).min().unwrap_or(0);
     let best = fit.map(|it| quality(it, need).map_or(EXPECTED, |share| share.right)).fold(0.0, f64::max);
     let verdict = |it: &Known<'_>| {
         if let Some(why) = unfit(it, price_max, need) {
@@ -277,6 +295,7 @@ pub fn rank(
         match (spent, ejected) {
             (Some(spent), _) => Verdict::Spent(spent),
             (None, Some(until)) => Verdict::Ejected(until),
+            _ if need.media.beyond(it.senses) > fewest => Verdict::Blind,
             _ if failed && standing.failures > 0 => Verdict::Shaky,
             _ if quality(it, need).is_some_and(|share| share.is_below(best)) => Verdict::Worse,
             _ if holder != Some(it.endpoint) => Verdict::Taken,
@@ -293,8 +312,9 @@ pub fn rank(
             Verdict::Taken | Verdict::Holds(_) => 1,
             Verdict::Worse => 2,
             Verdict::Shaky => 3,
-            Verdict::Ejected(_) | Verdict::Spent(_) => 4,
-            Verdict::LeftOut(_) => 5,
+            Verdict::Blind => 4,
+            Verdict::Ejected(_) | Verdict::Spent(_) => 5,
+            Verdict::LeftOut(_) => 6,
         };
         let holds = |it: &Known<'_>| holder == Some(it.endpoint);
         let key = match (verdict, known.get(at)) {
@@ -329,9 +349,6 @@ fn unfit(it: &Known<'_>, price_max: Option<u64>, need: &Need<'_>) -> Option<Unfi
     }
     if it.tools == Some(false) && need.tools {
         return Some(Unfit::NoTools);
-    }
-    if it.images == Some(false) && need.images {
-        return Some(Unfit::NoImages);
     }
     if it.window.is_some_and(|window| window < need.conversation.tokens) {
         return Some(Unfit::TooLong);

@@ -10,6 +10,7 @@ use super::{
     route::{Route, Target},
 };
 use crate::{
+    chat::Senses,
     provider::{Price, Provider, catalogue},
     yaml::nearest,
 };
@@ -21,8 +22,8 @@ pub struct Facts {
     pub window: Option<u64>,
     /// Whether it can call tools.
     pub tools: Option<bool>,
-    /// Whether it can see pictures.
-    pub images: Option<bool>,
+    /// What it takes beside text.
+    pub senses: Senses,
     /// What its tokens cost.
     pub price: Option<Price>,
 }

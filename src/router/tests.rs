@@ -17,9 +17,10 @@ use tokio::time::Instant;
 
 use super::{
     Attempt, Conversation, Facts, Memory, Need, Now, Policy, Route, Router, Source, Table, Target, Unfit, Verdict,
+    route::Media,
 };
 use crate::{
-    chat::{Answer, AnswerPart, Choice, Draft, Finish, Hold, Message, Part, Request, Usage},
+    chat::{Answer, AnswerPart, Choice, Draft, Finish, Hold, Message, Part, Request, Senses, Usage},
     provider::{BoxFuture, Class, Delta, Failure, Limits, Means, Patience, Price, Provider, Rates, Served},
     run::{NanoDollars, Time},
 };
@@ -339,6 +340,33 @@ async fn what_cannot_serve_is_left_out_with_the_reason() {
     assert_eq!(told[2], ("a/m".to_owned(), Verdict::LeftOut(Unfit::NoTools)));
     let only = world_with(Policy::Order, &[&[Answers]], facts);
     assert_eq!(only.ask_in(long).await, (vec![], Err(Class::ContextTooLong)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_less_of_the_media_is_asked_after_who_takes_more_and_nobody_is_left_out() {
+    let senses = |image, audio| Senses { image: Some(image), audio: Some(audio), document: None };
+    let facts = move |model: &str| match model {
+        "a/m" => Facts { senses: senses(false, false), ..Facts::default() },
+        "b/m" => Facts { senses: senses(true, false), ..Facts::default() },
+        _ => Facts::default(),
+    };
+    let world = world_with(Policy::Order, &[&[Answers], &[Answers], &[Answers]], facts);
+    let order = |media: Media| {
+        let need = Need { media, ..Need::default() };
+        let told = world.router.explain("r", &need).now_or_never().unwrap().unwrap();
+        told.into_iter().map(|(name, verdict)| (name, verdict == Verdict::Blind)).collect::<Vec<_>>()
+    };
+    let told = |order: [(&str, bool); 3]| order.map(|(name, blind)| (name.to_owned(), blind)).to_vec();
+    let picture = Media { image: true, ..Media::default() };
+    assert_eq!(order(Media::default()), told([("a/m", false), ("b/m", false), ("c/m", false)]));
+    assert_eq!(order(picture), told([("b/m", false), ("c/m", false), ("a/m", true)]));
+    let both = Media { audio: true, ..picture };
+    assert_eq!(order(both), told([("c/m", false), ("a/m", true), ("b/m", true)]));
+    let paper = Media { document: true, ..Media::default() };
+    assert_eq!(order(paper)[0], ("a/m".to_owned(), false), "nobody said whether it reads documents");
+    // Of those that are left, all are asked.
+    let alone = world_with(Policy::Order, &[&[Answers]], facts);
+    assert_eq!(alone.ask_in(Conversation::default()).await.0, ["a/m"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -237,7 +237,7 @@ fn content(mut parts: Vec<Part>) -> Vec<Part> {
 pub(super) fn part_bytes(part: &Part) -> usize {
     match part {
         Part::Text(text) => text.len(),
-        Part::Image(media) | Part::Audio(media) => match &media.source {
+        Part::Image(media) | Part::Audio(media) | Part::Document(media) => match &media.source {
             crate::chat::MediaSource::Base64(data) => data.len(),
             crate::chat::MediaSource::Url(url) => url.len(),
         },

@@ -21,6 +21,7 @@ mod ladder;
 mod lists;
 mod live;
 mod mcp;
+mod media;
 mod model;
 mod pairs;
 mod probe;

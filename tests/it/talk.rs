@@ -75,7 +75,7 @@ pub fn result((turn, call): (u32, u32), name: &str, content: Vec<Part>, is_error
 }
 
 pub fn image() -> Part {
-    Part::Image(Media { mime: "image/png".into(), source: MediaSource::Base64("aGkh".into()) })
+    Part::Image(Media { name: None, mime: "image/png".into(), source: MediaSource::Base64("aGkh".into()) })
 }
 
 pub fn tool(name: &str, schema: Value) -> ToolDef {

@@ -2,7 +2,8 @@
 """An MCP tool server over stdio whose tools stand in the file $TOOLS, read anew at every listing.
 
 The file holds a list of tool definitions. `"@start"` in one becomes a text that differs with every start of the server.
-A call of `renew` puts $NEXT in the place of $TOOLS and says that the list changed. Every other call is a line in $LOG.
+A call of `renew` puts $NEXT in the place of $TOOLS and says that the list changed; `paper` gives a PDF and a picture. Every
+other call is a line in $LOG.
 $FAILS: a file with the number of starts that are still to fail.
 """
 
@@ -24,6 +25,10 @@ def call(params):
     if name == "renew":
         os.rename(NEXT, TOOLS)
         send({"method": "notifications/tools/list_changed"})
+    elif name == "paper":
+        paper = {"uri": "file:///a.pdf", "mimeType": "application/pdf", "blob": "JVBERi0xLjcKJcOkw7wK"}
+        shot = {"type": "image", "mimeType": "image/png", "data": "iVBORw0KGgo="}
+        return {"content": [{"type": "resource", "resource": paper}, shot]}
     else:
         os.write(LOG, f"{name} {json.dumps(arguments, sort_keys=True)}\n".encode())
     return {"content": [{"type": "text", "text": f"{name}: done"}]}

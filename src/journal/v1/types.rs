@@ -330,6 +330,8 @@ stored! {
     chat::Media {
         mime: String,
         source: MediaSource,
+    } optional {
+        name: Option<String>,
     };
 
     chat::Reasoning {
@@ -376,6 +378,7 @@ choices! {
         Text(Text) = "text",
         Image(Media) = "image",
         Audio(Media) = "audio",
+        Document(Media) = "document",
         Reasoning(Reasoning) = "reasoning",
         Call(ToolCall) = "call",
         Opaque(Opaque) = "opaque",

@@ -163,6 +163,8 @@ enum Block<'a> {
     Document {
         source: Source<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         cache_control: Option<Ephemeral>,
     },
     ToolUse {
@@ -449,12 +451,12 @@ fn turn<'t, 'a>(turns: &'t mut Vec<Turn<'a>>, role: Role) -> &'t mut Turn<'a> {
 fn user_block(part: &Part) -> Option<Block<'_>> {
     match part {
         Part::Text(text) if !text.trim().is_empty() => Some(Block::text(&**text)),
-        Part::Image(media) | Part::Audio(media) => Some(media_block(media)),
+        Part::Image(media) | Part::Audio(media) | Part::Document(media) => Some(media_block(media)),
         Part::Text(_) | Part::Reasoning(_) | Part::Call(_) | Part::Opaque(_) => None,
     }
 }
 
-/// A picture of a kind that the format takes, or a document; of anything else, that it was there.
+/// A picture of a kind that the format takes, or a PDF; of anything else, what stands in its place.
 fn media_block(media: &Media) -> Block<'_> {
     let source = match &media.source {
         MediaSource::Base64(data) => Source::Base64 { media_type: &media.mime, data },
@@ -464,9 +466,8 @@ fn media_block(media: &Media) -> Block<'_> {
         ("image/png" | "image/jpeg" | "image/gif" | "image/webp", _) => Block::Image { source, cache_control: None },
         // What lies behind a URL is the service's to find out.
         (mime, MediaSource::Url(_)) if mime.starts_with("image/") => Block::Image { source, cache_control: None },
-        ("application/pdf", _) => Block::Document { source, cache_control: None },
-        (mime, MediaSource::Url(url)) => Block::text(format!("[{mime} at {url}]")),
-        (mime, MediaSource::Base64(_)) => Block::text(format!("[{mime}: a kind of media that cannot be shown here]")),
+        ("application/pdf", _) => Block::Document { source, title: media.name.as_deref(), cache_control: None },
+        _ => Block::text(media.without_place()),
     }
 }
 
@@ -515,7 +516,7 @@ fn assistant<'a>(parts: &'a [Part], target: Target<'_>) -> Result<Vec<Block<'a>>
                 Ok(block) => Block::Opaque(block),
                 Err(_) => continue,
             },
-            Part::Image(media) | Part::Audio(media) => Block::text(format!("[{}]", media.mime)),
+            Part::Image(media) | Part::Audio(media) | Part::Document(media) => Block::text(format!("[{}]", media.mime)),
             Part::Text(_) | Part::Reasoning(_) | Part::Opaque(_) => continue,
         });
     }

@@ -533,7 +533,7 @@ fn messages(request: &Request, model: &str) -> Value {
 }
 
 fn media(mime: &str, source: MediaSource) -> Part {
-    Part::Image(Media { mime: mime.into(), source })
+    Part::Image(Media { name: None, mime: mime.into(), source })
 }
 
 #[test]
@@ -598,7 +598,12 @@ fn what_goes_beside_the_body() {
 fn conversations_are_put_in_order() {
     let text = |text: &str| json!({"type": "text", "text": text});
     let png = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGkh"}});
-    let sound = Part::Audio(Media { mime: "audio/wav".into(), source: MediaSource::Base64("aGkh".into()) });
+    let sound = Part::Audio(Media { name: None, mime: "audio/wav".into(), source: MediaSource::Base64("aGkh".into()) });
+    let paper = Part::Document(Media {
+        name: Some("a.pdf".into()),
+        mime: "application/pdf".into(),
+        source: MediaSource::Base64("aGkh".into()),
+    });
     let at = |mime: &str| media(mime, MediaSource::Url("https://host/x".into()));
     let url = json!({"type": "url", "url": "https://host/x"});
     let request = request(vec![
@@ -610,6 +615,7 @@ fn conversations_are_put_in_order() {
             at("application/pdf"),
             at("audio/wav"),
             media("image/tiff", MediaSource::Base64("aGkh".into())),
+            paper,
         ]),
         Message::Assistant(vec![
             Part::text(""),
@@ -629,10 +635,11 @@ fn conversations_are_put_in_order() {
         {"role": "user", "content": [
             text("(empty)"),
             {"type": "image", "source": url},
-            text("[audio/wav: a kind of media that cannot be shown here]"),
+            text("[audio/wav, 3 bytes; left out: this service takes no media of this type]"),
             {"type": "document", "source": url},
-            text("[audio/wav at https://host/x]"),
-            text("[image/tiff: a kind of media that cannot be shown here]"),
+            text("[audio/wav, at https://host/x; left out: this service takes no media of this type]"),
+            text("[image/tiff, 3 bytes; left out: this service takes no media of this type]"),
+            {"type": "document", "title": "a.pdf", "source": {"type": "base64", "media_type": "application/pdf", "data": "aGkh"}},
         ]},
         {"role": "assistant", "content": [use_of("t0001c001"), use_of("t0001c002")]},
         {"role": "user", "content": [

@@ -364,15 +364,19 @@ fn user(parts: &[ChatPart]) -> Vec<Part<'_>> {
         .iter()
         .filter_map(|part| match part {
             ChatPart::Text(text) if !text.trim().is_empty() => Some(Part::text(&**text)),
-            ChatPart::Image(media) | ChatPart::Audio(media) => Some(media_part(media)),
+            ChatPart::Image(media) | ChatPart::Audio(media) | ChatPart::Document(media) => {
+                Some(media_part(media).unwrap_or_else(|| Part::text(media.without_place())))
+            }
             ChatPart::Text(_) | ChatPart::Reasoning(_) | ChatPart::Call(_) | ChatPart::Opaque(_) => None,
         })
         .collect();
     if rendered.is_empty() { vec![Part::text("(empty)")] } else { rendered }
 }
 
-/// Pictures and sounds that the models take (ai.google.dev/gemini-api/docs/image-understanding and /audio, 2026-11).
-const MEDIA: [&str; 16] = [
+/// Pictures, sounds and documents that the models take (ai.google.dev/gemini-api/docs/image-understanding, /audio and
+/// /document-processing, 2026-11).
+const MEDIA: [&str; 17] = [
+    "application/pdf",
     "image/png",
     "image/jpeg",
     "image/webp",
@@ -391,17 +395,15 @@ const MEDIA: [&str; 16] = [
     "audio/mp4",
 ];
 
-fn media_part(media: &Media) -> Part<'_> {
-    match &media.source {
-        MediaSource::Base64(data) if MEDIA.contains(&media.mime.as_str()) => {
-            Known { inline_data: Some(Blob { mime_type: &media.mime, data }), ..Known::default() }.into()
+/// `None` where the models take no media of this type.
+fn media_part(media: &Media) -> Option<Part<'_>> {
+    let mime_type = MEDIA.iter().any(|known| *known == media.mime).then_some(&*media.mime)?;
+    Some(match &media.source {
+        MediaSource::Base64(data) => Known { inline_data: Some(Blob { mime_type, data }), ..Known::default() }.into(),
+        MediaSource::Url(url) => {
+            Known { file_data: Some(File { mime_type, file_uri: url }), ..Known::default() }.into()
         }
-        MediaSource::Url(url) if MEDIA.contains(&media.mime.as_str()) => {
-            Known { file_data: Some(File { mime_type: &media.mime, file_uri: url }), ..Known::default() }.into()
-        }
-        MediaSource::Url(url) => Part::text(format!("[{} at {url}]", media.mime)),
-        MediaSource::Base64(_) => Part::text(format!("[{}: a kind of media that cannot be shown here]", media.mime)),
-    }
+    })
 }
 
 /// What the model said, as far as this target may see it.
@@ -453,7 +455,9 @@ fn assistant<'a>(parts: &'a [ChatPart], target: Target<'_>, model: Model<'_>) ->
                     rendered.push(Part::Whole(whole));
                 }
             }
-            ChatPart::Image(media) | ChatPart::Audio(media) => rendered.push(Part::text(format!("[{}]", media.mime))),
+            ChatPart::Image(media) | ChatPart::Audio(media) | ChatPart::Document(media) => {
+                rendered.push(Part::text(format!("[{}]", media.mime)));
+            }
             ChatPart::Reasoning(_) | ChatPart::Opaque(_) => {}
         }
     }
@@ -467,13 +471,16 @@ fn tools<'a>(results: &[&'a ToolResult], calls: &[&ToolCall], target: Target<'_>
     for result in results {
         let mut within = Vec::new();
         for part in &result.content {
-            let (ChatPart::Image(media) | ChatPart::Audio(media)) = part else { continue };
-            let is_taken = ["image/png", "image/jpeg", "image/webp"].contains(&media.mime.as_str());
+            // What the models do not take stands among the words.
+            let Some((media, shown)) = part.media().and_then(|(_, media)| Some((media, media_part(media)?))) else {
+                continue;
+            };
+            let is_taken = ["image/png", "image/jpeg", "image/webp", "application/pdf"].contains(&media.mime.as_str());
             if model.is_third() && is_taken && matches!(media.source, MediaSource::Base64(_)) {
-                within.push(media_part(media));
+                within.push(shown);
             } else {
                 beside.push(Part::text(format!("[{} of the result of {}]", media.mime, result.name)));
-                beside.push(media_part(media));
+                beside.push(shown);
             }
         }
         let call = calls.iter().find(|call| call.id == result.call);
@@ -494,8 +501,12 @@ fn tools<'a>(results: &[&'a ToolResult], calls: &[&ToolCall], target: Target<'_>
 fn words(result: &ToolResult) -> String {
     let lines = result.content.iter().filter_map(|part| match part {
         ChatPart::Text(text) if !text.is_empty() => Some(Cow::Borrowed(&**text)),
-        ChatPart::Image(media) | ChatPart::Audio(media) => Some(Cow::Owned(format!("[{}: attached]", media.mime))),
-        _ => None,
+        part => part.media().map(|(_, media)| {
+            Cow::Owned(match media_part(media) {
+                Some(_) => format!("[{}: attached]", media.mime),
+                None => media.without_place(),
+            })
+        }),
     });
     let text = lines.collect::<Vec<_>>().join("\n");
     if text.trim().is_empty() { "(no content)".to_owned() } else { text }

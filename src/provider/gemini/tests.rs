@@ -600,12 +600,13 @@ fn turns() {
 
 #[test]
 fn pictures_and_sounds() {
-    let media = |mime: &str, source| Media { mime: mime.into(), source };
+    let media = |mime: &str, source| Media { name: None, mime: mime.into(), source };
     let here = |mime: &str| media(mime, MediaSource::Base64("aGk=".into()));
     let ask = Message::User(vec![
         Part::Image(here("image/png")),
         Part::Audio(here("audio/wav")),
         Part::Image(media("image/jpeg", MediaSource::Url("https://example.com/a.jpg".into()))),
+        Part::Document(here("application/pdf")),
         Part::Image(here("image/gif")),
     ]);
     assert_eq!(
@@ -614,7 +615,8 @@ fn pictures_and_sounds() {
             {"inlineData": {"mimeType": "image/png", "data": "aGk="}},
             {"inlineData": {"mimeType": "audio/wav", "data": "aGk="}},
             {"fileData": {"mimeType": "image/jpeg", "fileUri": "https://example.com/a.jpg"}},
-            {"text": "[image/gif: a kind of media that cannot be shown here]"},
+            {"inlineData": {"mimeType": "application/pdf", "data": "aGk="}},
+            {"text": "[image/gif, 2 bytes; left out: this service takes no media of this type]"},
         ])
     );
     let shot = || {

@@ -12,10 +12,11 @@ use std::{borrow::Cow, collections::HashMap, fmt::Write as _, sync::Arc};
 
 use async_openai::types::chat::{
     ChatCompletionNamedToolChoice, ChatCompletionRequestMessage, ChatCompletionRequestMessageContentPartAudio,
-    ChatCompletionRequestMessageContentPartImage, ChatCompletionRequestMessageContentPartText,
-    ChatCompletionRequestUserMessage, ChatCompletionRequestUserMessageContent,
-    ChatCompletionRequestUserMessageContentPart, ChatCompletionStreamOptions, ChatCompletionToolChoiceOption,
-    FunctionName, ImageUrl, InputAudio, InputAudioFormat, ResponseFormat, ResponseFormatJsonSchema, ToolChoiceOptions,
+    ChatCompletionRequestMessageContentPartFile, ChatCompletionRequestMessageContentPartImage,
+    ChatCompletionRequestMessageContentPartText, ChatCompletionRequestUserMessage,
+    ChatCompletionRequestUserMessageContent, ChatCompletionRequestUserMessageContentPart, ChatCompletionStreamOptions,
+    ChatCompletionToolChoiceOption, FileObject, FunctionName, ImageUrl, InputAudio, InputAudioFormat, ResponseFormat,
+    ResponseFormatJsonSchema, ToolChoiceOptions,
 };
 use bytes::Bytes;
 use serde::Serialize;
@@ -334,7 +335,9 @@ fn flush(user: &mut Vec<UserPart<'_>>, body: &mut Vec<u8>) -> Result<(), serde_j
 fn user_part(part: &Part) -> Option<UserPart<'_>> {
     match part {
         Part::Text(text) if !text.trim().is_empty() => Some(UserPart::Text(Cow::Borrowed(text))),
-        Part::Image(media) | Part::Audio(media) => Some(UserPart::Media(media_part(media))),
+        Part::Image(media) | Part::Audio(media) | Part::Document(media) => {
+            Some(media_part(media).map_or_else(|stub| UserPart::Text(stub.into()), UserPart::Media))
+        }
         Part::Text(_) | Part::Reasoning(_) | Part::Call(_) | Part::Opaque(_) => None,
     }
 }
@@ -346,14 +349,26 @@ fn text_part(text: impl Into<String>) -> ChatCompletionRequestUserMessageContent
     })
 }
 
-/// A picture, or a sound where the format takes its kind.
-fn media_part(media: &Media) -> ChatCompletionRequestUserMessageContentPart {
+/// A picture, or a sound or document where the format takes its kind (developers.openai.com/api/docs/guides/file-inputs, 2026-11:
+/// PDF as data, and nothing else); else what stands in its place.
+fn media_part(media: &Media) -> Result<ChatCompletionRequestUserMessageContentPart, String> {
     let format = match media.mime.as_str() {
         "audio/wav" | "audio/x-wav" | "audio/wave" => Some(InputAudioFormat::Wav),
         "audio/mpeg" | "audio/mp3" => Some(InputAudioFormat::Mp3),
         _ => None,
     };
-    match (&media.source, format) {
+    Ok(match (&media.source, format) {
+        (MediaSource::Base64(data), _) if media.mime == "application/pdf" => {
+            ChatCompletionRequestUserMessageContentPart::File(ChatCompletionRequestMessageContentPartFile {
+                file: FileObject {
+                    file_data: Some(format!("data:{};base64,{data}", media.mime)),
+                    file_id: None,
+                    // Refused without one (error text of the API, 2026-11).
+                    filename: Some(media.name.clone().unwrap_or_else(|| "document.pdf".to_owned())),
+                },
+                ..ChatCompletionRequestMessageContentPartFile::default()
+            })
+        }
         (MediaSource::Base64(data), Some(format)) => {
             ChatCompletionRequestUserMessageContentPart::InputAudio(ChatCompletionRequestMessageContentPartAudio {
                 input_audio: InputAudio { data: data.to_string(), format },
@@ -370,11 +385,8 @@ fn media_part(media: &Media) -> ChatCompletionRequestUserMessageContentPart {
                 prompt_cache_breakpoint: None,
             })
         }
-        (MediaSource::Url(url), _) => text_part(format!("[{} at {url}]", media.mime)),
-        (MediaSource::Base64(_), _) => {
-            text_part(format!("[{}: a kind of media that cannot be shown here]", media.mime))
-        }
-    }
+        _ => return Err(media.without_place()),
+    })
 }
 
 /// A result. Its text goes where it belongs; pictures and sounds, which the format does not take there, go with a word
@@ -386,13 +398,16 @@ fn tool<'a>(result: &'a ToolResult, user: &mut Vec<UserPart<'a>>) -> Rendered<'a
     for part in &result.content {
         let line: Cow<'a, str> = match part {
             Part::Text(text) => Cow::Borrowed(text),
-            Part::Image(content) | Part::Audio(content) => {
-                media += 1;
-                let origin = format!("[{} {media} of the result of {} ({id})]", content.mime, result.name);
-                user.push(UserPart::Text(origin.into()));
-                user.push(UserPart::Media(media_part(content)));
-                Cow::Owned(format!("[{} {media}: in the next message of the user]", content.mime))
-            }
+            Part::Image(content) | Part::Audio(content) | Part::Document(content) => match media_part(content) {
+                Ok(part) => {
+                    media += 1;
+                    let origin = format!("[{} {media} of the result of {} ({id})]", content.mime, result.name);
+                    user.push(UserPart::Text(origin.into()));
+                    user.push(UserPart::Media(part));
+                    Cow::Owned(format!("[{} {media}: in the next message of the user]", content.mime))
+                }
+                Err(stub) => Cow::Owned(stub),
+            },
             Part::Reasoning(_) | Part::Call(_) | Part::Opaque(_) => continue,
         };
         if !text.is_empty() && !line.is_empty() {
@@ -430,7 +445,7 @@ fn assistant<'a>(parts: &'a [Part], target: Target<'_>) -> Result<Option<Rendere
             Part::Opaque(opaque) if target.issued(opaque) => {
                 extras.opaque(&opaque.kind, value(opaque));
             }
-            Part::Image(media) | Part::Audio(media) => {
+            Part::Image(media) | Part::Audio(media) | Part::Document(media) => {
                 let _ = write!(text.to_mut(), "[{}]", media.mime);
             }
             Part::Reasoning(_) | Part::Opaque(_) => {}

@@ -1168,20 +1168,28 @@ fn pictures_in_results_follow_the_last_result() {
 
 #[test]
 fn media_of_the_user() {
-    let audio = |mime: &str, source| Part::Audio(Media { mime: mime.into(), source });
+    let file = |mime: &str| {
+        let (name, source) = (Some("a.pdf".to_owned()), MediaSource::Base64("aGkh".into()));
+        Part::Document(Media { name, mime: mime.to_owned(), source })
+    };
+    let audio = |mime: &str, source| Part::Audio(Media { name: None, mime: mime.into(), source });
     let request = request(vec![Message::User(vec![
-        Part::Image(Media { mime: "image/png".into(), source: MediaSource::Url("https://x/y.png".into()) }),
+        Part::Image(Media { name: None, mime: "image/png".into(), source: MediaSource::Url("https://x/y.png".into()) }),
         audio("audio/wav", MediaSource::Base64("aGkh".into())),
         audio("audio/ogg", MediaSource::Base64("aGkh".into())),
         audio("audio/ogg", MediaSource::Url("https://x/y.ogg".into())),
+        file("application/pdf"),
+        file("application/zip"),
     ])]);
     assert_eq!(
         rendered(&request)["messages"][0]["content"],
         json!([
             {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
             {"type": "input_audio", "input_audio": {"data": "aGkh", "format": "wav"}},
-            {"type": "text", "text": "[audio/ogg: a kind of media that cannot be shown here]"},
-            {"type": "text", "text": "[audio/ogg at https://x/y.ogg]"},
+            {"type": "text", "text": "[audio/ogg, 3 bytes; left out: this service takes no media of this type]"},
+            {"type": "text", "text": "[audio/ogg, at https://x/y.ogg; left out: this service takes no media of this type]"},
+            {"type": "file", "file": {"file_data": "data:application/pdf;base64,aGkh", "filename": "a.pdf"}},
+            {"type": "text", "text": "[a.pdf, application/zip, 3 bytes; left out: this service takes no media of this type]"},
         ])
     );
 }

@@ -11,9 +11,10 @@ use std::borrow::Cow;
 
 use async_openai::types::responses::{
     EasyInputContent, EasyInputMessage, FunctionCallOutput, FunctionCallOutputItemParam, FunctionToolCall, ImageDetail,
-    IncludeEnum, InputContent, InputImageContent, InputItem, InputTextContent, Item, MessagePhase, MessageType,
-    Reasoning as ReasoningParam, ReasoningEffort as EffortParam, ReasoningSummary, ResponseFormatJsonSchema,
-    ResponseTextParam, Role, TextResponseFormatConfiguration, ToolChoiceFunction, ToolChoiceParam,
+    IncludeEnum, InputContent, InputFileContent, InputImageContent, InputItem, InputTextContent, Item, MessagePhase,
+    MessageType, Reasoning as ReasoningParam, ReasoningEffort as EffortParam, ReasoningSummary,
+    ResponseFormatJsonSchema, ResponseTextParam, Role, TextResponseFormatConfiguration, ToolChoiceFunction,
+    ToolChoiceParam,
 };
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
@@ -213,7 +214,7 @@ fn flush(user: &mut Vec<InputContent>, rendered: &mut Vec<Rendered<'_>>) {
 fn content(part: &Part) -> Option<InputContent> {
     match part {
         Part::Text(said) if !said.trim().is_empty() => Some(text(&**said)),
-        Part::Image(media) | Part::Audio(media) => Some(picture(media)),
+        Part::Image(media) | Part::Audio(media) | Part::Document(media) => Some(shown(media)),
         Part::Text(_) | Part::Reasoning(_) | Part::Call(_) | Part::Opaque(_) => None,
     }
 }
@@ -222,9 +223,24 @@ fn text(text: impl Into<String>) -> InputContent {
     InputContent::InputText(InputTextContent { text: text.into(), prompt_cache_breakpoint: None })
 }
 
-/// A picture; of anything else, a word. The format takes no sounds (its reference, 2026-11).
-fn picture(media: &Media) -> InputContent {
+/// A picture or a PDF; of anything else, what stands in its place. The format takes no sounds (its reference, 2026-11).
+fn shown(media: &Media) -> InputContent {
     match &media.source {
+        source if media.mime == "application/pdf" => {
+            let (data, url) = match source {
+                MediaSource::Base64(data) => (Some(format!("data:{};base64,{data}", media.mime)), None),
+                MediaSource::Url(url) => (None, Some(url.clone())),
+            };
+            let name = media.name.clone().unwrap_or_else(|| "document.pdf".to_owned());
+            // A file behind a URL has its name from there, and may not be given another.
+            let filename = data.is_some().then_some(name);
+            InputContent::InputFile(InputFileContent {
+                file_data: data,
+                file_url: url,
+                filename,
+                ..InputFileContent::default()
+            })
+        }
         source if media.mime.starts_with("image/") => InputContent::InputImage(InputImageContent {
             detail: ImageDetail::Auto,
             image_url: Some(match source {
@@ -233,8 +249,7 @@ fn picture(media: &Media) -> InputContent {
             }),
             ..InputImageContent::default()
         }),
-        MediaSource::Url(url) => text(format!("[{} at {url}]", media.mime)),
-        MediaSource::Base64(_) => text(format!("[{}: a kind of media that cannot be shown here]", media.mime)),
+        _ => text(media.without_place()),
     }
 }
 
@@ -291,7 +306,7 @@ fn assistant<'a>(parts: &'a [Part], target: Target<'_>) -> Vec<Rendered<'a>> {
             Part::Opaque(opaque) => returned(opaque, target, |kind| kind.starts_with(ITEM)),
             Part::Text(text) if text.trim().is_empty() => None,
             Part::Text(text) => Some(said(Role::Assistant, EasyInputContent::Text(text.to_string()), phase.take())),
-            Part::Image(media) | Part::Audio(media) => {
+            Part::Image(media) | Part::Audio(media) | Part::Document(media) => {
                 Some(said(Role::Assistant, EasyInputContent::Text(format!("[{}]", media.mime)), None))
             }
             Part::Call(call) => Some(ours(Item::FunctionCall(FunctionToolCall {

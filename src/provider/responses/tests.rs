@@ -960,18 +960,24 @@ fn pictures_stay_in_their_results() {
 
 #[test]
 fn other_media_are_named() {
-    let audio = |source| Part::Audio(Media { mime: "audio/wav".into(), source });
+    let name = || Some("a.pdf".to_owned());
+    let paper = |source| Part::Document(Media { name: name(), mime: "application/pdf".into(), source });
+    let audio = |source| Part::Audio(Media { name: None, mime: "audio/wav".into(), source });
     let request = request(vec![Message::User(vec![
-        Part::Image(Media { mime: "image/png".into(), source: MediaSource::Url("https://x/y.png".into()) }),
+        Part::Image(Media { name: None, mime: "image/png".into(), source: MediaSource::Url("https://x/y.png".into()) }),
         audio(MediaSource::Base64("aGkh".into())),
         audio(MediaSource::Url("https://x/y.wav".into())),
+        paper(MediaSource::Base64("aGkh".into())),
+        paper(MediaSource::Url("https://x/y.pdf".into())),
     ])]);
     assert_eq!(
         rendered(&request)["input"][0]["content"],
         json!([
             {"type": "input_image", "detail": "auto", "image_url": "https://x/y.png"},
-            {"type": "input_text", "text": "[audio/wav: a kind of media that cannot be shown here]"},
-            {"type": "input_text", "text": "[audio/wav at https://x/y.wav]"},
+            {"type": "input_text", "text": "[audio/wav, 3 bytes; left out: this service takes no media of this type]"},
+            {"type": "input_text", "text": "[audio/wav, at https://x/y.wav; left out: this service takes no media of this type]"},
+            {"type": "input_file", "file_data": "data:application/pdf;base64,aGkh", "filename": "a.pdf"},
+            {"type": "input_file", "file_url": "https://x/y.pdf"},
         ])
     );
 }

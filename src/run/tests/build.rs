@@ -539,6 +539,7 @@ pub fn line(message: &Message) -> String {
         Part::Call(call) => format!("<{} {} {}>", call.id, call.name, call.arguments),
         Part::Image(_) => "<image>".to_owned(),
         Part::Audio(_) => "<audio>".to_owned(),
+        Part::Document(_) => "<document>".to_owned(),
         Part::Reasoning(_) => "<reasoning>".to_owned(),
         Part::Opaque(_) => "<opaque>".to_owned(),
     };

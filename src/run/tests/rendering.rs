@@ -192,7 +192,8 @@ fn result(content: Vec<Part>, structured: Option<&str>) -> Vec<Part> {
 
 #[test]
 fn a_result_is_shown_as_it_is_up_to_its_limit() {
-    let image = Part::Image(Media { mime: "image/png".to_owned(), source: MediaSource::Base64("AAAA".into()) });
+    let image =
+        Part::Image(Media { name: None, mime: "image/png".to_owned(), source: MediaSource::Base64("AAAA".into()) });
     let all = vec![Part::text("a"), image.clone(), Part::text("b")];
     assert_eq!(result(all.clone(), Some("{}")), all);
     assert_eq!(result(vec![], Some("{}")), [Part::text("{}")]);
