@@ -26,7 +26,7 @@ use serde_json::Value;
 
 use crate::{
     chat::{Effect, ToolDef, ToolName, glob, specificity},
-    repair::{self, Schema},
+    repair::{self, Schema, text::TextCalls},
     run::{Limits, OnDoubt},
     yaml::{Place, Problem, nearest},
 };
@@ -65,6 +65,8 @@ pub struct Agent {
     pub ask_again: u32,
     /// How far broken calls are mended, by effect.
     pub repairs: Repairs,
+    /// How calls in a model's text are treated; `None` leaves it to the settings of its provider.
+    pub text_calls: Option<TextCalls>,
     /// Most bytes of one tool result that a model gets to see. Default 64 KiB.
     pub tool_result_bytes_max: u64,
     /// The share of the model's window that a request may fill before old tool results are left out, 0.1 to 1.

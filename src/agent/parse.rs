@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     chat::Effect,
-    repair::{Policy, Schema},
+    repair::{Policy, Schema, text::TextCalls},
     run::{Limits, OnDoubt},
     yaml::{self, Content, Document, Faults, Fields, Key, Node, Place, Problems, Written, nearest},
 };
@@ -134,7 +134,7 @@ impl Reader<'_> {
             if broken { None } else { Instructions::read(node, input.as_ref(), self.file, &mut self.faults) }
         });
         let context = fields.get("context").map(|node| self.faults.fields(node, &["compact_at", "tool_result"]));
-        let repair = fields.get("repair").map(|node| self.faults.fields(node, &["ask_again", "policy"]));
+        let repair = fields.get("repair").map(|node| self.faults.fields(node, &["ask_again", "policy", "text_calls"]));
         let top = Place { line: 1, col: 1, start: 0, end: 0 };
         Agent {
             name: self.agent_name(&fields),
@@ -146,6 +146,10 @@ impl Reader<'_> {
             approvals: self.approvals(fields.get("approvals")),
             on_doubt: self.on_doubt(fields.get("on_doubt")),
             repairs: self.repairs(repair.as_ref().and_then(|repair| repair.get("policy"))),
+            text_calls: repair
+                .as_ref()
+                .and_then(|repair| repair.get("text_calls"))
+                .and_then(|node| self.faults.choice(node, &TextCalls::ALL)),
             ask_again: repair
                 .and_then(|repair| repair.get("ask_again"))
                 .and_then(|node| self.faults.whole(node, 0..=10))

@@ -57,7 +57,7 @@ policy:
 limits: {turns: 40, tool_calls: 200, tokens: 2_000_000, cost: $1.50, active: 30m}
 approvals: {default: ask, unattended: deny, expire: 24h, on_expire: allow}
 context: {compact_at: 0.7, tool_result: 128KiB}
-repair: {ask_again: 0, policy: {read: off, write: lossless}}
+repair: {ask_again: 0, policy: {read: off, write: lossless}, text_calls: off}
 on_doubt: {write: ask, destructive: tell}
 "#;
     insta::assert_debug_snapshot!(good(text));
@@ -91,7 +91,10 @@ const BAD: &[(&str, &str)] = &[
         "servers:\n  a: {command: x, required: yes}\n  b: {command: x, required: 1}\npolicy: {\"a.*\": {parallel: on}}\n",
     ),
     ("numbers", "limits: {turns: 0, tool_calls: 1e3, tokens: 010, cost: 1.50, active: 30}\nrepair: {ask_again: 11}\n"),
-    ("repairs", "repair: {policy: {writes: lossless, read: all}}\npolicy: {\"*.x\": {repair: losless}}\n"),
+    (
+        "repairs",
+        "repair: {policy: {writes: lossless, read: all}, text_calls: never}\npolicy: {\"*.x\": {repair: losless}}\n",
+    ),
     ("numbers of other kinds", "limits: {turns: '5', tool_calls: -1, tokens: many, cost: $, active: 5 years}\n"),
     ("sizes", "context: {tool_result: 10}\n"),
     ("sizes that are none", "context: {tool_result: large, compact_at: 80}\n"),

@@ -14,6 +14,9 @@ pub struct Request {
     pub system: Option<Arc<str>>,
     /// The conversation. Each tool call has its result, right behind the message that holds it.
     pub messages: Vec<Arc<Message>>,
+    /// How many answers the conversation has had, at least as many as it shows: one of which nothing can be shown is left
+    /// out. Only a script goes by it.
+    pub answers: usize,
     /// The tools on offer, in an order that never changes within a run.
     pub tools: Arc<[ToolDef]>,
     /// Whether and what the model must call.

@@ -17,7 +17,11 @@ use crate::{
     chat::{ToolDef, ToolName, WrittenCall},
     daemon::Mended,
     mcp,
-    repair::{self, Outcome, Policy, ToolSet, Valid, text::extract},
+    provider::catalogue,
+    repair::{
+        self, Outcome, Policy, ToolSet, Valid,
+        text::{Author, extract},
+    },
 };
 
 use super::{
@@ -45,7 +49,7 @@ pub(super) fn repair(it: &args::Repair, out: Out) -> Result<Code, Trouble> {
 struct Done {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Value>,
-    /// `exact`, `repaired` or `ask_again`.
+    /// `exact`, `repaired`, `ask_again`, or `no_call` for a text that is an answer.
     outcome: &'static str,
     /// The calls that may be executed.
     calls: Vec<Call>,
@@ -198,10 +202,16 @@ fn run(case: &Case, whole: bool, tools: &ToolSet, policy: Option<Policy>) -> Don
             done
         }
         Case::Text { text, family } => {
+            let author = author(family.as_deref().unwrap_or_default());
             let start = Instant::now();
-            let found = extract(text, tools, family.as_deref(), whole);
+            let found = extract(text, tools, &author, whole);
             let mut took = start.elapsed();
-            let mut done = Done { outcome: "exact", text: Some(found.text), ..Done::default() };
+            let mut done = Done { outcome: "no_call", text: Some(found.text), ..Done::default() };
+            if let Some(attempt) = found.attempt {
+                done.outcome = "ask_again";
+                let class = repair::Class::LeftInText.as_str();
+                done.diagnosis = Some(json!({"class": class, "text": attempt.diagnosis()}));
+            }
             for call in found.calls {
                 done.outcome = "repaired";
                 done.repairs.push(Mended {
@@ -223,6 +233,12 @@ fn run(case: &Case, whole: bool, tools: &ToolSet, policy: Option<Policy>) -> Don
             done
         }
     }
+}
+
+/// The author of a text: a model of this name, at no endpoint in particular.
+fn author(model: &str) -> Author {
+    let is_native = catalogue::built_in().is_ok_and(|catalogue| catalogue.calls_natively(model));
+    Author { is_native, ..Author::named(model) }
 }
 
 impl Done {

@@ -6,7 +6,7 @@
 //! - A provider about which the settings say the same as before keeps its client, and so its connections.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     fs::{self, DirBuilder},
     io,
@@ -190,9 +190,13 @@ enum Origin {
 impl Made {
     fn table(&mut self, settings: &Settings) -> Result<Table, Error> {
         let prices = settings.prices.clone();
+        let is_native = |provider: &settings::Provider| matches!(provider, settings::Provider::Server(server) if server.quirks.native_calls);
+        let native: BTreeSet<String> =
+            settings.providers.iter().filter(|(_, it)| is_native(it)).map(|(name, _)| name.clone()).collect();
         let facts = move |endpoint: &str| {
             let Some((provider, name)) = endpoint.split_once('/') else { return Facts::default() };
             let model = catalogue::built_in().ok().and_then(|catalogue| catalogue.model(provider, name));
+            let native_calls = native.contains(provider);
             Facts {
                 window: model.and_then(|model| model.window),
                 tools: model.and_then(|model| model.tools),
@@ -202,13 +206,15 @@ impl Made {
                     document: Some(media.pdf),
                 }),
                 price: prices.of(provider, name).map(|(price, _)| price.clone()),
+                native_calls,
             }
         };
         let (made, mut unready) = self.providers(settings)?;
         unready.extend(settings.unready.iter().map(|(name, why)| (name.clone(), why.to_string())));
         let providers = made.0.iter().map(|(name, (_, provider))| (name.clone(), provider.clone())).collect();
         let (routes, rates) = (settings.routes.clone(), settings.rates.clone());
-        let table = Table { providers, unready, routes, facts: Arc::new(facts), rates, purse: None };
+        let text_calls = settings.text_calls.clone();
+        let table = Table { providers, unready, routes, facts: Arc::new(facts), rates, text_calls, purse: None };
         for (name, route) in &table.routes {
             for target in route.targets.iter().filter(|target| table.unready_at(&target.model).is_none()) {
                 table.check(&target.model).map_err(|error| Error::File(format!("route {name}: {error}")))?;

@@ -24,6 +24,7 @@ use crate::{
         Dialect, Patience, Price, Quirks, Strict, Timeouts,
         catalogue::{self, Catalogue, Entry, Prices},
     },
+    repair::text::TextCalls,
     router::{Budgets, Policy, Rate, Route, Target},
     show::hide,
     yaml::{Content, Document, Faults, Key, Node, Problems, decode, describe, nearest},
@@ -43,6 +44,8 @@ pub struct Settings {
     pub unready: BTreeMap<String, Unready>,
     /// What may be asked of them in a minute, by name.
     pub rates: BTreeMap<String, Rate>,
+    /// How calls in the text of their models are treated, by name.
+    pub text_calls: BTreeMap<String, TextCalls>,
     /// Choices of models, by name.
     pub routes: BTreeMap<String, Route>,
     /// What tokens cost.
@@ -321,6 +324,11 @@ impl Reader<'_> {
             let mut most = |name| fields.get(name).and_then(|node| self.faults.whole(node, 1..=u64::MAX));
             self.settings.rates.insert(key.text.clone(), Rate { requests: most("requests"), tokens: most("tokens") });
         }
+        if let Some((_, node)) = members.iter().find(|(key, _)| key.text == "repair") {
+            let fields = self.faults.fields(node, &["text_calls"]);
+            let text_calls = fields.get("text_calls").and_then(|node| self.faults.choice(node, &TextCalls::ALL));
+            self.settings.text_calls.extend(text_calls.map(|it| (key.text.clone(), it)));
+        }
         let provider = match dialect {
             None => self.scripted(node)?,
             Some(dialect) => {
@@ -333,14 +341,14 @@ impl Reader<'_> {
     }
 
     fn scripted(&mut self, node: &Node) -> Option<Provider> {
-        let fields = self.faults.fields(node, &["dialect", "script", "rate"]);
+        let fields = self.faults.fields(node, &["dialect", "script", "rate", "repair"]);
         let script = self.faults.required(&fields, "script")?;
         Some(Provider::Scripted { script: self.dir.join(self.faults.text(script)?) })
     }
 
     /// A server. `None` when something is wrong, and when a known one still wants variables, which is noted.
     fn server(&mut self, name: &Key, node: &Node, dialect: Dialect, known: Option<&Entry>) -> Option<Server> {
-        let fields = self.faults.fields(node, &["dialect", "base_url", "key", "strict", "timeouts", "rate"]);
+        let fields = self.faults.fields(node, &["dialect", "base_url", "key", "strict", "timeouts", "rate", "repair"]);
         let key = fields.get("key").and_then(|node| self.faults.text(node)).map(str::to_owned);
         let timeouts = fields.get("timeouts").map(|node| self.timeouts(node)).unwrap_or_default();
         let strict = fields.get("strict").and_then(|node| self.faults.choice(node, &Strict::ALL));

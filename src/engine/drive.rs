@@ -14,7 +14,11 @@ use tokio::{
     time::{self, Sleep},
 };
 
-use super::{Error, Left, Options, Seen, Stop, World, inbox, judge, lift, lists};
+use super::{
+    Error, Left, Options, Seen, Stop, World, inbox, judge,
+    lift::{self, Lifted},
+    lists,
+};
 use crate::{
     agent::Unattended,
     chaos,
@@ -22,12 +26,12 @@ use crate::{
     journal::Journal,
     mcp::{self, GuardId, Outcome, Prepared},
     provider::{Class, Delta, Failure, Means, estimate_tokens},
-    repair::{Schema, ToolSet},
+    repair::{Schema, ToolSet, text::Author},
     router::{self, Attempt, Conversation, Reply},
     run::{
         ApprovalGiven, ApprovalReason, Ask, AttemptFailed, CallLost, CallWant, Decision, End, Ended, Entry, Event,
-        FINAL_ANSWER, Limit, ModelAsked, NanoDollars, Noted, Run, RunId, Sent, ToolFinished, ToolStarted, Wait,
-        WaitKind, Waiting, Want, Woken,
+        FINAL_ANSWER, LEFT_IN_TEXT, Limit, ModelAsked, NanoDollars, Noted, Run, RunId, Sent, ToolFinished, ToolStarted,
+        Wait, WaitKind, Waiting, Want, Woken,
     },
     store::BoxFuture,
 };
@@ -601,6 +605,7 @@ impl<'a> Drive<'a> {
         };
         let (router, tell) = (self.world.router.clone(), self.tell.clone());
         let (answered, draw) = (self.run.answered_by().cloned(), draw(self.journal.run()));
+        let world = self.world.clone();
         let agent = self.world.agent.clone();
         let mut preview = lift::Preview::new(self.tools.clone());
         // Room for all that one request can bring: each attempt waited for twice, sent, failed and told of twice, and the end.
@@ -617,7 +622,7 @@ impl<'a> Drive<'a> {
             let asked = router
                 .ask(&model, &request, conversation, &mut |attempt| match attempt {
                     Attempt::Asked { endpoint, presumed, means } => {
-                        preview.begin(endpoint);
+                        preview.begin(author(&world, endpoint));
                         stirs = false;
                         let asked = Asked { endpoint: endpoint.into(), presumed, means };
                         drop(send.try_send(News::Sent(Box::new(asked))));
@@ -686,6 +691,7 @@ impl<'a> Drive<'a> {
         Request {
             system: started.and_then(|started| started.instructions.clone()),
             messages: self.run.conversation(),
+            answers: self.run.answers_had(),
             tools: self.offered.clone(),
             choice: match &self.output {
                 Some(_) if ask.force_output && !self.offered.is_empty() => Choice::Tool(judge::output_name()),
@@ -765,7 +771,13 @@ impl<'a> Drive<'a> {
                     endpoint: endpoint.clone(),
                 };
                 self.asking = None;
-                let (answer, lifted) = lift::lift(answer, &self.tools, self.output.as_ref(), &endpoint);
+                let is_native = answer.calls().next().is_some();
+                if is_native {
+                    self.world.router.called_natively(&endpoint);
+                }
+                let author = author(&self.world, &endpoint);
+                let Lifted { answer, repairs, attempt } =
+                    lift::lift(answer, &self.tools, self.output.as_ref(), &author);
                 let rules = judge::Rules {
                     agent: &self.world.agent,
                     tools: &self.tools,
@@ -776,9 +788,14 @@ impl<'a> Drive<'a> {
                 let name =
                     |call: &WrittenCall| if offered(&call.name) { &*call.name } else { router::NO_TOOL }.to_owned();
                 let written: Vec<String> = answer.calls().map(name).collect();
-                let mut events = judge::judge(&rules, self.run, answer, origin);
-                lift::record(lifted, &mut events);
-                self.world.router.judged(&endpoint, judge::verdicts(&written, &events));
+                let mut events = judge::judge(&rules, self.run, answer, attempt.as_ref(), origin);
+                lift::dialects(&repairs, &events).for_each(|it| self.world.router.called_in_text(&endpoint, it));
+                lift::record(repairs, &mut events);
+                let in_text =
+                    events.iter().any(|event| matches!(event, Event::OutputRejected(it) if it.code == LEFT_IN_TEXT));
+                let named = attempt.as_ref().and_then(|attempt| attempt.name.as_deref()).filter(|name| offered(name));
+                let in_text = in_text.then_some((named.unwrap_or(router::NO_TOOL), false));
+                self.world.router.judged(&endpoint, judge::verdicts(&written, &events).chain(in_text));
                 for event in events {
                     self.push(event)?;
                 }
@@ -862,6 +879,12 @@ impl<'a> Drive<'a> {
         }
         Ok(())
     }
+}
+
+/// The author of what an endpoint answers to this agent.
+fn author(world: &World, endpoint: &str) -> Author {
+    let author = world.router.author(endpoint);
+    Author { text_calls: world.agent.text_calls.unwrap_or(author.text_calls), ..author }
 }
 
 fn never_sent(call: CallId, attempt: u32, why: String) -> Event {

@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::{
     agent::{Agent, Approval, Unclear},
     chat::{Answer, AnswerPart, Effect, EffectSource, Finish, OfferedName, ToolDef, ToolName, WrittenCall},
-    repair::{self, Class, Diagnosis, Outcome, Repair, Schema, ToolSet, Valid},
+    repair::{self, Class, Diagnosis, Outcome, Repair, Schema, ToolSet, Valid, text::Attempt},
     run::{
-        ApprovalReason, Approve, Ask, Call, CallRejected, Event, FINAL_ANSWER, ModelAnswered, NanoDollars, Noted,
-        OnDoubt, OutputRejected, Rejection, Resolved, Run,
+        ApprovalReason, Approve, Ask, Call, CallRejected, Event, FINAL_ANSWER, LEFT_IN_TEXT, ModelAnswered,
+        NanoDollars, Noted, OnDoubt, OutputRejected, Rejection, Resolved, Run,
     },
 };
 
@@ -49,8 +49,14 @@ fn offer_output(schema: &Arc<serde_json::Value>) -> ToolDef {
     }
 }
 
-/// The answer as an event, and the rejections that come with it.
-pub(super) fn judge(rules: &Rules<'_>, run: &Run, answer: Answer, origin: Origin) -> Vec<Event> {
+/// The answer as an event, and the rejections that come with it. `attempt` is something like a call in its text.
+pub(super) fn judge(
+    rules: &Rules<'_>,
+    run: &Run,
+    answer: Answer,
+    attempt: Option<&Attempt>,
+    origin: Origin,
+) -> Vec<Event> {
     let written: Vec<&WrittenCall> = answer.calls().collect();
     let cut = !written.is_empty() && (answer.finish == Finish::Length || written.iter().any(|call| !call.complete));
     let mut output = None;
@@ -97,7 +103,9 @@ pub(super) fn judge(rules: &Rules<'_>, run: &Run, answer: Answer, origin: Origin
         calls.push(Call { id, resolved });
     }
     if written.is_empty() {
-        match text_output(rules.output, &answer) {
+        // Behind which text goes on, it may well be spoken of: then the answer stands the second time.
+        let attempt = attempt.filter(|attempt| attempt.ends || origin.ask.again == 0);
+        match text_output(rules.output, &answer, attempt) {
             Ok(text) => output = Some(text),
             Err((code, diagnosis)) => {
                 refused = Some(OutputRejected { turn: origin.ask.turn, diagnosis, code: code.to_owned() });
@@ -191,13 +199,20 @@ fn check(rules: &Rules<'_>, call: &WrittenCall, cut: bool) -> Checked {
 }
 
 /// The text of an answer without calls as the run's output.
-fn text_output(schema: Option<&Schema>, answer: &Answer) -> Result<Arc<str>, (&'static str, String)> {
+fn text_output(
+    schema: Option<&Schema>,
+    answer: &Answer,
+    attempt: Option<&Attempt>,
+) -> Result<Arc<str>, (&'static str, String)> {
     let text = answer.text();
     if answer.finish == Finish::Length {
         return Err(("cut", "Your answer was cut off at the limit of tokens. Give it again, shorter.".to_owned()));
     }
     if text.trim().is_empty() {
         return Err(("empty", "Your answer was empty. Give the final answer, or call a tool.".to_owned()));
+    }
+    if let Some(attempt) = attempt {
+        return Err((LEFT_IN_TEXT, attempt.diagnosis()));
     }
     match schema {
         None => Ok(text.into()),

@@ -1,10 +1,11 @@
-//! Calls that a model left in its text become calls of its answer, and never show as text.
+//! Calls that a model left in its text become calls of its answer, and do not show as text. What only looks like one is
+//! told apart (`repair/text` has the rule).
 
 use crate::{
     chat::{Answer, AnswerPart, Finish},
     repair::{
         Repair, Risk, Schema, ToolSet, canonical, clip,
-        text::{Extractor, Found, Item},
+        text::{Attempt, Author, Extracted, Extractor, Found, TextCalls, extract},
     },
     run::Event,
 };
@@ -13,52 +14,55 @@ use crate::{
 const TOLD_BYTES_MAX: usize = 256;
 
 /// The repair that made a call out of text, by the place of the call in its answer.
-pub(super) type Lifted = Vec<(usize, Repair)>;
+pub(super) type Repairs = Vec<(usize, Repair)>;
 
-/// The answer with the calls that stood in its text, at their places. `model` is who answered; `output` the form of the
-/// final answer, which is left alone if it is one.
-pub(super) fn lift(answer: Answer, tools: &ToolSet, output: Option<&Schema>, model: &str) -> (Answer, Lifted) {
-    let mut lifted = Lifted::new();
-    let is_output = |text: &str| output.is_some_and(|schema| schema.check(text.trim()).is_ok());
-    if tools.tools().is_empty() || !answer.parts.iter().any(|part| matches!(part, AnswerPart::Text(_))) {
-        return (answer, lifted);
+/// An answer, its text read.
+pub(super) struct Lifted {
+    /// The answer with the calls that its text ended in.
+    pub answer: Answer,
+    /// What made these calls.
+    pub repairs: Repairs,
+    /// Something like a call in its text; only where it holds no call at all.
+    pub attempt: Option<Attempt>,
+}
+
+/// Reads the text of an answer. `output` is the form of the final answer, which is left alone if it is one.
+///
+/// Beside native calls text is never searched; but what repeats them, as some servers have it, does not show.
+pub(super) fn lift(mut answer: Answer, tools: &ToolSet, output: Option<&Schema>, author: &Author) -> Lifted {
+    let solid = |part: &AnswerPart| matches!(part, AnswerPart::Text(text) if !text.trim().is_empty());
+    let mut lifted = Repairs::new();
+    let place = answer.parts.iter().rposition(solid);
+    let Some((place, AnswerPart::Text(text))) = place.and_then(|place| Some((place, answer.parts.get(place)?.clone())))
+    else {
+        return Lifted { answer, repairs: lifted, attempt: None };
+    };
+    let given: Vec<(String, String)> = answer.calls().map(|call| key(&call.name, &call.arguments)).collect();
+    if given.is_empty() && output.is_some_and(|schema| schema.check(text.trim()).is_ok()) {
+        return Lifted { answer, repairs: lifted, attempt: None };
     }
     let complete = matches!(answer.finish, Finish::Stop | Finish::ToolCalls | Finish::Other(_));
-    // Some servers give a call and leave it in the text as well.
-    let given: Vec<(String, String)> = answer.calls().map(|call| key(&call.name, &call.arguments)).collect();
-    let mut parts = Vec::with_capacity(answer.parts.len());
-    let mut calls = 0;
-    for part in answer.parts {
-        let AnswerPart::Text(text) = &part else {
-            calls += usize::from(matches!(part, AnswerPart::Call(_)));
-            parts.push(part);
-            continue;
-        };
-        let items = items(text, tools, model, complete);
-        let is_text = matches!(&items[..], [Item::Text(all)] if **all == **text) || items.is_empty();
-        if is_text || given.is_empty() && is_output(text) {
-            parts.push(part);
-            continue;
-        }
-        for item in items {
-            match item {
-                Item::Text(text) if text.trim().is_empty() => {}
-                Item::Text(text) => parts.push(AnswerPart::Text(text.into())),
-                Item::Call(found) if given.contains(&key(&found.name, &found.arguments)) => {}
-                Item::Call(found) => {
-                    lifted.push((calls, repair(text, &found)));
-                    calls += 1;
-                    parts.push(AnswerPart::Call(found.into()));
-                }
-                Item::Thought => {}
-            }
-        }
+    let author = Author { is_native: author.is_native && given.is_empty(), ..author.clone() };
+    let Extracted { text: shown, calls, attempt } = extract(&text, tools, &author, complete);
+    let repeats = |found: &Found| given.contains(&key(&found.name, &found.arguments));
+    if !given.is_empty() && !calls.iter().all(repeats) || calls.is_empty() {
+        return Lifted { answer, repairs: lifted, attempt: attempt.filter(|_| given.is_empty()) };
     }
-    (Answer { parts, ..answer }, lifted)
+    let before = answer.parts[..place].iter().filter(|part| matches!(part, AnswerPart::Call(_))).count();
+    let mut parts = Vec::with_capacity(calls.len() + 1);
+    if !shown.trim().is_empty() {
+        parts.push(AnswerPart::Text(shown.into()));
+    }
+    for found in calls.into_iter().filter(|found| !repeats(found)) {
+        lifted.push((before + lifted.len(), repair(&text, &found)));
+        parts.push(AnswerPart::Call(found.into()));
+    }
+    answer.parts.splice(place..=place, parts);
+    Lifted { answer, repairs: lifted, attempt: None }
 }
 
 /// Writes into the answer's event what made its calls, before what mended them.
-pub(super) fn record(lifted: Lifted, events: &mut [Event]) {
+pub(super) fn record(lifted: Repairs, events: &mut [Event]) {
     let answered = events.iter_mut().find_map(|event| match event {
         Event::ModelAnswered(answered) => Some(answered),
         _ => None,
@@ -74,20 +78,14 @@ pub(super) fn record(lifted: Lifted, events: &mut [Event]) {
     }
 }
 
-/// The text taken apart, without calls that turned out to be thoughts.
-fn items(text: &str, tools: &ToolSet, model: &str, complete: bool) -> Vec<Item> {
-    let mut extractor = Extractor::new(tools.clone(), Some(model));
-    let mut found = extractor.feed(text);
-    found.extend(extractor.finish(complete));
-    let mut items: Vec<Item> = Vec::with_capacity(found.len());
-    for item in found {
-        match (item, items.last_mut()) {
-            (Item::Thought, _) => items.retain(|item| !matches!(item, Item::Call(_))),
-            (Item::Text(more), Some(Item::Text(text))) => text.push_str(&more),
-            (item, _) => items.push(item),
-        }
-    }
-    items
+/// The dialects of the calls in text that turned out valid.
+pub(super) fn dialects<'a>(repairs: &'a Repairs, events: &'a [Event]) -> impl Iterator<Item = &'a str> {
+    let answered = events.iter().find_map(|event| if let Event::ModelAnswered(it) = event { Some(it) } else { None });
+    let valid = move |place: usize| {
+        let call = answered.and_then(|it| it.calls.get(place));
+        call.map_or_else(|| answered.is_some_and(|it| it.output.is_some()), |call| call.resolved.is_some())
+    };
+    repairs.iter().filter(move |(place, _)| valid(*place)).map(|(_, repair)| &*repair.kind)
 }
 
 fn key(name: &str, arguments: &str) -> (String, String) {
@@ -111,42 +109,38 @@ fn repair(text: &str, found: &Found) -> Repair {
 pub(super) struct Preview {
     tools: ToolSet,
     /// Who answers.
-    model: String,
+    author: Author,
     /// Made when text comes, as most answers are calls alone.
     extractor: Option<Extractor>,
 }
 
 impl Preview {
     pub(super) fn new(tools: ToolSet) -> Self {
-        Preview { tools, model: String::new(), extractor: None }
+        Preview { tools, author: Author::default(), extractor: None }
     }
 
     /// Another answer begins; what was held back of the one before is not shown.
-    pub(super) fn begin(&mut self, model: &str) {
-        self.model = model.to_owned();
+    pub(super) fn begin(&mut self, author: Author) {
+        self.author = author;
         self.extractor = None;
     }
 
     /// Takes in the next piece and shows what is text for certain.
     pub(super) fn feed(&mut self, piece: &str, mut show: impl FnMut(String)) {
-        if self.tools.tools().is_empty() {
+        if self.tools.tools().is_empty() || self.author.text_calls == TextCalls::Off {
             return show(piece.to_owned());
         }
-        let new = || Extractor::new(self.tools.clone(), Some(&self.model));
-        shown(self.extractor.get_or_insert_with(new).feed(piece), show);
+        let new = || Extractor::new(self.tools.clone(), &self.author);
+        let text = self.extractor.get_or_insert_with(new).feed(piece);
+        if !text.is_empty() {
+            show(text);
+        }
     }
 
     /// Shows what was held back, at the end of the answer.
-    pub(super) fn end(&mut self, show: impl FnMut(String)) {
-        if let Some(extractor) = self.extractor.take() {
-            shown(extractor.finish(true), show);
-        }
-    }
-}
-
-fn shown(items: Vec<Item>, mut show: impl FnMut(String)) {
-    for item in items {
-        if let Item::Text(text) = item {
+    pub(super) fn end(&mut self, mut show: impl FnMut(String)) {
+        let text = self.extractor.take().map(|extractor| extractor.finish(true).text).unwrap_or_default();
+        if !text.is_empty() {
             show(text);
         }
     }
@@ -196,25 +190,41 @@ mod tests {
         })
     }
 
+    fn author() -> Author {
+        Author::named("hermes")
+    }
+
     #[test]
-    fn calls_in_text_become_calls() {
+    fn calls_at_the_end_of_a_text_become_calls() {
         for (name, before, after, places) in [
             ("alone", vec![text(CALL)], vec![call("a")], vec![0]),
-            (
-                "in prose",
-                vec![text(&format!("I look.\n{CALL}\nWait."))],
-                vec![text("I look."), call("a"), text("\nWait.")],
-                vec![0],
-            ),
-            ("beside another", vec![call("b"), text(CALL)], vec![call("b"), call("a")], vec![1]),
+            ("behind prose", vec![text(&format!("I look.\n{CALL}\n"))], vec![text("I look."), call("a")], vec![0]),
             ("the same again", vec![text(CALL), call("a")], vec![call("a")], vec![]),
-            ("thought of", vec![text(&format!("{CALL}\n</think>\nNo."))], vec![text("</think>\nNo.")], vec![]),
             ("none", vec![text("a <tool_call> b")], vec![text("a <tool_call> b")], vec![]),
         ] {
-            let (lifted, repairs) = lift(answer(before), &tools(), None, "x/hermes");
-            assert_eq!(lifted.parts, after, "{name}");
-            assert_eq!(repairs.iter().map(|(place, _)| *place).collect::<Vec<_>>(), places, "{name}");
-            assert!(repairs.iter().all(|(_, repair)| repair.rung == "text" && repair.kind == "hermes"), "{name}");
+            let lifted = lift(answer(before), &tools(), None, &author());
+            assert_eq!(lifted.answer.parts, after, "{name}");
+            assert_eq!(lifted.repairs.iter().map(|(place, _)| *place).collect::<Vec<_>>(), places, "{name}");
+            let made = |(_, repair): &(usize, Repair)| repair.rung == "text" && repair.kind == "hermes";
+            assert!(lifted.repairs.iter().all(made) && lifted.attempt.is_none(), "{name}");
+        }
+    }
+
+    /// Beside a native call, behind text, in thoughts, at an endpoint with native calls: the answer stays as it is.
+    #[test]
+    fn other_calls_in_text_stay_text() {
+        let native = Author { is_native: true, ..author() };
+        let off = Author { text_calls: TextCalls::Off, ..author() };
+        for (name, parts, author, attempt) in [
+            ("beside another", vec![call("b"), text(CALL)], author(), None),
+            ("text goes on", vec![text(&format!("I look.\n{CALL}\nWait."))], author(), Some(false)),
+            ("thought of", vec![text(&format!("{CALL}\n</think>\nNo."))], author(), None),
+            ("native calls", vec![text(CALL)], native, Some(true)),
+            ("off", vec![text(CALL)], off, None),
+        ] {
+            let lifted = lift(answer(parts.clone()), &tools(), None, &author);
+            assert_eq!((lifted.answer.parts, lifted.repairs.len()), (parts, 0), "{name}");
+            assert_eq!(lifted.attempt.map(|attempt| attempt.ends), attempt, "{name}");
         }
     }
 
@@ -223,24 +233,25 @@ mod tests {
         let json = r#"{"name": "read", "arguments": {"path": "a"}}"#;
         let schema = Arc::new(json!({"type": "object", "required": ["name", "arguments"]}));
         let schema = Schema::compile(&schema).expect("a schema");
-        let (kept, repairs) = lift(answer(vec![text(json)]), &tools(), Some(&schema), "m");
-        assert_eq!((kept.parts, repairs.len()), (vec![text(json)], 0));
-        let (lifted, repairs) = lift(answer(vec![text(json)]), &tools(), None, "m");
-        assert_eq!((lifted.parts, repairs.len()), (vec![call("a")], 1));
+        let kept = lift(answer(vec![text(json)]), &tools(), Some(&schema), &author());
+        assert_eq!((kept.answer.parts, kept.repairs.len()), (vec![text(json)], 0));
+        let lifted = lift(answer(vec![text(json)]), &tools(), None, &author());
+        assert_eq!((lifted.answer.parts, lifted.repairs.len()), (vec![call("a")], 1));
     }
 
     #[test]
     fn previews_show_no_call() {
         let mut shown = String::new();
         let mut preview = Preview::new(tools());
-        preview.begin("m");
+        preview.begin(author());
         preview.feed("lost", |text| shown.push_str(&text));
-        preview.begin("m");
-        for piece in ["I look.\n<tool", "_call>{\"name\": \"read\", \"argu", "ments\": {}}</tool_call>", "\nA < b", " "]
+        preview.begin(author());
+        for piece in
+            ["I look: A < b.\n<tool", "_call>{\"name\": \"read\", \"argu", "ments\": {}}</tool_call>", "\n", " "]
         {
             preview.feed(piece, |text| shown.push_str(&text));
         }
         preview.end(|text| shown.push_str(&text));
-        assert_eq!(shown, "lostI look.\nA < b ");
+        assert_eq!(shown, "lostI look: A < b.");
     }
 }

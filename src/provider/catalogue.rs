@@ -162,6 +162,11 @@ impl Catalogue {
         find(name).or_else(|| find(undated(name)?))
     }
 
+    /// Whether a model of this name is known at a provider whose models always call tools natively.
+    pub fn calls_natively(&self, model: &str) -> bool {
+        self.providers().any(|entry| entry.quirks().native_calls && self.model(&entry.name, model).is_some())
+    }
+
     /// The quirks of the server at this address: those of the provider that is known there, and none elsewhere.
     pub fn quirks_at(&self, dialect: Dialect, base_url: &str) -> Quirks {
         let there = |entry: &&Entry| {
@@ -301,6 +306,7 @@ fn apply(quirks: &mut Quirks, name: &str, is: Option<&str>) -> bool {
         ("bearer", None) => quirks.bearer = true,
         ("openapi_schemas", None) => quirks.openapi_schemas = true,
         ("cuts_prompts", None) => quirks.cuts_prompts = true,
+        ("native_calls", None) => quirks.native_calls = true,
         ("effort", Some("without_tools")) => quirks.effort = EffortForm::WithoutTools,
         ("effort", Some("none_with_tools")) => quirks.effort = EffortForm::NoneWithTools,
         ("effort", Some("object")) => quirks.effort = EffortForm::Object,

@@ -84,6 +84,9 @@ pub struct Quirks {
     /// Tools may be strict: the server holds models to their schemas while they write. What its dialect calls it: `strict`
     /// of OpenAI and Anthropic, Gemini's validated calls.
     pub strict: bool,
+    /// Tool calls of its models always come as such, by its vendor's account: something like one in a text is never
+    /// executed.
+    pub native_calls: bool,
     /// `openai-responses`: no summary of the reasoning is asked for. OpenAI gives it to verified organizations only, and
     /// refuses the whole request of others (platform.openai.com, reasoning summaries, 2026-11).
     pub no_reasoning_summary: bool,
@@ -101,6 +104,7 @@ impl Quirks {
         effort: EffortForm::Member,
         force: ForceForm::Named,
         strict: false,
+        native_calls: false,
         no_reasoning_summary: false,
         no_encrypted_reasoning: false,
         cuts_prompts: false,

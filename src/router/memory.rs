@@ -32,6 +32,12 @@ pub const HALF_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The tool under which calls are counted that name none that was on offer.
 pub const NO_TOOL: &str = "";
 
+/// How long a native tool call says that an endpoint delivers them: its server may be replaced by one that does not.
+const NATIVE_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Most dialects of text remembered of an endpoint.
+const DIALECTS_MAX: usize = 8;
+
 /// Failures in a row that eject an endpoint.
 const FAILURES_MAX: u32 = 3;
 
@@ -91,6 +97,18 @@ pub struct Standing {
     /// What is left out of requests to it, because it refuses that.
     #[serde(skip_serializing_if = "Quarantine::is_empty")]
     pub quarantine: Quarantine,
+    /// When it last delivered a native tool call.
+    #[serde(with = "moment")]
+    pub native_at: Option<Time>,
+    /// The dialects of text in which it made calls, oldest first.
+    pub dialects: Vec<String>,
+}
+
+impl Standing {
+    /// Whether it delivers native tool calls, as far as was seen.
+    pub fn is_native(&self, now: Time) -> bool {
+        self.native_at.is_some_and(|at| now.since(at) <= NATIVE_FOR)
+    }
 }
 
 /// What is remembered of all endpoints, by name.
@@ -199,6 +217,20 @@ impl Memory {
             (true, false) => standing.good += 1.0,
             (false, _) => {}
         }
+    }
+
+    /// Records that an endpoint delivered a native tool call.
+    pub fn called_natively(&mut self, endpoint: &str, now: Time) {
+        self.entry(endpoint).native_at = Some(now);
+    }
+
+    /// Records that an endpoint made a valid call in its text, in this dialect.
+    pub fn called_in_text(&mut self, endpoint: &str, dialect: &str) {
+        let dialects = &mut self.entry(endpoint).dialects;
+        dialects.retain(|known| known != dialect);
+        dialects.push(dialect.to_owned());
+        let surplus = dialects.len().saturating_sub(DIALECTS_MAX);
+        dialects.drain(..surplus);
     }
 
     /// Takes in how many tokens a model can read, by its server's own account; `None` when that said nothing.

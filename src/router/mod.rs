@@ -98,6 +98,7 @@ use crate::{
     chat::{Answer, Hold, Request},
     clock::{Clock, SystemClock},
     provider::{Class, Delta, Failure, Means, Provider, estimate_tokens},
+    repair::text::Author,
     run::{NanoDollars, Time},
 };
 
@@ -311,6 +312,31 @@ impl Router {
     /// Takes in which calls of an answer were right, by tool.
     pub fn judged<'a>(&self, endpoint: &str, calls: impl IntoIterator<Item = (&'a str, bool)>) {
         self.learn(|memory, now| memory.judged(endpoint, calls, now));
+    }
+
+    /// Records that an endpoint delivered a native tool call.
+    pub fn called_natively(&self, endpoint: &str) {
+        self.learn(|memory, now| memory.called_natively(endpoint, now));
+    }
+
+    /// Records that an endpoint made a valid call in its text, in this dialect.
+    pub fn called_in_text(&self, endpoint: &str, dialect: &str) {
+        self.learn(|memory, _| memory.called_in_text(endpoint, dialect));
+    }
+
+    /// The author of what an endpoint writes: what is known of how it calls tools.
+    pub fn author(&self, endpoint: &str) -> Author {
+        let table = self.table();
+        let (provider, model) = endpoint.split_once('/').unwrap_or(("", endpoint));
+        let now = self.shared.clock.now();
+        let memory = self.remembered();
+        let standing = memory.of(endpoint);
+        Author {
+            model: model.to_owned(),
+            is_native: (table.facts)(endpoint).native_calls || standing.is_native(now),
+            dialects: standing.dialects.clone(),
+            text_calls: table.text_calls.get(provider).copied().unwrap_or_default(),
+        }
     }
 
     /// Who would be asked, in this order, and why; those left out at the end.

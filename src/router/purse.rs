@@ -250,6 +250,7 @@ mod tests {
     fn request() -> Request {
         Request {
             system: None,
+            answers: 0,
             messages: vec![Arc::new(Message::User(vec![Part::text("Hi")]))],
             tools: Arc::from([]),
             choice: Choice::Auto,

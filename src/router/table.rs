@@ -12,6 +12,7 @@ use super::{
 use crate::{
     chat::Senses,
     provider::{Price, Provider, catalogue},
+    repair::text::TextCalls,
     yaml::nearest,
 };
 
@@ -26,6 +27,8 @@ pub struct Facts {
     pub senses: Senses,
     /// What its tokens cost.
     pub price: Option<Price>,
+    /// Whether its provider is known to deliver native tool calls.
+    pub native_calls: bool,
 }
 
 /// Looks up what is known of a model, by `provider/model`.
@@ -44,6 +47,8 @@ pub struct Table {
     pub facts: Lookup,
     /// What may be asked of providers in a minute, by name; without an entry, anything.
     pub rates: BTreeMap<String, Rate>,
+    /// How calls in the text of models are treated, by provider; without an entry, [`TextCalls::Auto`].
+    pub text_calls: BTreeMap<String, TextCalls>,
     /// What may be spent; `None`: anything, and nothing is booked.
     pub purse: Option<Purse>,
 }
@@ -77,6 +82,7 @@ impl Default for Table {
             routes: BTreeMap::new(),
             facts: Arc::new(|_| Facts::default()),
             rates: BTreeMap::new(),
+            text_calls: BTreeMap::new(),
             purse: None,
         }
     }

@@ -129,6 +129,7 @@ fn answer(text: &str) -> Answer {
 fn request() -> Request {
     Request {
         system: None,
+        answers: 0,
         messages: vec![Arc::new(Message::User(vec![Part::text("Hi")]))],
         tools: Arc::from([]),
         choice: Choice::Auto,

@@ -627,8 +627,8 @@ pub struct OutputRejected {
     pub turn: u32,
     /// What is wrong, for the model.
     pub diagnosis: String,
-    /// A stable code: `mismatch` (does not fit the schema), `cut` (the answer broke off at a limit of tokens) or
-    /// `empty`.
+    /// A stable code: `mismatch` (does not fit the schema), `cut` (the answer broke off at a limit of tokens), `empty`,
+    /// or [`LEFT_IN_TEXT`](super::LEFT_IN_TEXT) (something like a tool call stands in the text).
     pub code: String,
 }
 

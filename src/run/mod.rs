@@ -39,6 +39,9 @@ pub const CALL_ATTEMPTS_MAX: u32 = 3;
 /// Most final answers that do not fit before the run fails.
 pub const OUTPUT_REJECTIONS_MAX: u32 = 2;
 
+/// The code of an answer that was refused because something like a tool call stands in its text.
+pub const LEFT_IN_TEXT: &str = "left_in_text";
+
 /// One execution of an agent.
 #[derive(Debug, Clone, Default)]
 pub struct Run {
@@ -236,6 +239,11 @@ impl Run {
     /// All calls of the run, oldest first.
     pub fn calls(&self) -> impl Iterator<Item = &CallRecord> {
         self.answers().flat_map(|answer| &answer.calls)
+    }
+
+    /// How many answers of models the run has had.
+    pub fn answers_had(&self) -> usize {
+        self.answers().count()
     }
 
     /// How often the model's final answer was refused since the last input, and the last reason.
@@ -637,6 +645,7 @@ impl Run {
             calls,
             output: answered.output.clone(),
             refused: false,
+            in_text: false,
             shown: OnceLock::new(),
         });
         // Input that came while the model answered stands behind the answer that has not seen it.
@@ -687,9 +696,15 @@ impl Run {
         let open = answer.turn == rejected.turn && answer.output.is_none() && !answer.refused;
         expect(open, "the newest answer is not open to that")?;
         answer.refused = true;
+        // An answer with a call that could not be taken is no final answer, and counts as one without a valid call.
+        let is_call = rejected.code == LEFT_IN_TEXT && answer.calls.is_empty();
+        answer.in_text = is_call;
         // A rejected call tells the model by its result; text needs a word of ours.
         if answer.calls.is_empty() {
             self.items.insert(place + 1, Item::Notice(render::notice(rejected.diagnosis.as_str())));
+        }
+        if is_call {
+            return Ok(());
         }
         self.output_rejections += 1;
         self.output_rejection = Some(rejected.clone());

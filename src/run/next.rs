@@ -361,7 +361,7 @@ impl Run {
     /// answers that do not fit are counted on their own.
     fn misses(&self) -> u32 {
         let missed = self.answers().rev().take_while(|answer| answer.turn == self.turn && answer.missed());
-        missed.filter(|answer| !answer.refused).count() as u32
+        missed.filter(|answer| !answer.refused || answer.in_text).count() as u32
     }
 
     /// How many of the newest answers in a row made exactly the same calls, none of them valid.
@@ -377,7 +377,8 @@ impl Run {
         };
         let same = |answer: &&Answer| {
             let alike = answer.calls.len() == calls.len() && answer.calls.iter().zip(calls).all(|(a, b)| same(a, b));
-            answer.turn == turn && answer.missed() && alike
+            // Of what was left in text there is no call to compare.
+            answer.turn == turn && answer.missed() && alike && !answer.in_text
         };
         self.answers().rev().take_while(same).count()
     }

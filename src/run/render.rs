@@ -1,8 +1,10 @@
 //! What a model gets to see of a run: the conversation, derived from the state.
 //!
 //! Always valid upstream: every tool call that is rendered has an offered name and a JSON object as arguments, and
-//! exactly one result right behind its message. A call that cannot be rendered so stands as clipped text, and its
-//! diagnosis as a message of ours. Arguments are never replaced by `{}`, and a human edit never rewrites a call.
+//! exactly one result right behind its message. A call that cannot be rendered so is described, clipped, in a message of
+//! ours with its diagnosis; an answer of which nothing can be shown is left out. What a model gets as its own words are
+//! its own words: it would imitate anything else. Arguments are never replaced by `{}`, and a human edit never rewrites a
+//! call.
 
 use std::sync::Arc;
 
@@ -40,10 +42,12 @@ impl Run {
             .map_or(0, |last| last + 1);
         for item in &self.items[covered..] {
             match item {
-                Item::Input { message, .. } | Item::Notice(message) => messages.push(message.clone()),
-                Item::Answer(answer) => {
-                    messages.extend_from_slice(answer.shown.get_or_init(|| self.render_answer(answer)));
-                }
+                Item::Input { message, .. } => messages.push(message.clone()),
+                Item::Notice(notice) => remark(&mut messages, notice),
+                Item::Answer(answer) => match &**answer.shown.get_or_init(|| self.render_answer(answer)) {
+                    [notice] if matches!(**notice, Message::User(_)) => remark(&mut messages, notice),
+                    shown => messages.extend_from_slice(shown),
+                },
             }
         }
         // A conversation begins with a person: when none said anything, the typed input speaks.
@@ -74,20 +78,24 @@ impl Run {
                         None => {
                             let name = clip(&call.written.name, UNREADABLE_BYTES_MAX);
                             let arguments = clip(&call.written.arguments, UNREADABLE_BYTES_MAX);
-                            parts.push(Part::text(format!("[call of {name:?} with {arguments:?}]")));
-                            notices.push(format!("That call was not executed: {}", self.outcome(call).text));
+                            let outcome = self.outcome(call).text;
+                            notices.push(format!(
+                                "Your call of {name:?} with the arguments {arguments:?} was not executed: {outcome}"
+                            ));
                         }
                     }
                 }
             }
         }
-        if !parts.iter().any(|part| matches!(part, Part::Text(_) | Part::Call(_))) {
-            // Providers refuse an assistant message without content, and thoughts go back to their issuer only.
-            parts.push(Part::text("(no answer)"));
+        let mut messages = Vec::with_capacity(results.len() + 2);
+        if parts.iter().any(|part| matches!(part, Part::Text(_) | Part::Call(_))) {
+            messages.push(Arc::new(Message::Assistant(parts)));
         }
-        let results = results.into_iter().map(|result| Arc::new(Message::Tool(result)));
-        let notices = (!notices.is_empty()).then(|| notice(notices.join("\n")));
-        std::iter::once(Arc::new(Message::Assistant(parts))).chain(results).chain(notices).collect()
+        messages.extend(results.into_iter().map(|result| Arc::new(Message::Tool(result))));
+        if !notices.is_empty() {
+            remark(&mut messages, &notice(notices.join("\n")));
+        }
+        messages.into()
     }
 
     /// The call as it may go upstream: as resolved, else as written if that is a call of an offered tool.
@@ -187,6 +195,19 @@ impl Run {
         }
         Outcome { text: String::new(), content, is_error: finished.is_error }
     }
+}
+
+/// Puts a notice of ours behind what is there: as a message of its own, or with the result that it would follow, since
+/// many chat templates want an answer between a result and the next user message.
+fn remark(messages: &mut Vec<Arc<Message>>, notice: &Arc<Message>) {
+    let (Some(Message::Tool(result)), Message::User(parts)) = (messages.last().map(|last| &**last), &**notice) else {
+        return messages.push(notice.clone());
+    };
+    let mut result = result.clone();
+    result.content.push(Part::text("This is no part of the result:"));
+    result.content.extend(parts.iter().cloned());
+    messages.pop();
+    messages.push(Arc::new(Message::Tool(result)));
 }
 
 struct Outcome {

@@ -38,13 +38,18 @@ pub(super) struct Answer {
     pub output: Option<Arc<str>>,
     /// Whether it was refused as the final answer.
     pub refused: bool,
+    /// Whether it was refused because of something like a call in its text.
+    pub in_text: bool,
     /// What models see of it and its results, once that was asked for; to be forgotten when any of it changes.
     pub shown: OnceLock<Box<[Arc<Message>]>>,
 }
 
 impl Answer {
-    /// Whether it made calls and none of them was valid.
+    /// Whether it made calls and none of them was valid, or left something like one in its text.
     pub fn missed(&self) -> bool {
+        if self.in_text {
+            return true;
+        }
         let invalid = |call: &CallRecord| {
             matches!(&call.state, CallState::Rejected(Rejection::Invalid(_) | Rejection::CutAnswer))
         };

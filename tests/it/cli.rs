@@ -540,11 +540,15 @@ read {\"path\": \"a\"}
     let case = |id: u32, name: &str, arguments: &str| {
         json!({"id": id, "tools": [read, write], "call": {"name": name, "arguments": arguments}}).to_string()
     };
+    let call = r#"<tool_call>{"name": "read", "arguments": {"path": "a"}}</tool_call>"#;
     let cases = [
         case(1, "read", r#"{"path": "a"}"#),
         case(2, "write", r#"{"path": "a",}"#),
         case(3, "write", r#"{"path": a}"#),
         json!({"id": 4, "tools": [read], "text": "Nothing to do."}).to_string(),
+        json!({"id": 5, "tools": [read], "text": call, "family": "qwen3"}).to_string(),
+        json!({"id": 6, "tools": [read], "text": call, "family": "gpt-5"}).to_string(),
+        json!({"id": 7, "tools": [read], "text": call[..30], "finish_reason": "length"}).to_string(),
         "{".to_owned(),
     ];
     world.write("cases.jsonl", &cases.join("\n"));
@@ -562,7 +566,10 @@ read {\"path\": \"a\"}
             json!([1, "exact", r#"{"path": "a"}"#]),
             json!([2, "repaired", r#"{"path": "a"}"#]),
             json!([3, "ask_again", null]),
-            json!([4, "exact", null]),
+            json!([4, "no_call", null]),
+            json!([5, "repaired", r#"{"path": "a"}"#]),
+            json!([6, "ask_again", null]),
+            json!([7, "ask_again", null]),
             json!([null, null, null]),
         ]
     );

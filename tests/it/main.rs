@@ -32,6 +32,7 @@ mod setup;
 mod slots;
 mod talk;
 mod terminal;
+mod text_calls;
 mod tools;
 mod vendor;
 mod vendor_anthropic;

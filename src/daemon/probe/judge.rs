@@ -11,10 +11,13 @@ use serde_json::Value;
 use super::tasks::Task;
 use crate::{
     chat::{Answer, CallId, Finish, Message, Part, Request, WrittenCall},
-    repair::{self, Class, Diagnosis, Outcome, Policy, text},
+    repair::{
+        self, Class, Diagnosis, Outcome, Policy,
+        text::{self, Author},
+    },
     run::{
-        Call, CallRejected, Entry, Event, InputGiven, Limits, ModelAnswered, ModelAsked, OutputRejected, Purpose,
-        Rejection, Run, Started, Time, ToolsListed,
+        Call, CallRejected, Entry, Event, InputGiven, LEFT_IN_TEXT, Limits, ModelAnswered, ModelAsked, OutputRejected,
+        Purpose, Rejection, Run, Started, Time, ToolsListed,
     },
 };
 
@@ -91,7 +94,14 @@ pub(super) fn judge(task: &Task, answer: &Answer) -> Judged {
         return judge_calls(task, answer, given, None);
     }
     let complete = answer.finish != Finish::Length;
-    let left = text::extract(&answer.text(), &task.tools, answer.model.as_deref(), complete).calls;
+    let author = Author::named(answer.model.as_deref().unwrap_or_default());
+    let left = text::extract(&answer.text(), &task.tools, &author, complete);
+    if let Some(attempt) = left.attempt.filter(|attempt| attempt.ends) {
+        let fault = Diagnosis { class: Class::LeftInText, text: attempt.diagnosis() };
+        let calls = vec![(attempt.name.unwrap_or_default(), Some(fault))];
+        return Judged { verdict: Verdict::Wrong(Class::LeftInText), calls, mended: None };
+    }
+    let left = left.calls;
     if left.is_empty() {
         return Judged { verdict: Verdict::NoCall, calls: Vec::new(), mended: None };
     }
@@ -142,7 +152,7 @@ pub(super) fn again(task: &Task, answer: &Answer, judged: &Judged, endpoint: &st
         return None;
     }
     let messages = conversation(task, answer, judged, endpoint)?;
-    Some(Request { messages, ..task.request() })
+    Some(Request { messages, answers: 1, ..task.request() })
 }
 
 /// The conversation of a run that got this answer.
@@ -193,7 +203,11 @@ fn conversation(task: &Task, answer: &Answer, judged: &Judged, endpoint: &str) -
     // A text gets a word of ours; a call is told by its result.
     let in_text = judged.calls.iter().filter(|_| calls.is_empty()).filter_map(|(_, fault)| fault.as_ref());
     let refused = in_text.map(|diagnosis| {
-        Event::OutputRejected(OutputRejected { turn: 1, diagnosis: diagnosis.text.clone(), code: "in_text".to_owned() })
+        Event::OutputRejected(OutputRejected {
+            turn: 1,
+            diagnosis: diagnosis.text.clone(),
+            code: LEFT_IN_TEXT.to_owned(),
+        })
     });
     let after: Vec<Event> = rejected.chain(refused).collect();
     let answered = ModelAnswered {
@@ -366,8 +380,7 @@ mod tests {
         let in_text = format!("<tool_call>{{\"name\": \"{slot}\", \"arguments\": {{}}}}</tool_call>");
         for wrong in [answer(vec![call("find", "{}")]), text(&in_text)] {
             let messages = asked_again(&wrong).unwrap();
-            assert_eq!(messages.len(), 3);
-            assert!(matches!(&*messages[2], Message::User(_)), "{messages:?}");
+            assert!(matches!(messages.last().map(|last| &**last), Some(Message::User(_))), "{messages:?}");
         }
 
         // A valid call beside a wrong one is told that it did not run.

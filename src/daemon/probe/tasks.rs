@@ -46,6 +46,7 @@ impl Task {
         Request {
             system: Some(SYSTEM.into()),
             messages: vec![Arc::new(Message::User(vec![Part::Text(self.ask.clone())]))],
+            answers: 0,
             tools: self.tools.tools().clone(),
             choice: Choice::Auto,
             output: None,

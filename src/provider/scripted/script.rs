@@ -113,7 +113,8 @@ impl Script {
 
 /// How many answers a conversation has so far.
 pub(super) fn answers(request: &Request) -> usize {
-    request.messages.iter().filter(|message| matches!(***message, Message::Assistant(_))).count()
+    let shown = request.messages.iter().filter(|message| matches!(***message, Message::Assistant(_))).count();
+    shown.max(request.answers)
 }
 
 impl When {

@@ -1,5 +1,7 @@
 //! The table of dialects: what opens a call, what may follow, what stands around it, and whose dialect it is.
 
+use std::{collections::HashMap, sync::LazyLock};
+
 use super::tags::{Form, Shape};
 
 /// A marker behind which a call may stand.
@@ -252,7 +254,6 @@ pub(super) const FRAMES: &[&str] = &[
     "<|/tool_call|>",
     "<tool_call|>",
     "<end_function_call>",
-    "<start_function_response>",
     "<|python_end|>",
     "<|END_ACTION|>",
     "[END_TOOL_REQUEST]",
@@ -260,7 +261,10 @@ pub(super) const FRAMES: &[&str] = &[
     "<|close|>tools<|sep|>",
     "<|close|>call<|sep|>",
     "<|close|>json<|sep|>",
-    // Tokens that end a turn or a text.
+];
+
+/// Tokens that end a turn or a text, and what begins the next one; no text beside a call either.
+pub(super) const TURNS: &[&str] = &[
     "<|im_end|>",
     "<|im_start|>assistant",
     "<|eot_id|>",
@@ -273,7 +277,6 @@ pub(super) const FRAMES: &[&str] = &[
     "<|eot|>",
     "<|end_of_turn|>",
     "<|END_OF_TURN_TOKEN|>",
-    "<|observation|>",
     "<|user|>",
     "<|end_of_msg|>",
     "<end_of_turn>",
@@ -282,7 +285,80 @@ pub(super) const FRAMES: &[&str] = &[
     "</s>",
     "<｜end▁of▁sentence｜>",
     "[e~[",
+    "[|endofturn|]",
 ];
+
+/// What a result begins with. Only tools have results: behind such a marker all is of the model's own making. The forms
+/// are those in which the families' chat templates give results to their models.
+pub(super) const RESULTS: &[&str] = &[
+    "<tool_response>",
+    "<tool_responses>",
+    "<tool_result>",
+    "<tool_results>",
+    "<tool_output>",
+    "<tool_outputs>",
+    "<function_response>",
+    "<function_responses>",
+    "<function_result>",
+    "<function_results>",
+    "<TOOLRESPONSE>",
+    "<TOOL_RESPONSE>",
+    "<start_function_response>",
+    "<|tool_response>",
+    "<|tool_response|>",
+    "<|tool_responses|>",
+    "<|observation|>",
+    "<|ipython|>",
+    "<|start_header_id|>ipython",
+    "<|start_header_id|>tool",
+    "<|im_start|>tool",
+    "<|im_start|>user",
+    "<|START_TOOL_RESULT|>",
+    "<｜tool▁outputs▁begin｜>",
+    "<｜tool▁output▁begin｜>",
+    "<｜DSML｜function_results>",
+    "[TOOL_RESULTS]",
+    "<|im_system|>tool",
+    "<seed:tool_response>",
+    "<minimax:tool_response>",
+];
+
+/// What a marker is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Marker {
+    Opener(&'static Opener),
+    Frame,
+    Turn,
+    Channel,
+    /// Opens thinking that ends with this.
+    Thinking(&'static str),
+    /// Ends thinking.
+    Thought,
+    Result,
+}
+
+/// The markers that may begin a text: those with its first two bytes, or with its only one.
+pub(super) fn markers(text: &str) -> impl Iterator<Item = &'static (&'static str, Marker)> {
+    type Index = HashMap<(u8, Option<u8>), Vec<(&'static str, Marker)>>;
+    static INDEX: LazyLock<Index> = LazyLock::new(|| {
+        let of = |texts: &'static [&'static str], marker| texts.iter().map(move |text| (*text, marker));
+        let thinking =
+            THINKING.iter().flat_map(|(open, close)| [(*open, Marker::Thinking(close)), (*close, Marker::Thought)]);
+        let all = OPENERS.iter().map(|opener| (opener.marker, Marker::Opener(opener)));
+        let all = all.chain(thinking).chain(of(FRAMES, Marker::Frame)).chain(of(TURNS, Marker::Turn));
+        let mut index = Index::new();
+        for (text, marker) in all.chain(of(CHANNELS, Marker::Channel)).chain(of(RESULTS, Marker::Result)) {
+            let bytes = text.as_bytes();
+            for key in [(bytes[0], bytes.get(1).copied()), (bytes[0], None)] {
+                index.entry(key).or_default().push((text, marker));
+            }
+        }
+        index
+    });
+    let bytes = text.as_bytes();
+    let key = (bytes.first().copied().unwrap_or_default(), bytes.get(1).copied());
+    INDEX.get(&key).into_iter().flatten()
+}
 
 /// What marks channels, and is never text.
 pub(super) const CHANNELS: &[&str] = &[

@@ -1,57 +1,76 @@
 //! Walks over the text of a model as it comes, and knows where it is: in prose, in code, in thinking, in a call.
+//!
+//! Text goes out as soon as it is certain to be text. A call is held back: it counts only if the message ends with it.
 
 use super::{
     super::ToolSet,
-    Found,
-    dialect::{BY_WRAPPER, Body, CHANNELS, FRAMES, Families, OPENERS, Opener, THINKING},
-    harmony, marked, plain,
-    region::{Around, Look, Step, begins, next_solid},
+    Attempt, Author, Extracted, Found, TextCalls,
+    dialect::{BY_WRAPPER, Body, FRAMES, Families, Marker, Opener, TURNS, markers},
+    harmony, marked,
+    place::{Place, Stand},
+    plain,
+    region::{Around, Look, Step, begins, next_solid, steps},
     tags,
 };
+use crate::chat::Effect;
 
 /// Most regions without a mark of their own, and most at the end of the text, that may be read in vain: the work stays
 /// linear, also if somebody plays with us.
 const VAIN_MAX: usize = 32;
 
-/// What an [`Extractor`] gives out, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
-    /// Text to be shown.
-    Text(String),
-    /// A call.
-    Call(Found),
-    /// What came before turns out to have been thinking: the calls given out so far are none.
-    Thought,
-}
+/// Longest run of backticks that is looked at as one, in bytes; also the longest line that ends code.
+const RUN_BYTES_MAX: usize = 1024;
 
-/// Finds calls in a text that comes in pieces. Holds back what may be the beginning of a marker, and a region that has
-/// not ended.
+/// Finds calls in a text that comes in pieces. Holds back what may be the beginning of a marker, a region that has not
+/// ended, and calls behind which nothing but further calls has come.
 #[derive(Debug)]
 pub struct Extractor {
     tools: ToolSet,
+    /// The families whose dialects count.
     families: Families,
+    /// Dialects that count as well.
+    used: Vec<String>,
+    /// Nothing is taken, whatever it is.
+    is_native: bool,
     /// What has come and is not given out.
     text: String,
     /// How much of it has been walked over.
     at: usize,
     mode: Mode,
-    /// White space and frames behind the text given out last: part of it, unless a call follows.
-    gap: String,
-    items: Vec<Item>,
-    /// Where on the line the walk is.
-    line: Line,
+    /// What is given out by the next return.
+    out: String,
+    /// What stands behind the text given out last: white space, frames and the calls of `calls`. It is text as well,
+    /// unless the message ends with it.
+    held: String,
+    /// Calls behind which nothing but white space, frames and further calls has come.
+    calls: Vec<Found>,
+    /// How much of `held` there was when the last of them had ended.
+    held_calls: usize,
+    /// How the first of them stands.
+    stand: Stand,
+    /// One of them is in a dialect that does not count.
+    has_foreign: bool,
+    /// Behind them the model invented a result, and all that follows is of its making.
+    is_invented: bool,
+    /// A result was invented before there was any call: none is taken any more.
+    is_barred: bool,
+    /// A block behind which text went on.
+    spoken: Option<Attempt>,
+    place: Place,
     /// Nothing but thinking has come, so what begins here may be the whole message.
     is_fresh: bool,
-    /// The last that was given out is a call.
-    after_call: bool,
+    /// The header of a message was left out, and since then no text was given out.
+    after_header: bool,
+    /// The same, at any time: what stands around texts is no part of them.
+    has_header: bool,
     /// Some text was given out.
     has_text: bool,
-    /// Some call was given out, or the header of a message left out: what stands around texts is no part of them.
-    has_call: bool,
     /// The dialect of the marker read last.
     label: &'static str,
     /// The region at this place is none.
     refused: bool,
+    /// The same, and the place begins with a backtick.
+    is_plain: bool,
     vain: usize,
 }
 
@@ -66,7 +85,8 @@ enum Mode {
         count: usize,
         at_line: bool,
     },
-    Region(Region),
+    /// A region, and the families whose dialect it is.
+    Region(Region, Families),
 }
 
 #[derive(Debug)]
@@ -80,12 +100,12 @@ enum Region {
 }
 
 impl Region {
-    fn of(opener: &'static Opener, gap: &str) -> Self {
+    fn of(opener: &'static Opener, held: &str) -> Self {
         match opener.bodies[0] {
             (Body::Harmony, _) => Region::Harmony(Box::new(harmony::Reader::new(opener))),
             (Body::Action, _) => Region::Action(Box::new(plain::Action::new())),
             (Body::Tags(shape), label) => {
-                let by_wrapper = BY_WRAPPER.iter().find(|(form, wrapper, _)| *form == label && gap.contains(wrapper));
+                let by_wrapper = BY_WRAPPER.iter().find(|(form, wrapper, _)| *form == label && held.contains(wrapper));
                 let label = by_wrapper.map_or(label, |(_, _, label)| label);
                 Region::Tags(Box::new(tags::Reader::new(shape, label)))
             }
@@ -105,102 +125,86 @@ impl Region {
     }
 }
 
-/// What the line so far says about what stands behind it.
-#[derive(Debug, Clone, Copy)]
-struct Line {
-    /// Nothing but white space stands on it.
-    is_blank: bool,
-    /// It begins as a quotation.
-    is_quote: bool,
-    /// A quotation mark on it is open.
-    in_quotes: bool,
-    /// So many backticks have opened code within it; 0 outside of code.
-    ticks: usize,
-    /// The last byte, white space included.
-    last: u8,
-}
-
-impl Line {
-    const NEW: Line = Line { is_blank: true, is_quote: false, in_quotes: false, ticks: 0, last: b'\n' };
-
-    fn pass(&mut self, byte: u8) {
-        match byte {
-            b'\n' => *self = Line::NEW,
-            b' ' | b'\t' | b'\r' => {}
-            _ => {
-                self.is_quote |= self.is_blank && byte == b'>';
-                self.in_quotes ^= byte == b'"';
-                self.is_blank = false;
-            }
-        }
-        self.last = byte;
-    }
-
-    /// Whether what stands here is quoted: then it is spoken of and not meant.
-    fn is_quoted(&self) -> bool {
-        self.ticks > 0 || self.is_quote || self.in_quotes || self.last == b'\''
-    }
-}
-
-/// What a marker in prose begins.
-#[derive(Debug, Clone, Copy)]
-enum Mark {
-    Opener(&'static Opener),
-    Frame(usize),
-    Channel(usize),
-    Thinking(usize, &'static str),
-    /// The end of thinking whose beginning nobody wrote.
-    Thought(usize),
-}
-
 impl Extractor {
-    /// Begins a text. `family` is a model's name; it leaves out the dialects of other families.
-    pub fn new(tools: ToolSet, family: Option<&str>) -> Self {
+    /// Begins a text of this author.
+    pub fn new(tools: ToolSet, author: &Author) -> Self {
+        let always = author.text_calls == TextCalls::Always;
         Extractor {
             tools,
-            families: Families::of(family),
+            families: if always { Families::ANY } else { Families::of(Some(&author.model)) },
+            used: author.dialects.clone(),
+            is_native: author.is_native && !always,
             text: String::new(),
             at: 0,
             mode: Mode::Prose,
-            gap: String::new(),
-            items: Vec::new(),
-            line: Line::NEW,
+            out: String::new(),
+            held: String::new(),
+            calls: Vec::new(),
+            held_calls: 0,
+            stand: Stand::Quoted,
+            has_foreign: false,
+            is_invented: false,
+            is_barred: false,
+            spoken: None,
+            place: Place::NEW,
             is_fresh: true,
-            after_call: false,
+            after_header: false,
+            has_header: false,
             has_text: false,
-            has_call: false,
             label: "",
             refused: false,
+            is_plain: false,
             vain: 0,
         }
     }
 
-    /// Takes in the next piece of the text, and gives out what is certain.
-    pub fn feed(&mut self, piece: &str) -> Vec<Item> {
+    /// Takes in the next piece of the text, and gives out what is certain to be text.
+    pub fn feed(&mut self, piece: &str) -> String {
         self.text.push_str(piece);
         self.walk(false, false);
-        std::mem::take(&mut self.items)
+        std::mem::take(&mut self.out)
     }
 
-    /// Gives out the rest. `complete` says whether the text ended of itself and not at a limit.
-    pub fn finish(mut self, complete: bool) -> Vec<Item> {
+    /// Gives out the rest: what else is text, and the calls that the message ends with. `complete` says whether it ended
+    /// of itself and not at a limit.
+    pub fn finish(mut self, complete: bool) -> Extracted {
         self.walk(true, complete);
-        let gap = std::mem::take(&mut self.gap);
-        match (self.has_call, self.after_call) {
-            (false, _) => self.push(&gap),
-            (true, true) => {}
-            (true, false) => self.push(&FRAMES.iter().fold(gap, |gap, frame| gap.replace(frame, ""))),
+        let mut held = std::mem::take(&mut self.held);
+        if self.calls.is_empty() {
+            if self.has_header {
+                let frames = FRAMES.iter().chain(TURNS);
+                held = frames.fold(held, |held, frame| held.replace(frame, ""));
+            }
+            self.out.push_str(&held);
+            return Extracted { text: self.out, calls: Vec::new(), attempt: self.spoken };
         }
-        self.items
+        if self.is_taken() {
+            return Extracted { text: self.out, calls: self.calls, attempt: None };
+        }
+        let attempt = Attempt::of(&self.calls, held.trim_start(), true);
+        self.out.push_str(&held);
+        Extracted { text: self.out, calls: Vec::new(), attempt: Some(attempt) }
+    }
+
+    /// Whether the calls at the end of the message count. What a colon presents may be an example: it counts if it only
+    /// reads, and if the model did not go on to present a result as well. Behind a block that text followed, nothing
+    /// counts, since nobody knows what became of that one.
+    fn is_taken(&self) -> bool {
+        let reads = |call: &Found| {
+            super::names::offered(&call.name, &self.tools).is_none_or(|tool| tool.effect == Effect::Read)
+        };
+        let presented = matches!(self.stand, Stand::Own { presented: true });
+        let shown = presented && (self.is_invented || !self.calls.iter().all(reads));
+        !(self.is_native || self.has_foreign || shown || self.spoken.is_some())
     }
 
     fn walk(&mut self, ended: bool, complete: bool) {
-        while self.at < self.text.len() || (ended && matches!(self.mode, Mode::Region(_))) {
+        while self.at < self.text.len() || (ended && matches!(self.mode, Mode::Region(..))) {
             let goes_on = match self.mode {
                 Mode::Prose => self.prose(ended),
                 Mode::Thinking(close) => self.thinking(close, ended),
                 Mode::Code { .. } => self.code(ended),
-                Mode::Region(_) => self.region(ended, complete),
+                Mode::Region(..) => self.region(ended, complete),
             };
             if !goes_on {
                 break;
@@ -212,138 +216,151 @@ impl Extractor {
 
     /// Walks over prose up to the next thing that may be more; `false` when that is not to be told yet.
     fn prose(&mut self, ended: bool) -> bool {
-        let bytes = self.text.as_bytes();
         let start = self.at;
         let mut at = start;
         // Behind the last byte that is no white space.
         let mut solid = start;
-        while let Some(&byte) = bytes.get(at) {
-            if byte.is_ascii_whitespace() {
-                self.line.pass(byte);
+        while let Some(c) = self.text[at..].chars().next() {
+            steps(1);
+            if c.is_ascii_whitespace() {
+                self.place.pass(c);
                 at += 1;
                 continue;
             }
-            let may_begin = match byte {
-                b'<' | b'[' | b']' | b'`' | b'~' => true,
-                b'{' => self.is_fresh && solid == start,
-                b'A' | b't' => self.line.is_blank,
-                b'f' => !self.line.last.is_ascii_alphanumeric(),
-                // The first byte of a sign that one family thinks between.
-                0xE2 => true,
+            let may_begin = match c {
+                '<' | '[' | ']' | '`' | '~' => true,
+                '{' => self.is_fresh && solid == start,
+                'A' | 't' => self.place.is_blank(),
+                'f' => self.place.stand().may_open(),
+                // A sign that one family thinks between.
+                '◁' => true,
                 _ => false,
             };
             if may_begin && !(self.refused && at == start) {
                 break;
             }
             self.refused = false;
-            self.line.pass(byte);
-            at += 1;
-            while !self.text.is_char_boundary(at) {
-                at += 1;
-            }
+            self.place.pass(c);
+            at += c.len_utf8();
             solid = at;
         }
-        let (solid, end) = (solid.max(start), at);
-        self.at = end;
+        self.at = at;
         if solid > start {
-            let text = self.text[start..end].to_owned();
+            let text = self.text[start..at].to_owned();
             let lead = text.len() - text.trim_start_matches(|c: char| c.is_ascii_whitespace()).len();
-            self.gap.push_str(&text[..lead]);
+            self.held.push_str(&text[..lead]);
             self.show(&text[lead..solid - start]);
-            self.gap.push_str(&text[solid - start..]);
+            self.held.push_str(&text[solid - start..]);
         } else {
-            self.gap.push_str(&self.text[start..end]);
+            self.held.push_str(&self.text[start..at]);
         }
         if self.at == self.text.len() { true } else { self.marker(ended) }
     }
 
     /// Looks at a byte that may begin more than prose.
     fn marker(&mut self, ended: bool) -> bool {
+        if self.is_plain {
+            return self.plain_byte(ended);
+        }
         let rest = &self.text[self.at..];
-        if !self.line.is_quoted() {
-            match self.mark(rest, ended) {
-                Look::More => return false,
-                Look::Yes(mark) => {
-                    self.take_mark(mark);
-                    return true;
-                }
-                Look::No => {}
+        match self.mark(rest, ended) {
+            Look::More => return false,
+            Look::Yes((length, marker)) => {
+                self.take_mark(length, marker);
+                return true;
             }
-            let first = rest.as_bytes().first().copied().unwrap_or_default();
-            let begins_message = self.is_fresh && (first != b'`' || self.line.is_blank);
-            let may_be_call =
-                begins_message && matches!(first, b'{' | b'[' | b'`') || self.line.is_blank && first == b'[';
-            if may_be_call && self.vain <= VAIN_MAX {
-                let region = match (first, next_solid(&rest[1..], ended)) {
-                    (b'[', Look::More) => return false,
-                    (b'[', Look::Yes(c)) if c.is_alphabetic() || c == '_' => {
-                        self.line.is_blank.then(|| Region::Line(Box::new(plain::Line::new())))
-                    }
-                    _ if begins_message => Some(Region::Message(Box::new(plain::Message::new()))),
-                    _ => None,
-                };
-                if let Some(region) = region {
-                    self.mode = Mode::Region(region);
-                    return true;
-                }
+            Look::No => {}
+        }
+        let first = rest.as_bytes().first().copied().unwrap_or_default();
+        let may_open = self.may_open() && self.place.is_blank();
+        let is_message = self.is_fresh && may_open && matches!(first, b'{' | b'[' | b'`');
+        if (is_message || may_open && first == b'[') && self.vain <= VAIN_MAX {
+            let region = match (first, next_solid(&rest[1..], ended)) {
+                (b'[', Look::More) => return false,
+                (b'[', Look::Yes(c)) if c.is_alphabetic() || c == '_' => Some(Region::Line(Box::default())),
+                _ => is_message.then(|| Region::Message(Box::default())),
+            };
+            if let Some(region) = region {
+                let of = if let Region::Line(_) = region { plain::PYTHON_OF } else { Families::ANY };
+                self.mode = Mode::Region(region, of);
+                return true;
             }
         }
         self.plain_byte(ended)
     }
 
-    /// What the table knows to begin here.
-    fn mark(&self, rest: &str, ended: bool) -> Look<Mark> {
-        let mut found: (usize, Option<Mark>) = (0, None);
-        let mut more = false;
-        let mut look = |marker: &str, mark: Mark| match begins(rest, marker, ended) {
-            Look::Yes(length) if length > found.0 => found = (length, Some(mark)),
-            Look::More => more = true,
-            _ => {}
-        };
-        for opener in OPENERS {
-            if opener.of.meets(self.families) && (!opener.at_line || self.line.is_blank) {
-                look(opener.marker, Mark::Opener(opener));
-            }
-        }
-        for (open, close) in THINKING {
-            if self.line.is_blank || self.after_call {
-                look(open, Mark::Thinking(open.len(), close));
-            }
-            look(close, Mark::Thought(close.len()));
-        }
-        FRAMES.iter().for_each(|frame| look(frame, Mark::Frame(frame.len())));
-        CHANNELS.iter().for_each(|channel| look(channel, Mark::Channel(channel.len())));
-        match found {
-            _ if more => Look::More,
-            (_, Some(mark)) => Look::Yes(mark),
-            (_, None) => Look::No,
-        }
+    /// Whether a call may begin here.
+    fn may_open(&self) -> bool {
+        !self.is_invented && !self.is_barred && (!self.calls.is_empty() || self.place.stand().may_open())
     }
 
-    fn take_mark(&mut self, mark: Mark) {
-        match mark {
-            Mark::Opener(opener) => {
+    /// Whether calls in a dialect of these families count.
+    fn counts(&self, of: Families, label: &str) -> bool {
+        of.meets(self.families) || self.used.iter().any(|used| used == label)
+    }
+
+    /// The marker that begins here: the longest, those of dialects that count first.
+    fn mark(&self, rest: &str, ended: bool) -> Look<(usize, Marker)> {
+        let (may_open, at_line) = (self.may_open(), self.place.is_blank());
+        let mut found: Option<(bool, usize, Marker)> = None;
+        for (text, marker) in markers(rest) {
+            let (counts, is_meant) = match marker {
+                _ if self.is_invented => (true, matches!(marker, Marker::Thought)),
+                Marker::Opener(opener) => {
+                    let counts = opener.bodies.iter().any(|(_, label)| self.counts(opener.of, label));
+                    (counts, may_open && (!opener.at_line || at_line))
+                }
+                Marker::Thinking(_) => (true, at_line || !self.calls.is_empty()),
+                Marker::Result => (true, !self.calls.is_empty() || may_open && at_line),
+                Marker::Frame | Marker::Turn | Marker::Channel | Marker::Thought => (true, true),
+            };
+            if !is_meant {
+                continue;
+            }
+            match begins(rest, text, ended) {
+                Look::Yes(length) if found.is_none_or(|(own, longest, _)| (own, longest) < (counts, length)) => {
+                    found = Some((counts, length, *marker));
+                }
+                Look::More => return Look::More,
+                _ => {}
+            }
+        }
+        found.map_or(Look::No, |(_, length, marker)| Look::Yes((length, marker)))
+    }
+
+    fn take_mark(&mut self, length: usize, marker: Marker) {
+        match marker {
+            Marker::Opener(opener) => {
                 self.label = opener.bodies[0].1;
-                self.mode = Mode::Region(Region::of(opener, &self.gap));
+                self.mode = Mode::Region(Region::of(opener, &self.held), opener.of);
             }
-            Mark::Frame(length) => {
-                self.gap.push_str(&self.text[self.at..self.at + length]);
+            Marker::Frame | Marker::Turn => {
+                self.held.push_str(&self.text[self.at..self.at + length]);
                 self.at += length;
-                self.line.last = b'>';
+                if let Marker::Turn = marker {
+                    // What a turn ends, ends words as well.
+                    self.place = Place::NEW;
+                }
             }
-            Mark::Channel(length) => self.at += length,
-            Mark::Thinking(length, close) => {
+            Marker::Channel => self.at += length,
+            Marker::Thinking(close) => {
                 let was_fresh = self.is_fresh;
                 self.show_next(length);
                 self.is_fresh = was_fresh;
                 self.mode = Mode::Thinking(close);
             }
-            Mark::Thought(length) => {
+            Marker::Thought => {
+                // All that came was thinking whose beginning nobody wrote.
+                (self.is_invented, self.is_barred, self.spoken) = (false, false, None);
+                self.calls.clear();
                 self.show_next(length);
-                self.items.push(Item::Thought);
-                self.has_call = false;
                 self.is_fresh = true;
-                self.line = Line::NEW;
+                self.place = Place::NEW;
+            }
+            Marker::Result => {
+                self.is_invented = !self.calls.is_empty();
+                self.is_barred = true;
+                self.show_next(length);
             }
         }
     }
@@ -351,30 +368,20 @@ impl Extractor {
     /// A byte that begins nothing after all, or code.
     fn plain_byte(&mut self, ended: bool) -> bool {
         let rest = &self.text[self.at..];
-        let byte = rest.as_bytes().first().copied().unwrap_or_default();
-        let count = rest.bytes().take_while(|next| *next == byte).count();
-        let is_tick = byte == b'`';
-        let is_fence = count >= 3 && self.line.is_blank && matches!(byte, b'`' | b'~');
-        if matches!(byte, b'`' | b'~') && count == rest.len() && !ended {
+        let Some(c) = rest.chars().next() else { return true };
+        let is_run = matches!(c, '`' | '~');
+        let count =
+            if is_run { rest.bytes().take(RUN_BYTES_MAX).take_while(|next| *next == c as u8).count() } else { 1 };
+        steps(count);
+        if is_run && count == rest.len() && count < RUN_BYTES_MAX && !ended {
             return false;
         }
-        self.refused = false;
-        if is_fence {
-            self.show_next(count);
-            self.mode = Mode::Code { byte, count, at_line: false };
-        } else if is_tick {
-            self.show_next(count);
-            match self.line.ticks {
-                0 => self.line.ticks = count,
-                open if open == count => self.line.ticks = 0,
-                _ => {}
-            }
-            self.line.pass(byte);
-        } else {
-            let length = rest.chars().next().map_or(1, char::len_utf8);
-            self.show_next(length);
-            self.line.pass(byte);
+        (self.refused, self.is_plain) = (false, false);
+        if is_run && count >= 3 && self.place.is_blank() {
+            self.mode = Mode::Code { byte: c as u8, count, at_line: false };
         }
+        self.place.pass(c);
+        self.show_next(if is_run { count } else { c.len_utf8() });
         true
     }
 
@@ -382,10 +389,12 @@ impl Extractor {
     fn thinking(&mut self, close: &'static str, ended: bool) -> bool {
         let rest = &self.text[self.at..];
         let was_fresh = self.is_fresh;
-        let end = match rest.find(close) {
+        let found = rest.find(close);
+        steps(found.unwrap_or(rest.len()));
+        let end = match found {
             Some(at) => {
                 self.mode = Mode::Prose;
-                self.line = Line::NEW;
+                self.place = Place::NEW;
                 at + close.len()
             }
             None if ended => rest.len(),
@@ -400,9 +409,10 @@ impl Extractor {
     fn code(&mut self, ended: bool) -> bool {
         let Mode::Code { byte, count, at_line } = self.mode else { return true };
         let rest = &self.text[self.at..];
-        let newline = rest.find('\n');
+        let newline = memchr::memchr(b'\n', rest.as_bytes());
         let line = &rest[..newline.unwrap_or(rest.len())];
-        if at_line {
+        steps(line.len());
+        if at_line && line.len() <= RUN_BYTES_MAX {
             let fence = line.trim_matches([' ', '\t', '\r']);
             let may_close = fence.bytes().all(|next| next == byte);
             if may_close && newline.is_none() && !ended {
@@ -410,9 +420,10 @@ impl Extractor {
             }
             if may_close && fence.len() >= count {
                 let length = line.len();
+                self.place.pass('`');
+                self.place.pass_block();
                 self.show_next(length);
                 self.mode = Mode::Prose;
-                self.line = Line::NEW;
                 return true;
             }
         }
@@ -423,31 +434,23 @@ impl Extractor {
     }
 
     fn region(&mut self, ended: bool, complete: bool) -> bool {
-        let Mode::Region(region) = &mut self.mode else { return true };
-        let around = Around { tools: &self.tools, ended, complete };
+        let Mode::Region(region, of) = &mut self.mode else { return true };
+        let (of, around) = (*of, Around { tools: &self.tools, ended, complete });
         match region.read(&self.text[self.at..], &around) {
             Step::More if !ended => return false,
-            Step::Done { end, calls } if end > 0 => {
+            Step::Done { end, calls } if end > 0 && (!calls.is_empty() || of.meets(self.families)) => {
                 self.mode = Mode::Prose;
-                self.at += end;
-                self.gap.clear();
-                self.after_call = true;
-                self.line = Line::NEW;
-                self.has_call = true;
-                self.is_fresh &= calls.is_empty();
                 self.vain += usize::from(ended);
-                self.items.extend(calls.into_iter().map(Item::Call));
+                self.take(end, calls, of);
             }
             _ => {
                 let is_plain = matches!(region, Region::Message(_) | Region::Line(_) | Region::Action(_));
                 self.vain += usize::from(ended || is_plain);
                 self.mode = Mode::Prose;
-                if ended && !is_plain && self.after_call && self.has_call {
+                if ended && !is_plain && !self.calls.is_empty() {
                     // Right behind a call another one begins, and there the text was cut.
                     let arguments = self.text.split_off(self.at);
-                    let cut = Found { name: String::new(), arguments, dialect: self.label, complete: false };
-                    self.items.push(Item::Call(cut));
-                    self.gap.clear();
+                    self.calls.push(Found { name: String::new(), arguments, dialect: self.label, complete: false });
                 } else {
                     self.refuse();
                 }
@@ -460,18 +463,43 @@ impl Extractor {
         true
     }
 
+    /// Takes a region as read: calls, which are held back, or the header of a message, which is no text.
+    fn take(&mut self, end: usize, calls: Vec<Found>, of: Families) {
+        let raw = &self.text[self.at..self.at + end];
+        self.at += end;
+        if calls.is_empty() {
+            self.has_header = true;
+            if self.calls.is_empty() {
+                self.held.clear();
+                (self.after_header, self.place) = (true, Place::NEW);
+            } else {
+                self.held.push_str(raw);
+            }
+            return;
+        }
+        if self.calls.is_empty() {
+            (self.stand, self.has_foreign) = (self.place.stand(), false);
+        }
+        if std::mem::take(&mut self.after_header) {
+            self.held.clear();
+            self.held.push_str(if self.has_text { "\n" } else { "" });
+        }
+        self.held.push_str(raw);
+        self.held_calls = self.held.len();
+        self.has_foreign |= !calls.iter().all(|call| self.counts(of, call.dialect));
+        self.is_fresh = false;
+        self.place.pass_block();
+        self.calls.extend(calls);
+    }
+
     /// The marker here begins no call. It may still stand around one.
     fn refuse(&mut self) {
         let rest = &self.text[self.at..];
         let frame = FRAMES.iter().filter(|frame| rest.starts_with(**frame)).map(|frame| frame.len()).max();
         match frame {
-            Some(length) => self.take_mark(Mark::Frame(length)),
-            None if rest.starts_with('`') => {
-                // A fence like any other.
-                let count = rest.bytes().take_while(|byte| *byte == b'`').count();
-                self.show_next(count);
-                self.mode = Mode::Code { byte: b'`', count, at_line: false };
-            }
+            Some(length) => self.take_mark(length, Marker::Frame),
+            // A fence like any other.
+            None if rest.starts_with('`') => self.is_plain = true,
             None => self.refused = true,
         }
     }
@@ -483,32 +511,30 @@ impl Extractor {
         self.show(&text);
     }
 
-    /// Gives out text, and before it what stood between it and the text before.
+    /// Gives out text, and before it all that was held back, which is text as well.
     fn show(&mut self, text: &str) {
         if text.is_empty() {
             return;
         }
-        let gap = std::mem::take(&mut self.gap);
-        match (self.after_call, self.has_text) {
-            (false, _) => self.push(&gap),
-            // Around a call no more remains than what keeps texts apart.
-            (true, true) => self.push("\n"),
-            (true, false) => {}
-        }
-        self.after_call = false;
-        self.is_fresh = false;
-        self.push(text);
-    }
-
-    fn push(&mut self, text: &str) {
-        if text.is_empty() {
+        steps(text.len());
+        if self.is_invented {
+            self.held.push_str(text);
             return;
         }
-        self.has_text = true;
-        match self.items.last_mut() {
-            Some(Item::Text(before)) => before.push_str(text),
-            _ => self.items.push(Item::Text(text.to_owned())),
+        let held = std::mem::take(&mut self.held);
+        let calls = std::mem::take(&mut self.calls);
+        let is_block =
+            self.stand == Stand::Own { presented: false } && held[self.held_calls.min(held.len())..].contains('\n');
+        if !calls.is_empty() && is_block && calls.iter().all(|call| call.dialect != plain::REACT) {
+            self.spoken.get_or_insert_with(|| Attempt::of(&calls, held.trim_start(), false));
         }
+        match std::mem::take(&mut self.after_header) {
+            // Around a header no more remains than what keeps texts apart.
+            true => self.out.push_str(if self.has_text { "\n" } else { "" }),
+            false => self.out.push_str(&held),
+        }
+        (self.has_text, self.is_fresh) = (true, false);
+        self.out.push_str(text);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Calls of the Gemma family: `call:f{k:<|"|>text<|"|>,n:4}`, keys bare, strings between tokens of their own.
 
-use super::value::{object, quoted};
+use super::{
+    region::steps,
+    value::{object, quoted},
+};
 
 /// How deep values may be nested.
 const DEPTH_MAX: usize = 64;
@@ -22,6 +25,7 @@ impl Scan {
     /// The place behind the closing brace; `None` when it has not come yet.
     pub(super) fn end(&mut self, text: &str, ended: bool) -> Option<usize> {
         while let Some(&byte) = text.as_bytes().get(self.at) {
+            steps(1);
             let rest = &text.as_bytes()[self.at..];
             let mut length = 1;
             if rest.starts_with(self.quote.as_bytes()) {

@@ -6,7 +6,7 @@ use super::{
     dialect::Opener,
     json::{self, Scanned},
     names,
-    region::{Around, Look, Step, begins_any, find_near, skip_space},
+    region::{Around, Look, Step, begins_any, find_near, skip_space, steps},
 };
 
 /// Longest header.
@@ -90,14 +90,17 @@ impl Reader {
                     };
                     return Step::one(end, found(name, text[start..end].trim(), told));
                 }
-                Phase::Tail(call, end) => {
-                    let (call, end) = (call.clone(), *end);
+                Phase::Tail(_, end) => {
                     self.at = skip_space(text, self.at);
-                    match begins_any(&text[self.at..], self.opener.ends, around.ended) {
+                    let end = match begins_any(&text[self.at..], self.opener.ends, around.ended) {
                         Look::More => return Step::More,
                         _ if self.at == text.len() && !around.ended => return Step::More,
-                        Look::Yes(length) => return Step::one(self.at + length, call),
-                        Look::No => return Step::one(end, call),
+                        Look::Yes(length) => self.at + length,
+                        Look::No => *end,
+                    };
+                    match std::mem::replace(&mut self.phase, Phase::Head) {
+                        Phase::Tail(call, _) => return Step::one(end, call),
+                        _ => return Step::Text,
                     }
                 }
             };
@@ -151,6 +154,7 @@ impl Reader {
     fn next_message(&mut self, text: &str, around: &Around<'_>) -> Look<usize> {
         while let Some(found) = memchr::memchr(b'<', &text.as_bytes()[self.at..]) {
             let at = self.at + found;
+            steps(found);
             match begins_any(&text[at..], &NEXT, around.ended) {
                 Look::Yes(_) => return Look::Yes(at),
                 Look::More => {

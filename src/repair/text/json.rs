@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::region::SPACE_BYTES_MAX;
+use super::region::{SPACE_BYTES_MAX, steps};
 
 /// How deep calls may be wrapped into objects of their own.
 const WRAPPERS_MAX: usize = 3;
@@ -15,6 +15,8 @@ const NAMES: [&str; 7] = ["name", "tool_name", "function_name", "tool", "functio
 const ARGUMENTS: [&str; 7] = ["arguments", "parameters", "args", "input", "params", "action_input", "tool_input"];
 /// Members beside these in a call.
 const BESIDE: [&str; 7] = ["id", "type", "index", "tool_call_id", "call_id", "function_call", "tool_call"];
+/// Members of a tool's definition.
+const DESCRIBES: [&str; 3] = ["description", "inputSchema", "input_schema"];
 /// A member that holds a list of calls.
 const LISTS: [&str; 2] = ["tool_calls", "tool_uses"];
 
@@ -54,6 +56,7 @@ impl Scan {
     pub(super) fn run(&mut self, text: &str) -> Scanned {
         let bytes = text.as_bytes();
         while let Some(&byte) = bytes.get(self.at) {
+            steps(1);
             if self.quote != 0 {
                 match byte {
                     _ if self.escaped => self.escaped = false,
@@ -89,7 +92,7 @@ impl Scan {
 }
 
 /// A call as it stands in JSON.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Call {
     pub(super) name: String,
     /// As written; `None` when there are none.
@@ -98,6 +101,8 @@ pub(super) struct Call {
     pub(super) closed: bool,
     /// Whether it has members that no call has.
     pub(super) has_more: bool,
+    /// Whether it has a description, so that it describes a tool.
+    pub(super) is_definition: bool,
 }
 
 /// The calls in a value that may be cut: an object, or a list of them. `None` when something else stands there.
@@ -157,6 +162,7 @@ fn call(object: &str, members: &[Member], wrappers: usize) -> Option<Call> {
         }),
         closed: arguments.map_or(object.ends_with('}'), |member| member.closed),
         has_more: !members.iter().all(known),
+        is_definition: members.iter().any(|member| DESCRIBES.contains(&&*member.key)),
     })
 }
 
@@ -170,12 +176,14 @@ pub(super) fn begins_call(text: &str, ended: bool) -> Option<bool> {
         return Some(false);
     }
     let quote = inside.chars().next().filter(|c| matches!(c, '"' | '\''));
-    let key = quote.and_then(|quote| inside[1..].find(quote).map(|end| &inside[1..1 + end]));
+    let near = |quote: char| inside.as_bytes()[1..].iter().take(HEAD_BYTES_MAX).position(|byte| *byte == quote as u8);
+    let key = quote.and_then(|quote| near(quote).map(|end| &inside[1..1 + end]));
     match key {
         Some(key) => Some([&NAMES[..], &ARGUMENTS, &BESIDE, &LISTS].concat().contains(&key)),
         None if quote.is_none() && !inside.is_empty() => {
             // A key without quotes.
-            let bare = inside.find([':', '=']).filter(|end| *end <= HEAD_BYTES_MAX).map(|end| inside[..end].trim());
+            let near = inside.bytes().take(HEAD_BYTES_MAX + 1).position(|byte| matches!(byte, b':' | b'='));
+            let bare = near.map(|end| inside[..end].trim());
             match bare {
                 Some(key) => Some([&NAMES[..], &ARGUMENTS].concat().contains(&key)),
                 None => (ended || inside.len() > HEAD_BYTES_MAX).then_some(false),

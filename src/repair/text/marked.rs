@@ -226,11 +226,13 @@ impl Reader {
     fn take(&mut self, name: Option<String>, value: &str, told: bool) {
         let dialect = self.label;
         let calls = match name {
-            Some(name) => vec![json::Call { name, arguments: Some(value.to_owned()), closed: told, has_more: false }],
+            Some(name) => {
+                vec![json::Call { name, arguments: Some(value.to_owned()), closed: told, ..json::Call::default() }]
+            }
             // A call without a name, or cut before it, is one that cannot be made; the model is told.
             None => json::calls(value).unwrap_or_else(|| {
                 let arguments = Some(value.to_owned());
-                vec![json::Call { name: String::new(), arguments, closed: told, has_more: false }]
+                vec![json::Call { name: String::new(), arguments, closed: told, ..json::Call::default() }]
             }),
         };
         self.calls.extend(calls.into_iter().map(|call| Found {

@@ -4,16 +4,23 @@
 
 use super::{
     Found,
-    dialect::FRAMES,
+    dialect::{FRAMES, Families, LLAMA, TURNS},
     json::{self, Scanned},
     marked::python_calls,
     names::{self, NAME_BYTES_MAX},
     python,
-    region::{Around, Look, SPACE_BYTES_MAX, Step, begins, begins_any, find_near, next_solid, run, skip_space},
+    region::{Around, Look, SPACE_BYTES_MAX, Step, begins, begins_any, find_near, next_solid, run, skip_space, steps},
 };
 
 /// The words behind a fence that can hold a call.
-const FENCES: [&str; 5] = ["", "json", "json5", "jsonc", "action"];
+pub(super) const FENCES: [&str; 5] = ["", "json", "json5", "jsonc", "action"];
+
+/// The dialect of a list of calls in Python, and whose it is.
+pub(super) const PYTHON: &str = "pythonic";
+pub(super) const PYTHON_OF: Families = LLAMA;
+
+/// The dialect of `Action:` and `Action Input:`.
+pub(super) const REACT: &str = "react";
 
 /// A message that consists of calls in JSON, bare or in code fences.
 #[derive(Debug)]
@@ -31,11 +38,13 @@ enum Phase {
     Tail { fenced: bool },
 }
 
-impl Message {
-    pub(super) fn new() -> Self {
+impl Default for Message {
+    fn default() -> Self {
         Message { at: 0, phase: Phase::Head { fenced: false }, label: "json", calls: Vec::new() }
     }
+}
 
+impl Message {
     /// Reads on, up to the end of the message.
     pub(super) fn read(&mut self, text: &str, around: &Around<'_>) -> Step {
         loop {
@@ -150,7 +159,7 @@ impl Message {
                 self.phase = Phase::Head { fenced };
                 None
             }
-            Some(_) => match begins_any(rest, FRAMES, around.ended) {
+            Some(_) => match begins_any(rest, FRAMES, around.ended).or(|| begins_any(rest, TURNS, around.ended)) {
                 Look::More => Some(Step::More),
                 Look::No => Some(Step::Text),
                 Look::Yes(length) => {
@@ -163,17 +172,13 @@ impl Message {
 }
 
 /// A list of calls in Python that has its lines for itself (Llama 3.2 and 4; their model cards and prompt formats).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Line {
     scan: Option<python::Scan>,
     end: Option<usize>,
 }
 
 impl Line {
-    pub(super) fn new() -> Self {
-        Line { scan: None, end: None }
-    }
-
     /// Reads on. The text begins with the bracket.
     pub(super) fn read(&mut self, text: &str, around: &Around<'_>) -> Step {
         if self.scan.is_none() {
@@ -219,7 +224,7 @@ impl Line {
                 return Step::Text;
             }
             let arguments = arguments.unwrap_or_default();
-            found.push(Found { name: call.name.to_owned(), arguments, dialect: "pythonic", complete: call.closed });
+            found.push(Found { name: call.name.to_owned(), arguments, dialect: PYTHON, complete: call.closed });
         }
         Step::Done { end: self.end.unwrap_or(text.len()), calls: found }
     }
@@ -249,11 +254,16 @@ enum Input {
         call: Found,
         end: usize,
     },
-    /// From an observation on.
+    /// From an observation on; whether the line before was blank.
     Invented {
         call: Found,
+        blank: bool,
     },
 }
+
+/// What the lines of a trace begin with.
+const TRACE: [&str; 7] =
+    ["Thought:", "Action:", "Action Input:", "Observation:", "Final Answer:", "Question:", "Answer:"];
 
 impl Action {
     pub(super) fn new() -> Self {
@@ -284,13 +294,11 @@ impl Action {
                     let (name, start) = (name.clone(), *start);
                     self.raw(name, start, text, around)
                 }
-                Input::Tail { call, end } => {
-                    let (call, end) = (call.clone(), *end);
-                    self.tail(call, end, text, around)
+                Input::Tail { end, .. } => {
+                    let end = *end;
+                    self.tail(end, text, around)
                 }
-                Input::Invented { call } => {
-                    Some(if around.ended { Step::one(text.len(), call.clone()) } else { Step::More })
-                }
+                Input::Invented { .. } => Some(self.invented(text, around)),
             };
             if let Some(step) = step {
                 return step;
@@ -372,21 +380,58 @@ impl Action {
         Some(Step::one(text.len(), found_raw(name, text[start..].trim(), around.complete, around)))
     }
 
-    fn tail(&mut self, call: Found, end: usize, text: &str, around: &Around<'_>) -> Option<Step> {
+    fn tail(&mut self, end: usize, text: &str, around: &Around<'_>) -> Option<Step> {
         self.at = skip_space(text, self.at);
         match begins_any(&text[self.at..], &["Observation:", "```"], around.ended) {
             _ if self.at == text.len() && !around.ended => Some(Step::More),
             Look::More => Some(Step::More),
-            Look::No => Some(Step::one(end, call)),
+            Look::No => Some(self.done(end)),
             Look::Yes(length) if text[self.at..].starts_with('`') => {
                 self.at += length;
-                self.phase = Input::Tail { call, end: self.at };
+                let at = self.at;
+                if let Input::Tail { end, .. } = &mut self.phase {
+                    *end = at;
+                }
                 None
             }
             Look::Yes(_) => {
-                self.phase = Input::Invented { call };
+                if let Input::Tail { call, .. } = std::mem::replace(&mut self.phase, Input::Head) {
+                    self.phase = Input::Invented { call, blank: false };
+                }
                 None
             }
+        }
+    }
+
+    /// The observation and what goes on in its manner, up to a paragraph that does not.
+    fn invented(&mut self, text: &str, around: &Around<'_>) -> Step {
+        loop {
+            let Input::Invented { blank, .. } = &mut self.phase else { return Step::Text };
+            let rest = &text[self.at..];
+            let newline = memchr::memchr(b'\n', rest.as_bytes());
+            let line = match newline {
+                Some(newline) => &rest[..newline],
+                None if around.ended => rest,
+                None => return Step::More,
+            };
+            steps(line.len());
+            let is_trace = TRACE.iter().any(|word| line.trim_start().starts_with(word));
+            if *blank && !line.trim().is_empty() && !is_trace {
+                let end = self.at;
+                return self.done(end);
+            }
+            *blank = line.trim().is_empty();
+            match newline {
+                Some(newline) => self.at += newline + 1,
+                None => return self.done(text.len()),
+            }
+        }
+    }
+
+    fn done(&mut self, end: usize) -> Step {
+        match std::mem::replace(&mut self.phase, Input::Head) {
+            Input::Tail { call, .. } | Input::Invented { call, .. } => Step::one(end, call),
+            _ => Step::Text,
         }
     }
 }
@@ -406,5 +451,5 @@ fn found_raw(name: String, raw: &str, complete: bool, around: &Around<'_>) -> Fo
 }
 
 fn found(name: String, arguments: &str, complete: bool) -> Found {
-    Found { name, arguments: arguments.to_owned(), dialect: "react", complete }
+    Found { name, arguments: arguments.to_owned(), dialect: REACT, complete }
 }

@@ -3,7 +3,10 @@
 //! [`Scan`] finds where brackets close; [`literal`] and [`arguments`] turn Python's literals into JSON, numbers as they
 //! are written. What is no literal (a name, an expression, a formatted string) is not guessed at.
 
-use super::value::{object, quoted};
+use super::{
+    region::steps,
+    value::{object, quoted},
+};
 
 /// How deep literals may be nested.
 const DEPTH_MAX: usize = 64;
@@ -26,6 +29,7 @@ impl Scan {
     pub(super) fn end(&mut self, text: &str, ended: bool) -> Option<usize> {
         let bytes = text.as_bytes();
         while let Some(&byte) = bytes.get(self.at) {
+            steps(1);
             let rest = &bytes[self.at..];
             let mut length = 1;
             if !self.quotes.is_empty() {

@@ -2,6 +2,13 @@
 
 use super::{super::ToolSet, Found};
 
+/// Counts work: so many bytes or markers were looked at. A test holds the sum against the length of the text.
+#[inline]
+pub(super) fn steps(_count: usize) {
+    #[cfg(test)]
+    super::tests::WORK.with(|work| work.set(work.get() + _count));
+}
+
 /// How a region reads.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -46,6 +53,7 @@ impl<T> Look<T> {
 
 /// Whether the text begins with the marker.
 pub(super) fn begins(text: &str, marker: &str, ended: bool) -> Look<usize> {
+    steps(1);
     if text.starts_with(marker) {
         Look::Yes(marker.len())
     } else if !ended && text.len() < marker.len() && marker.starts_with(text) {
@@ -76,6 +84,7 @@ pub(super) const SPACE_BYTES_MAX: usize = 256;
 /// The first character that is no white space, if it is near.
 pub(super) fn next_solid(text: &str, ended: bool) -> Look<char> {
     let behind = text.trim_start();
+    steps(text.len() - behind.len());
     match behind.chars().next() {
         _ if text.len() - behind.len() > SPACE_BYTES_MAX => Look::No,
         Some(c) => Look::Yes(c),
@@ -87,7 +96,9 @@ pub(super) fn next_solid(text: &str, ended: bool) -> Look<char> {
 /// The first place from `at` on that is no white space; the length of the text if there is none.
 pub(super) fn skip_space(text: &str, at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
-    text.len() - rest.trim_start().len()
+    let solid = text.len() - rest.trim_start().len();
+    steps(solid - at.min(solid));
+    solid
 }
 
 /// The place of a text that begins within the next `bytes_max` bytes; [`Look::No`] when it is not there.
@@ -96,7 +107,9 @@ pub(super) fn find_near(text: &str, wanted: &str, bytes_max: usize, ended: bool)
     while !text.is_char_boundary(end) {
         end += 1;
     }
-    match text[..end].find(wanted) {
+    let found = text[..end].find(wanted);
+    steps(found.unwrap_or(end));
+    match found {
         Some(at) => Look::Yes(at),
         None if ended || text.len() > bytes_max + wanted.len() => Look::No,
         None => Look::More,
@@ -105,5 +118,7 @@ pub(super) fn find_near(text: &str, wanted: &str, bytes_max: usize, ended: bool)
 
 /// The text at the beginning as far as it consists of such characters.
 pub(super) fn run(text: &str, is_in: impl Fn(char) -> bool) -> &str {
-    &text[..text.find(|c| !is_in(c)).unwrap_or(text.len())]
+    let length = text.find(|c| !is_in(c)).unwrap_or(text.len());
+    steps(length);
+    &text[..length]
 }

@@ -4,11 +4,13 @@
 //! parameter or the end of the call; and a call ends at its last end, so what follows it is looked at until the next
 //! call begins or the text ends. Each byte is looked at a bounded number of times.
 
+use std::collections::HashSet;
+
 use super::{
     Found,
     json::{self, Scanned},
     names,
-    region::{Around, Look, Step, begins, begins_any, find_near, run, skip_space},
+    region::{Around, Look, Step, begins, begins_any, find_near, run, skip_space, steps},
     value::{self, Declared, Typed},
 };
 use crate::chat::ToolDef;
@@ -189,6 +191,8 @@ pub(super) struct Reader {
     at: usize,
     name: String,
     params: Vec<Param>,
+    /// The keys of these.
+    given: HashSet<String>,
     /// Parameters opened within the open value and not ended there.
     nested: Vec<String>,
     /// The same of the values before.
@@ -227,6 +231,7 @@ impl Reader {
             at: 0,
             name: String::new(),
             params: Vec::new(),
+            given: HashSet::new(),
             nested: Vec::new(),
             swallowed: Vec::new(),
             passed: 0,
@@ -353,6 +358,7 @@ impl Reader {
             Look::More => Some(Step::More),
             Look::Yes(Tag::Param(key, typed, length)) => {
                 self.at += length;
+                self.given.insert(key.clone());
                 self.params.push(Param { key, typed, start: self.at, end: self.at });
                 self.nested.clear();
                 self.phase = Phase::Value;
@@ -426,7 +432,7 @@ impl Reader {
             Look::More => None,
             Look::Yes(Tag::CallEnd(_)) => Some(true),
             Look::Yes(Tag::Param(key, ..)) => {
-                let is_new = value::is_known(&key, self.tool(around)) && !self.keys().any(|given| given == key);
+                let is_new = !self.given.contains(&key) && value::is_known(&key, self.tool(around));
                 Some(self.nested.is_empty() || is_new)
             }
             Look::Yes(Tag::Call(..) | Tag::Around(_)) => Some(self.nested.is_empty()),
@@ -463,6 +469,7 @@ impl Reader {
     fn next_tag(&mut self, text: &str) -> Option<usize> {
         let first = self.shape.param_end.first().or(self.shape.param.first())?.as_bytes().first()?;
         let found = memchr::memchr(*first, text.as_bytes().get(self.at..)?).map(|at| self.at + at);
+        steps(found.unwrap_or(text.len()) - self.at);
         self.at = found.unwrap_or(text.len());
         found
     }
@@ -477,7 +484,7 @@ impl Reader {
 
     fn done(&self, text: &str, end: usize, complete: bool, around: &Around<'_>) -> Step {
         let tool = self.tool(around);
-        let is_lost = |key: &String| value::is_known(key, tool) && !self.keys().any(|given| given == key);
+        let is_lost = |key: &String| !self.given.contains(key) && value::is_known(key, tool);
         if self.swallowed.iter().any(is_lost) {
             // A parameter stands in the value of the one before, whose end may be missing. The whole, as arguments, will be
             // found wrong.

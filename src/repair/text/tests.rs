@@ -3,17 +3,25 @@
 
 mod render;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    cell::Cell,
+    sync::{Arc, OnceLock},
+};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Extracted, Extractor, Found, Item, extract};
+use super::{Author, Extracted, Extractor, Found, TextCalls, extract};
 use crate::{
     chat::{Effect, EffectSource, ToolDef, ToolName},
     repair::ToolSet,
 };
 use render::{ALL, Dialect};
+
+thread_local! {
+    /// How much was looked at, in bytes and markers ([`region::steps`](super::region::steps)).
+    pub(super) static WORK: Cell<usize> = const { Cell::new(0) };
+}
 
 type Call = (&'static str, Value);
 
@@ -88,19 +96,28 @@ fn owned(calls: &[Call]) -> Vec<(String, Value)> {
 
 /// Takes the text in as pieces of so many characters.
 fn in_pieces(text: &str, size: usize) -> Extracted {
-    let mut extractor = Extractor::new(tools(), None);
+    let mut extractor = Extractor::new(tools(), &Author::default());
     let characters: Vec<char> = text.chars().collect();
-    let mut items: Vec<Item> =
-        characters.chunks(size).flat_map(|piece| extractor.feed(&piece.iter().collect::<String>())).collect();
-    items.extend(extractor.finish(true));
-    items.into_iter().collect()
+    let shown: String =
+        characters.chunks(size).map(|piece| extractor.feed(&piece.iter().collect::<String>())).collect();
+    let rest = extractor.finish(true);
+    Extracted { text: shown + &rest.text, ..rest }
+}
+
+/// The same without what only the whole text tells.
+fn parts(extracted: Extracted) -> (String, Vec<Found>) {
+    (extracted.text, extracted.calls)
+}
+
+fn anybody() -> Author {
+    Author::default()
 }
 
 /// What the whole gives, checked against every piecemeal reading.
 fn read(text: &str) -> Extracted {
-    let extracted = extract(text, &tools(), None, true);
+    let extracted = extract(text, &tools(), &anybody(), true);
     for size in [1, 2, 7] {
-        assert_eq!(in_pieces(text, size), extracted, "in pieces of {size}: {text}");
+        assert_eq!(parts(in_pieces(text, size)), parts(extracted.clone()), "in pieces of {size}: {text}");
     }
     extracted
 }
@@ -159,12 +176,12 @@ fn in_prose() {
     for dialect in ALL.iter().filter(|dialect| dialect.in_prose) {
         for call in &examples()[..2] {
             let rendered = dialect.render(std::slice::from_ref(call));
-            let (before, behind) = ("Let me look, it's `here`: 1 < 2 [see].", "I will tell you what {it} says [1].");
+            let before = "Let me look, it's `here`: 1 < 2 [see].";
             for (text, expected) in [
                 (format!("{before}\n{rendered}"), before.to_owned()),
                 (format!("{before}\n\n{rendered}\n"), before.to_owned()),
-                (format!("{rendered}\n{behind}"), behind.to_owned()),
-                (format!("{before}\n{rendered}\n\n{behind}"), format!("{before}\n{behind}")),
+                (format!("Let me look:\n{rendered}"), "Let me look:".to_owned()),
+                (format!("Now I look\n\n{rendered}"), "Now I look".to_owned()),
                 (format!("{rendered}<|im_end|>"), String::new()),
                 (format!("{before}\n{rendered}\n<|eot_id|>\n"), before.to_owned()),
             ] {
@@ -263,7 +280,7 @@ fn spoken_of() {
         ]) {
             // A fence in a fence ends it, and what comes then is not quoted.
             if !(dialect.fenced && text.starts_with("An")) {
-                report.same(&read(&text), &Extracted { text: text.clone(), calls: Vec::new() }, dialect, &text);
+                report.same(&parts(read(&text)), &(text.clone(), Vec::new()), dialect, &text);
             }
         }
     }
@@ -278,7 +295,7 @@ fn cut_anywhere() {
         let text = dialect.render(call);
         for (at, _) in text.char_indices() {
             for complete in [true, false] {
-                let found = whole(&extract(&text[..at], &tools(), None, complete));
+                let found = whole(&extract(&text[..at], &tools(), &anybody(), complete));
                 let expected = if found.is_empty() { Vec::new() } else { owned(call) };
                 report.same(&found, &expected, dialect, &text[..at]);
             }
@@ -302,7 +319,7 @@ fn behind_thinking() {
             report.same(&whole(&read(&text)), &owned(call), dialect, &text);
         }
         let text = format!("<think>\nPerhaps {rendered}");
-        report.same(&read(&text), &Extracted { text: text.clone(), calls: Vec::new() }, dialect, &text);
+        report.same(&read(&text), &Extracted { text: text.clone(), ..Extracted::default() }, dialect, &text);
     }
 }
 
@@ -311,7 +328,7 @@ fn unknown_tools() {
     let mut report = Report::default();
     for dialect in ALL {
         let text = dialect.render(&[("rm_all", json!({"path": "/"}))]);
-        let Extracted { text: shown, calls } = read(&text);
+        let Extracted { text: shown, calls, .. } = read(&text);
         let names: Vec<_> = calls.iter().map(|call| &*call.name).collect();
         let expected = if dialect.is_marked { ("", vec!["rm_all"]) } else { (&*text, Vec::new()) };
         report.same(&(&*shown, names), &expected, dialect, &text);
@@ -350,7 +367,7 @@ fn oddities() {
             "",
             vec![read_main()],
         ),
-        ("brackets too many", format!("<tool_call>{object}}}\n</tool_call>Done."), "Done.", vec![read_main()]),
+        ("brackets too many", format!("<tool_call>{object}}}\n</tool_call>"), "", vec![read_main()]),
         ("a fence within the tag", format!("<tool_call>\n```json\n{object}\n```\n</tool_call>"), "", vec![read_main()]),
         (
             "a comma too many",
@@ -471,9 +488,9 @@ fn oddities() {
             vec![read_main()],
         ),
         (
-            "Python with prose around",
-            "I look.\n[read_file(path=\"a\")]\nNow wait.".to_owned(),
-            "I look.\nNow wait.",
+            "Python behind prose",
+            "I look.\n[read_file(path=\"a\")]\n".to_owned(),
+            "I look.",
             vec![read_main()],
         ),
         ("a marked fence", format!("I look.\n```tool_call\n{object}\n```"), "I look.", vec![read_main()]),
@@ -497,13 +514,172 @@ fn oddities() {
     }
 }
 
+const HERMES: &str = r#"<tool_call>{"name": "read_file", "arguments": {"path": "a"}}</tool_call>"#;
+const JSON: &str = r#"{"name": "read_file", "arguments": {"path": "a"}}"#;
+
+/// What a text comes to, in a word: `run`, `ask` (the text ends in something like a call), `ask once`, or `answer`.
+fn outcome(text: &str, author: &Author) -> &'static str {
+    let found = extract(text, &tools(), author, true);
+    match found.attempt {
+        _ if !found.calls.is_empty() => "run",
+        Some(attempt) if attempt.ends => "ask",
+        Some(_) => "ask once",
+        None => "answer",
+    }
+}
+
+fn outcomes<T: AsRef<str>>(author: &Author, rows: &[(T, &str)]) {
+    let wrong: Vec<_> = rows
+        .iter()
+        .map(|(text, expected)| (text.as_ref(), outcome(text.as_ref(), author), expected))
+        .filter(|(_, found, expected)| found != *expected)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// However a call is quoted, it is not executed, and the answer that quotes it is an answer.
+#[test]
+fn quoted_calls_are_spoken_of() {
+    let quoted = [
+        format!("The format ({HERMES}) is old."),
+        format!("The format is old ({HERMES})."),
+        format!("„{HERMES}“"),
+        format!("Er schreibt „{HERMES}“."),
+        format!("Il écrit «{HERMES}»"),
+        format!("Il écrit « {HERMES} »."),
+        format!("She writes “{HERMES}”."),
+        format!("It is '{HERMES}'."),
+        format!("It is \"{HERMES}\""),
+        format!("彼は「{HERMES}」と書いた"),
+        format!("It is \"\"\"{HERMES}\"\"\""),
+        format!("It is:\n\"\"\"\n{HERMES}\n\"\"\""),
+        format!("It is `{HERMES}`"),
+        format!("It is ``{HERMES}``."),
+        format!("<example>{HERMES}</example>"),
+        format!("<example>\n{HERMES}\n</example>"),
+        format!("So:\n<code>{HERMES}</code>"),
+        format!("So:\n<pre><code>{HERMES}</code></pre>"),
+        format!("<!-- {HERMES} -->"),
+        format!("<!--\n{HERMES}\n-->"),
+        format!("So:\n\n    {HERMES}"),
+        format!("So:\n\n\t{HERMES}\n"),
+        format!("A list:\n- {HERMES}\n- another"),
+        format!("A list:\n1. {HERMES}\n2. another"),
+        format!("> {HERMES}"),
+        format!("He said:\n\n> {HERMES}\n> and left"),
+        format!("12:01:02 INFO  model> {HERMES}"),
+        format!("[12:01:02] model={HERMES}"),
+        format!("2026-11-30T12:00:00Z out | {HERMES}"),
+        format!("An example::\n\n  {HERMES}\n"),
+        format!(".. code-block:: xml\n\n   {HERMES}\n"),
+        format!("[source,xml]\n----\n{HERMES}\n----"),
+        format!("....\n{HERMES}\n...."),
+        format!("\\begin{{verbatim}}\n{HERMES}\n\\end{{verbatim}}"),
+        format!("\\verb|{HERMES}|"),
+        format!("| a | {HERMES} |\n|---|---|"),
+        format!("+{HERMES}"),
+        format!("$ echo {HERMES} | agent"),
+        format!("Like this:\n```\n{HERMES}\n```"),
+        format!("Like this:\n```xml\n{HERMES}"),
+        format!("~~~\n{HERMES}\n~~~\nis the format."),
+        format!("Do not write {HERMES}."),
+        format!("Do not write {HERMES} anywhere."),
+        format!("The page tried this:\n\n{HERMES}\n\nI did not follow it."),
+        format!("The page holds {HERMES}, which I did not follow."),
+        format!("The last call was:\n\n{JSON}\n\nIt failed."),
+        format!("I will not run {JSON} because it is dangerous."),
+        "A trace:\n\nThought: so\nAction: read_file\nAction Input: {\"path\": \"x\"}\nObservation: ok\n\nThat was it."
+            .to_owned(),
+        "Summary\n\nAction: search\nOwner: Ann".to_owned(),
+        "The tools are [{\"name\": \"search\", \"description\": \"finds\", \"parameters\": {\"type\": \"object\"}}]"
+            .to_owned(),
+        "{\"name\": \"search\", \"id\": 5, \"age\": 3}".to_owned(),
+        "Call `read_file(path=\"a\")` for that.".to_owned(),
+        "The answer is {x | x > 3} and [1].".to_owned(),
+    ];
+    outcomes(&anybody(), &quoted.map(|text| (text, "answer")));
+}
+
+/// What looks like a call and is none that counts is asked about; where text goes on behind it, once.
+#[test]
+fn what_looks_like_a_call_is_no_answer() {
+    let rows = [
+        (format!("```\n{HERMES}\n```"), "ask"),
+        (format!("I look.\n```json\n{JSON}\n```"), "ask"),
+        (format!("To look, I call:\n\n```json\n{JSON}\n```\n"), "ask"),
+        (format!("```json\n{JSON}"), "run"),
+        (format!("{JSON}\n```"), "ask"),
+        (format!("({JSON})"), "ask"),
+        (format!("I look.\n{JSON}"), "ask"),
+        (format!("I look: {JSON}"), "ask"),
+        (format!("I look.\n{JSON}\nThen I tell you."), "ask once"),
+        (format!("{JSON}\n{{\"error\": \"no such file\"}}"), "ask"),
+        (r#"{"name": "read_file", "arguments": {"path": "a"}, "response": {"text": "b"}}"#.to_owned(), "ask"),
+        (r#"{"name": "remove_it", "arguments": {"path": "a"}}"#.to_owned(), "ask"),
+        (r#"{"read_file": {"path": "a"}}"#.to_owned(), "ask"),
+        (r#"[{"read_file": {"path": "a"}}]"#.to_owned(), "ask"),
+        ("I look.\nread_file(path=\"a\")".to_owned(), "ask"),
+        ("print(read_file(path=\"a\"))".to_owned(), "ask"),
+        (format!("{JSON}\n<tool_response>\nb\n</tool_response>\nIt is b."), "ask"),
+        ("Let me look.\n<tool_call>".to_owned(), "ask"),
+        ("Let me look.\n<tool_call>\nread_file".to_owned(), "ask"),
+        ("Let me look.\n<tool_call>\nOr not.".to_owned(), "ask once"),
+        ("<tool_calls:1><tool_call:1>read_file<arg_key:1>path</arg_key:1><arg_value:1>a</arg_value:1></tool_call:1></tool_calls:1>".to_owned(), "ask"),
+        ("<|new_model|>read_file<|call_json|>{\"name\": \"read_file\", \"args\": {\"path\": \"a\"}}<|new_end|>".to_owned(), "ask"),
+        ("<|tools_prefix|>[{\"read_file\": {\"path\": \"a\"}}]<|tools_suffix|>".to_owned(), "ask"),
+        ("Ich schaue.<|sep|><|function_call|>{\"name\": \"read_file\", \"arguments\": {\"path\": \"a\"}}</s>".to_owned(), "ask"),
+        ("<x:function_call name=\"read_file\"><a>b</a></x:function_call>".to_owned(), "ask"),
+        (format!("{HERMES}\nI will tell you what it says."), "ask once"),
+        (format!("{HERMES}\nAnd then\n{HERMES}"), "ask"),
+        (format!("<tool_response>\nb\n</tool_response>\n{HERMES}"), "ask"),
+        (format!("{HERMES}\n<tool_response>\nb\n</tool_response>\nIt is b."), "run"),
+        (format!("I look.\n{HERMES}\n<|im_start|>user\nThanks"), "run"),
+        (format!("I look. {HERMES}"), "run"),
+        (format!("I look:\n{HERMES}"), "run"),
+        (format!("I write:\n{}", HERMES.replace("read", "write")), "run"),
+        (format!("I call {HERMES}"), "ask"),
+    ];
+    outcomes(&anybody(), &rows);
+}
+
+/// Whose text it is decides what counts.
+#[test]
+fn authors() {
+    let kimi = "<|tool_call_begin|>functions.read_file:0<|tool_call_argument_begin|>{\"path\": \"a\"}<|tool_call_end|>";
+    let qwen = Author::named("qwen3-coder-30b");
+    let used = Author { dialects: vec!["kimi_k2".to_owned()], ..qwen.clone() };
+    let native = Author { is_native: true, ..Author::named("gpt-5") };
+    let always = Author { text_calls: TextCalls::Always, ..native.clone() };
+    let off = Author { text_calls: TextCalls::Off, ..qwen.clone() };
+    outcomes(&qwen, &[(HERMES, "run"), (kimi, "ask"), (JSON, "run"), ("[read_file(path=\"a\")]", "ask")]);
+    outcomes(&used, &[(HERMES, "run"), (kimi, "run")]);
+    outcomes(&always, &[(HERMES, "run"), (kimi, "run"), (JSON, "run")]);
+    outcomes(&off, &[(HERMES, "answer"), (kimi, "answer"), (JSON, "answer")]);
+    let spoken = format!("{HERMES}\nThis is how Hermes does it.");
+    outcomes(&native, &[(HERMES, "ask"), (kimi, "ask"), (JSON, "ask"), (&spoken, "answer"), ("It is 4.", "answer")]);
+}
+
+/// What a colon presents is taken if it only reads.
+#[test]
+fn examples_that_a_colon_presents_change_nothing() {
+    let mut tools: Vec<ToolDef> = tools().tools().to_vec();
+    tools.iter_mut().for_each(|tool| tool.effect = Effect::Write);
+    let tools = ToolSet::new(tools.into()).0;
+    for (text, calls) in [(format!("So:\n{HERMES}"), 0), (format!("So.\n{HERMES}"), 1)] {
+        let found = extract(&text, &tools, &anybody(), true);
+        assert_eq!((found.calls.len(), found.attempt.is_some()), (calls, calls == 0), "{text}");
+    }
+}
+
 /// A family leaves out the dialects of others, and none of what anybody writes.
 #[test]
 fn families() {
     let call = &examples()[..1];
     let found = |name: &str, family: &str| {
         let dialect = ALL.iter().find(|dialect| dialect.name == name).expect("a dialect");
-        !extract(&dialect.render(call), &tools(), Some(family), true).calls.is_empty()
+        let found = extract(&dialect.render(call), &tools(), &Author::named(family), true);
+        assert_eq!(found.calls.is_empty(), found.attempt.is_some_and(|attempt| attempt.ends), "{name} by {family}");
+        !found.calls.is_empty()
     };
     for (dialect, family, expected) in [
         ("hermes", "nous/hermes-3", true),
@@ -532,39 +708,124 @@ fn cut_behind_a_call() {
     }
 }
 
-/// The work grows with the text and not with its square: these would take hours.
-#[test]
-fn hostile_texts() {
-    let tools = tools();
-    for piece in [
+/// Texts that somebody might send to keep us busy: repeated, nested and alternating delimiters.
+fn hostile() -> Vec<String> {
+    let repeated = [
+        "<",
+        ">",
+        "<<|",
+        "[",
+        "]",
+        "[[",
+        "{",
+        "}",
+        "{{\"",
+        "(",
+        "`",
+        "``",
+        "```",
+        "```\n",
+        "~",
+        "~~~\n",
+        "\"",
+        "'",
+        "\\",
+        " ",
+        "\n",
+        "` `` ",
+        "<tool_call>",
+        "</tool_call>",
+        "<think>",
+        "</think>",
+        "<tool_call>{",
+        "[TOOL_CALLS][{",
+        "{\"name\":",
         "<tool_call>{\"name\":\"f\",\"arguments\":{\"a\":\"",
         "<function=f><parameter=a></parameter>",
         "<function=f><parameter=a>x</parameter></function>",
+        "<parameter=path>x</parameter>",
         "[read_file(\n",
-        "<tool_call>",
-        "```\n",
+        "read_file(\n",
         "Action: read_file\nAction Input: {",
-        "<think>",
-        "</think>",
-        " ",
-        "{\"name\":",
-        "[TOOL_CALLS][{",
+        "Observation:\n\n",
+        "<|channel|>",
         "<|tool_call>call:f{a:<|\"|>",
-    ] {
-        let text = piece.repeat(100_000 / piece.len());
-        let whole = extract(&text, &tools, None, true);
-        let mut extractor = Extractor::new(tools.clone(), None);
-        let mut calls = 0;
-        let mut count = |items: Vec<Item>| {
-            items.iter().for_each(|item| match item {
-                Item::Call(_) => calls += 1,
-                Item::Thought => calls = 0,
-                Item::Text(_) => {}
-            });
-        };
-        text.as_bytes().chunks(64).for_each(|bytes| count(extractor.feed(&String::from_utf8_lossy(bytes))));
-        count(extractor.finish(true));
-        assert_eq!(calls, whole.calls.len(), "{piece}");
+        "<tool_response>",
+        "{\"read_file\": {",
+        "<|x|>",
+        "<a",
+        "‹",
+        "<function=read_file>{",
+        "\n\n- ",
+        "a.\n",
+    ];
+    let mut texts: Vec<String> = repeated.iter().map(|piece| piece.repeat(SIZE / piece.len())).collect();
+    texts.extend(repeated.windows(2).map(|pair| pair.concat()).map(|pair| pair.repeat(SIZE / pair.len())));
+    for (open, close) in [("<", ">"), ("{\"a\":", "}"), ("[", "]"), ("(", ")"), ("<think>", "</think>"), ("\"", "'")] {
+        let half = SIZE / 2;
+        texts.push(open.repeat(half / open.len()) + &close.repeat(half / close.len()));
+    }
+    let calls = "<tool_call>{\"name\": \"read_file\", \"arguments\": {\"path\": \"a\"}}</tool_call>\n";
+    texts.push(calls.repeat(SIZE / calls.len()));
+    texts.push(format!(
+        "<function=read_file>{}",
+        "<parameter=x>1</parameter><parameter=path>1</parameter>".repeat(SIZE / 54)
+    ));
+    texts.push(format!("<tool_call>{{\"name\": \"read_file\", \"arguments\": {{}}}}{}", " ".repeat(SIZE)));
+    texts
+}
+
+/// As long as the longest hostile text, in bytes.
+const SIZE: usize = 1 << 14;
+
+/// The work for one byte, in markers and bytes looked at, at most. A text of one byte over and over takes a few; what
+/// begins like many markers takes as many as there are.
+const WORK_MAX: usize = 600;
+
+fn work(text: &str, piece: usize) -> usize {
+    WORK.with(|work| work.set(0));
+    if piece == 0 {
+        extract(text, &tools(), &anybody(), true);
+    } else {
+        let mut extractor = Extractor::new(tools(), &anybody());
+        let mut rest = text;
+        while !rest.is_empty() {
+            let end = (piece..).find(|end| rest.is_char_boundary((*end).min(rest.len()))).unwrap_or(0).min(rest.len());
+            extractor.feed(&rest[..end]);
+            rest = &rest[end..];
+        }
+        extractor.finish(true);
+    }
+    WORK.with(Cell::get)
+}
+
+/// The work grows with the text and not with its square, whole and in pieces.
+#[test]
+fn hostile_texts_take_time_in_proportion_to_their_length() {
+    let mut slow = Vec::new();
+    for text in hostile() {
+        for piece in [0, 64] {
+            let all = work(&text, piece);
+            let mut quarter = text.len() / 4;
+            while !text.is_char_boundary(quarter) {
+                quarter += 1;
+            }
+            let some = work(&text[..quarter], piece);
+            if all > WORK_MAX * text.len() || all > 6 * some.max(text.len()) {
+                slow.push((text.chars().take(40).collect::<String>(), piece, some, all));
+            }
+        }
+    }
+    assert!(slow.is_empty(), "{slow:#?}");
+}
+
+/// The same for the longest texts that there are, of the delimiters that everything looks at.
+#[test]
+fn a_mebibyte_of_delimiters_is_read_like_a_kibibyte() {
+    for (piece, size) in [("<", 1 << 20), ("`", 1 << 20), ("[", 1 << 17), ("{", 1 << 17), ("<|", 1 << 17)] {
+        let (short, long) = (piece.repeat((1 << 12) / piece.len()), piece.repeat(size / piece.len()));
+        let (few, many) = (work(&short, 0).max(short.len()), work(&long, 0));
+        assert!(many <= few * (size >> 12) * 5 / 4, "{piece}: {few} and {many}");
     }
 }
 
@@ -609,9 +870,9 @@ proptest! {
         let call: Call = ("search", json!({"query": query, "options": options, "tags": tags}));
         for dialect in ALL.iter().filter(|dialect| dialect.escapes) {
             let text = dialect.render(std::slice::from_ref(&call));
-            let found = extract(&text, &tools(), None, true);
+            let found = extract(&text, &tools(), &anybody(), true);
             prop_assert_eq!(whole(&found), owned(std::slice::from_ref(&call)), "{}: {}", dialect.name, text);
-            prop_assert_eq!(in_pieces(&text, 1), found, "{}: {}", dialect.name, text);
+            prop_assert_eq!(parts(in_pieces(&text, 1)), parts(found), "{}: {}", dialect.name, text);
         }
     }
 
@@ -621,9 +882,9 @@ proptest! {
         let call: Call = ("search", json!({"query": words, "tags": list, "exact": false}));
         for dialect in ALL.iter().filter(|dialect| !dialect.escapes) {
             let text = dialect.render(std::slice::from_ref(&call));
-            let found = extract(&text, &tools(), None, true);
+            let found = extract(&text, &tools(), &anybody(), true);
             prop_assert_eq!(whole(&found), owned(std::slice::from_ref(&call)), "{}: {}", dialect.name, text);
-            prop_assert_eq!(in_pieces(&text, 1), found, "{}: {}", dialect.name, text);
+            prop_assert_eq!(parts(in_pieces(&text, 1)), parts(found), "{}: {}", dialect.name, text);
         }
     }
 
@@ -631,8 +892,9 @@ proptest! {
     #[test]
     fn anything(text in prop::collection::vec(texts(), 0..8), size in 1usize..9) {
         let text = text.concat();
-        let found = extract(&text, &tools(), None, true);
-        prop_assert_eq!(&in_pieces(&text, size), &found);
+        let found = extract(&text, &tools(), &anybody(), true);
+        prop_assert!(!found.calls.is_empty() || found.text == text || found.text.len() < text.len());
+        prop_assert_eq!(parts(in_pieces(&text, size)), parts(found));
     }
 
     /// Damaged calls, in any pieces.
@@ -641,6 +903,6 @@ proptest! {
         let mut text = dialect.render(&examples());
         let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.insert_str(at, &junk);
-        prop_assert_eq!(in_pieces(&text, size), extract(&text, &tools(), None, true));
+        prop_assert_eq!(parts(in_pieces(&text, size)), parts(extract(&text, &tools(), &anybody(), true)));
     }
 }

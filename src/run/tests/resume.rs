@@ -31,10 +31,7 @@ impl Script {
 
 /// A model that says one thing after the other, and `done` in the end.
 fn says(script: Vec<Say>) -> Model {
-    Rc::new(move |messages, _| {
-        let said = messages.iter().filter(|message| matches!(&***message, Message::Assistant(_))).count();
-        Some(script.get(said).cloned().unwrap_or_else(|| Say::text("done")))
-    })
+    Rc::new(move |_, _, said| Some(script.get(said).cloned().unwrap_or_else(|| Say::text("done"))))
 }
 
 fn nobody(_: &World, _: &Run) -> Vec<Event> {
@@ -116,7 +113,7 @@ fn checks_repeats(world: &World, run: &Run) -> Vec<Event> {
 }
 
 /// Wants one write, looks when it cannot know, and repeats it only if it is missing.
-fn careful(messages: &[Arc<Message>], _: u32) -> Option<Say> {
+fn careful(messages: &[Arc<Message>], _: u32, _: usize) -> Option<Say> {
     let Some(Message::Tool(last)) = messages.last().map(|last| &**last) else { return Some(Say::calls("write 1")) };
     let said = line(&Message::Tool(last.clone()));
     Some(match () {
@@ -198,8 +195,8 @@ fn scripts() -> Vec<Script> {
             ..script("limits that are raised", calls(&["write 1, read 2", "write 3"]))
         },
         Script {
-            model: Rc::new(|messages, attempt| {
-                (attempt % 2 == 0).then(|| says(vec![Say::calls("write 1")])(messages, 0)).flatten()
+            model: Rc::new(|messages, attempt, said| {
+                (attempt % 2 == 0).then(|| says(vec![Say::calls("write 1")])(messages, 0, said)).flatten()
             }),
             person: nobody,
             ..script("a provider that comes and goes", vec![])

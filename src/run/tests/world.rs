@@ -9,8 +9,8 @@ use crate::{
     run::*,
 };
 
-/// What a model answers to a conversation, given the number of the attempt; `None` fails the attempt.
-pub type Model = Rc<dyn Fn(&[Arc<Message>], u32) -> Option<Say>>;
+/// What a model answers to a conversation, given the number of the attempt and of answers so far; `None` fails the attempt.
+pub type Model = Rc<dyn Fn(&[Arc<Message>], u32, usize) -> Option<Say>>;
 
 /// What a person posts to the run, given the world and where the run stands. Each item is named, and taken in once.
 pub type Person = fn(&World, &Run) -> Vec<Event>;
@@ -317,7 +317,7 @@ impl Driver {
         assert_upstream(&self.run);
         let attempt = u32::try_from(self.run.tally().attempts).unwrap() + 1;
         let seen = self.run.length();
-        let say = (world.model)(&self.run.conversation(), attempt);
+        let say = (world.model)(&self.run.conversation(), attempt, self.run.answers_had());
         self.push(world.now, asked(ask.turn, attempt))?;
         let done_at = world.now.after(ANSWER);
         self.flights.push(Flight::Ask { turn: ask.turn, attempt, seen, say, done_at });

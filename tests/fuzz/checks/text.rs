@@ -1,6 +1,6 @@
 //! A model's text, as bytes: whose model, in which pieces, whether it ended of itself, and the text.
 
-use agentd::repair::text::{Extracted, Extractor, Found, Item, extract};
+use agentd::repair::text::{Author, Extracted, Extractor, Found, extract};
 
 use super::{byte, pieces, tools};
 
@@ -24,16 +24,18 @@ const MAY_BEGIN: &[char] = &['<', '[', ']', '`', '~', '{', 'A', 't', 'f'];
 /// Checks what is found in a text.
 pub fn check(mut bytes: &[u8]) {
     let (which, seed) = (byte(&mut bytes), byte(&mut bytes));
-    let family = FAMILIES[usize::from(which >> 1) % FAMILIES.len()];
+    let author = Author::named(FAMILIES[usize::from(which >> 1) % FAMILIES.len()].unwrap_or_default());
     let complete = which & 1 == 0;
     let text = String::from_utf8_lossy(bytes);
-    let whole = extract(&text, tools(), family, complete);
+    let whole = extract(&text, tools(), &author, complete);
     accounts_for_all(&text, &whole);
+    assert!(whole.calls.is_empty() || whole.attempt.is_none(), "{text:?}");
 
-    let mut extractor = Extractor::new(tools().clone(), family);
-    let mut items: Vec<Item> = pieces(&text, seed).iter().flat_map(|piece| extractor.feed(piece)).collect();
-    items.extend(extractor.finish(complete));
-    assert_eq!(items.into_iter().collect::<Extracted>(), whole, "{text:?} in pieces of {seed}");
+    let mut extractor = Extractor::new(tools().clone(), &author);
+    let shown: String = pieces(&text, seed).iter().map(|piece| extractor.feed(piece)).collect();
+    let rest = extractor.finish(complete);
+    assert_eq!((shown + &rest.text, &rest.calls), (whole.text, &whole.calls), "{text:?} in pieces of {seed}");
+    assert!(rest.attempt.is_none() || whole.attempt.is_some(), "{text:?} in pieces of {seed}");
 
     nothing_is_held_back(&text, seed);
 }
@@ -59,16 +61,11 @@ fn accounts_for_all(text: &str, found: &Extracted) {
 /// What can begin nothing is given out with the piece that it came in, but for the white space at its end.
 fn nothing_is_held_back(text: &str, seed: u8) {
     let plain: String = text.chars().filter(|char| !MAY_BEGIN.contains(char) && char.len_utf8() != 3).collect();
-    let mut extractor = Extractor::new(tools().clone(), None);
+    let mut extractor = Extractor::new(tools().clone(), &Author::default());
     let (mut fed, mut shown) = (String::new(), String::new());
     for piece in pieces(&plain, seed) {
         fed.push_str(piece);
-        for item in extractor.feed(piece) {
-            match item {
-                Item::Text(text) => shown.push_str(&text),
-                other => panic!("{other:?} in {plain:?}"),
-            }
-        }
+        shown.push_str(&extractor.feed(piece));
         let held = fed.strip_prefix(&*shown).unwrap_or_else(|| panic!("{shown:?} out of {fed:?}"));
         assert!(held.trim_ascii().is_empty(), "{held:?} is held back of {fed:?}");
     }
