@@ -14,7 +14,7 @@ pub const CLASSES: &[Class] = &[
     class("alone", 'A', alone),
     class("several", 'A', several),
     class("prose before", 'A', before),
-    class("prose behind", 'A', behind),
+    class("prose behind", 'R', behind),
     class("end marker missing", 'E', endless),
     class("end marker in a value", 'A', marker_in_value),
     class("marker in prose", 'R', marker_in_prose),
@@ -416,7 +416,8 @@ fn behind(rng: &mut Rng, seed: &Seed) -> Option<Spoilt> {
     let dialect = any(rng);
     let prose = "I will report when it is done.";
     let text = dialect.beside.then(|| written(dialect, &[seed]))??;
-    Some(case(dialect, format!("{text}\n{prose}"), Truth::Calls(vec![seed.call()], prose)))
+    // A call counts only at the end of an answer.
+    Some(case(dialect, format!("{text}\n{prose}"), Truth::Ask))
 }
 
 fn endless(rng: &mut Rng, seed: &Seed) -> Option<Spoilt> {
