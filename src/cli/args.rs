@@ -35,7 +35,9 @@ pub(super) enum Command {
 Example:
   agentd run agents/tidy.yaml 'Sort my notes'
   echo 'Sort my notes' | agentd run tidy - --json
-  agentd run report.yaml 'The report of yesterday' --key report-$(date +%F)   # however often cron starts it")]
+  agentd run report.yaml 'The report of yesterday' --key report-$(date +%F)   # however often cron starts it
+
+With --json, `denied` lists the calls that a policy or a person refused, also of a run that is done.")]
     Run(Run),
     /// Go on with a run that was interrupted, waits, used up a limit, or is done and gets a new prompt; one that another
     /// process drives is told the prompt and the limits
@@ -44,7 +46,7 @@ Example:
   agentd resume 0199c2d4 --max-turns 80
   agentd resume @last 'Now do the same for March'")]
     Resume(Resume),
-    /// Allow a call that waits for approval; a run that nobody drives goes on when it is resumed
+    /// Allow a call that waits for approval, or whose tool has changed; a run that nobody drives goes on when it is resumed
     #[command(after_help = "\
 Example:
   agentd approve @last && agentd resume @last
@@ -52,7 +54,7 @@ Example:
   agentd approve 0199c2d4 t3c1 --edit
   agentd approve 0199c2d4 t3c1 --arguments '{\"path\": \"draft.txt\"}'")]
     Approve(Approve),
-    /// Refuse a call that waits for approval; a run that nobody drives goes on when it is resumed
+    /// Refuse a call that waits for approval, or whose tool has changed; a run that nobody drives goes on when it is resumed
     #[command(after_help = "\
 Example:
   agentd deny 0199c2d4 t3c1 --reason 'not in the shared folder'")]
