@@ -42,6 +42,10 @@ pub(super) enum Body {
     Harmony,
     /// `Action:` and `Action Input:`.
     Action,
+    /// A JSON list of objects with the name of a tool as their only key.
+    Keyed,
+    /// `name<|content_invoke_tool_json|>{…}`, or without the name.
+    Inkling,
 }
 
 /// Families of models, as a set.
@@ -74,6 +78,19 @@ families! {
     STEP = 13 ["step-", "step3", "stepfun"];
     SEED = 14 ["seed"];
     CLAUDE = 15 ["claude"];
+    HUNYUAN = 16 ["hunyuan", "hy3", "hy-3", "hy4", "hy-4"];
+    MUSE = 17 ["muse"];
+    INKLING = 18 ["inkling"];
+    APERTUS = 19 ["apertus"];
+    MINICPM = 20 ["minicpm"];
+    GIGACHAT = 21 ["gigachat"];
+    DOTS = 22 ["dots"];
+    IFM = 23 ["k2-horizon", "k2_horizon", "ifm"];
+    LONGCAT = 24 ["longcat"];
+    INTERN = 25 ["intern"];
+    CLOVA = 26 ["hyperclova", "hcx"];
+    FUNCTIONARY = 27 ["functionary"];
+    GROK = 28 ["grok"];
 }
 
 impl Families {
@@ -92,6 +109,11 @@ impl Families {
 
     pub(super) const fn and(self, other: Self) -> Self {
         Families(self.0 | other.0)
+    }
+
+    /// All families but these.
+    const fn but(self) -> Self {
+        Families(!self.0)
     }
 
     pub(super) fn meets(self, other: Self) -> bool {
@@ -128,7 +150,10 @@ pub(super) const OPENERS: &[Opener] = &[
     // custom tools with JSON between the tags (model card).
     row("<function=", &[], &[(Body::Tags(&QWEN_TAGS), "qwen3_coder")]),
     // MiniMax-M2 (tool calling guide in its repository) and Anthropic's XML (prompting guide), prefixed by some proxies.
-    row("<invoke ", &[], &[(Body::Tags(&INVOKE_TAGS), "invoke")]),
+    row("<invoke ", &[], &[(Body::Tags(&INVOKE_TAGS), "invoke")]).only(DOTS.but()),
+    // dots (chat template, vLLM `dots`): the same with a newline at either side of values, which only its wrapper tells.
+    row("<invoke ", &[], &[(Body::Tags(&DOTS_TAGS), "dots")]).only(DOTS),
+    row("<dots_function_call>\n<invoke ", &[], &[(Body::Tags(&DOTS_TAGS), "dots")]),
     row(concat!("<", "antml:invoke "), &[], &[(Body::Tags(&PREFIXED_TAGS), "invoke")]),
     // DeepSeek V3.2 and V4 DSML (`encoding_dsv32.py` in its repository), V4.1 with a space.
     row("<｜DSML｜invoke ", &[], &[(Body::Tags(&DSML_TAGS), "dsml")]).only(DEEPSEEK),
@@ -137,6 +162,30 @@ pub(super) const OPENERS: &[Opener] = &[
     row("<steptml:invoke ", &[], &[(Body::Tags(&STEP_TAGS), "step3")]).only(STEP),
     // MiniMax-M3 (chat template; SGLang `minimax_m3`).
     row("]<]minimax[>[<invoke ", &[], &[(Body::Tags(&M3_TAGS), "minimax_m3")]).only(MINIMAX),
+    // Muse ATEM (chat template; omlx `muse_glimmer`); GigaChat 3.5 GCML (SGLang `gigachat35`).
+    row("<atem:invoke ", &[], &[(Body::Tags(&ATEM_TAGS), "atem")]).only(MUSE),
+    row("<｜GCML｜invoke ", &[], &[(Body::Tags(&GCML_TAGS), "gcml")]).only(GIGACHAT),
+    // Grok (as it stands in the texts of several clients), its end at times with a quote.
+    row("<xai:function_call ", &[], &[(Body::Tags(&XAI_TAGS), "xai")]).only(GROK),
+    // MiniCPM4 and 5 (chat templates; SGLang `minicpm`).
+    row("<function ", &[], &[(Body::Tags(&MINICPM_TAGS), "minicpm")]).only(MINICPM),
+    // Hunyuan 3 and 4, whose tokens have a suffix (chat templates; vLLM `hy_v3`); the arguments may be JSON.
+    row("<tool_call:opensource>", &[], &[(Body::Tags(&HY3_TAGS), "hunyuan")]).only(HUNYUAN),
+    row("<tool_call:6124c78e>", &[], &[(Body::Tags(&HY4_TAGS), "hunyuan")]).only(HUNYUAN),
+    // K2 Horizon (chat template; SGLang `k2_v3`).
+    row(
+        "<ifm|tool_call>",
+        &["</ifm|tool_call>"],
+        &[(Body::Object, "k2_horizon"), (Body::Tags(&IFM_TAGS), "k2_horizon")],
+    )
+    .only(IFM),
+    // LongCat (vLLM `longcat`: JSON; LongCat 2: pairs).
+    row(
+        "<longcat_tool_call>",
+        &["</longcat_tool_call>"],
+        &[(Body::Object, "longcat"), (Body::Tags(&LONGCAT_TAGS), "longcat")],
+    )
+    .only(LONGCAT),
     // Kimi K3 XTML (`encoding_k3.py` in its repository).
     row("<|open|>call ", &[], &[(Body::Tags(&XTML_TAGS), "kimi_k3")]).only(KIMI),
     // Mistral before v11 a list, from v11 on name and arguments (mistral-common, tokenizers v3 to v13).
@@ -195,6 +244,24 @@ pub(super) const OPENERS: &[Opener] = &[
     row("<tools>", &["</tools>"], JSON),
     // LM Studio's default for models without a format of their own (its documentation).
     row("[TOOL_REQUEST]", &["[END_TOOL_REQUEST]"], JSON),
+    // Inkling (SGLang `inkling`); the name stands before the marker too.
+    row("<|message_model|>", &["<|end_message|>"], &[(Body::Inkling, "inkling")]).only(INKLING),
+    row("<|content_invoke_tool_json|>", &["<|end_message|>"], &[(Body::Object, "inkling")]).only(INKLING),
+    // Apertus (chat template; vLLM `apertus`).
+    row("<|tools_prefix|>", &["<|tools_suffix|>"], &[(Body::Keyed, "apertus")]).only(APERTUS),
+    // GigaChat 3 (vLLM and SGLang `gigachat3`): a token, or words and the separator of roles.
+    row("<|function_call|>", &[], &[(Body::Object, "gigachat3")]).only(GIGACHAT),
+    row("function call<|role_sep|>", &[], &[(Body::Object, "gigachat3")]).only(GIGACHAT).line(),
+    // InternLM 2 and 3, Intern-S1 (chat templates; lmdeploy).
+    row("<|action_start|><|plugin|>", &["<|action_end|>"], &[(Body::Object, "internlm")]).only(INTERN),
+    // HyperCLOVA X SEED Think 14B (vLLM plugin of its makers); the one of 32B writes as GLM does.
+    row("-> tool/function_call\n", &[], &[(Body::List, "hyperclova"), (Body::Object, "hyperclova")]).only(CLOVA),
+    // Functionary 3.2 (chat template; llama.cpp `functionary_v3_2`).
+    row(">>>", &[], &[(Body::Args, "functionary")]).only(FUNCTIONARY),
+    // Gemini where it writes code in place of a call.
+    row("<tool_code>", &["</tool_code>"], JSON),
+    // Command R and R+ (chat template of 2024).
+    row("Action: ```json\n", &["```"], &[(Body::List, "command_r"), (Body::Object, "command_r")]).only(COHERE).line(),
     // ReAct (Yao and others, 2022), as LangChain prompts it.
     row("Action:", &[], &[(Body::Action, "react")]).line(),
 ];
@@ -229,6 +296,34 @@ pub(super) const FRAMES: &[&str] = &[
     "]<]minimax[>[",
     "<seed:tool_call>",
     "</seed:tool_call>",
+    "<tool_calls:opensource>",
+    "</tool_calls:opensource>",
+    "</tool_call:opensource>",
+    "<end_of_tool_call:opensource>",
+    "<tool_calls:6124c78e>",
+    "</tool_calls:6124c78e>",
+    "</tool_call:6124c78e>",
+    "<end_of_tool_call:6124c78e>",
+    "<ifm|tool_calls>",
+    "</ifm|tool_calls>",
+    "</ifm|tool_call>",
+    "</longcat_tool_call>",
+    "<atem:function_calls>",
+    "</atem:function_calls>",
+    "</atem:invoke>",
+    "<｜GCML｜tool_calls>",
+    "</｜GCML｜tool_calls>",
+    "</｜GCML｜invoke>",
+    "<dots_function_call>",
+    "</dots_function_call>",
+    "</xai:function_call>",
+    "<|message_model|>",
+    "<|end_message|>",
+    "<|content_model_end_sampling|>",
+    "<|tools_suffix|>",
+    "<|message_sep|>",
+    "<|action_end|>",
+    "</tool_code>",
     "</steptml:invoke>",
     "<｜tool_calls_begin｜>",
     "<｜tool_calls_end｜>",
@@ -366,6 +461,7 @@ pub(super) const CHANNELS: &[&str] = &[
     "<|close|>response<|sep|>",
     "<|open|>message role=\"assistant\"<|sep|>",
     "<|close|>message<|sep|>",
+    "<|content_text|>",
     "<|START_RESPONSE|>",
     "<|END_RESPONSE|>",
 ];
@@ -382,6 +478,12 @@ pub(super) const THINKING: &[(&str, &str)] = &[
     ("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
     ("<|channel>thought", "<channel|>"),
     ("◁think▷", "◁/think▷"),
+    ("<think:opensource>", "</think:opensource>"),
+    ("<think:6124c78e>", "</think:6124c78e>"),
+    ("<ifm|think>", "</ifm|think>"),
+    ("<ifm|think_fast>", "</ifm|think_fast>"),
+    ("<ifm|think_faster>", "</ifm|think_faster>"),
+    ("<longcat_think>", "</longcat_think>"),
 ];
 
 const QWEN_TAGS: Shape = Shape {
@@ -448,12 +550,83 @@ const STEP_TAGS: Shape = Shape {
     framed: false,
 };
 
-const GLM_TAGS: Shape = Shape {
-    form: Form::Pairs,
-    call: &["<tool_call>"],
-    call_end: &["</tool_call>"],
-    param: &["<arg_key>"],
-    param_end: &["</arg_value>"],
+/// A form with pairs of tags for key and value, by what stands before and behind the words of its tags.
+macro_rules! pairs {
+    ($name:ident, $before:literal, $behind:literal) => {
+        const $name: Shape = Shape {
+            form: Form::Pairs,
+            call: &[concat!("<", $before, "tool_call", $behind, ">")],
+            call_end: &[concat!("</", $before, "tool_call", $behind, ">")],
+            param: &[
+                concat!("<", $before, "arg_key", $behind, ">"),
+                concat!("</", $before, "arg_key", $behind, ">"),
+                concat!("<", $before, "arg_value", $behind, ">"),
+            ],
+            param_end: &[concat!("</", $before, "arg_value", $behind, ">")],
+            close: ">",
+            around: &[
+                concat!("<", $before, "tool_sep", $behind, ">"),
+                concat!("<", $before, "tool_calls", $behind, ">"),
+                concat!("</", $before, "tool_calls", $behind, ">"),
+            ],
+            framed: false,
+        };
+    };
+}
+
+pairs!(GLM_TAGS, "", "");
+pairs!(HY3_TAGS, "", ":opensource");
+pairs!(HY4_TAGS, "", ":6124c78e");
+pairs!(IFM_TAGS, "ifm|", "");
+pairs!(LONGCAT_TAGS, "longcat_", "");
+
+/// A form with attributes, by what stands before the words of its tags.
+macro_rules! invokes {
+    ($name:ident, $before:literal, $around:literal) => {
+        const $name: Shape = Shape {
+            form: Form::Attributes,
+            call: &[concat!("<", $before, "invoke ")],
+            call_end: &[concat!("</", $before, "invoke>")],
+            param: &[concat!("<", $before, "parameter ")],
+            param_end: &[concat!("</", $before, "parameter>")],
+            close: ">",
+            around: &[concat!("<", $before, $around, ">"), concat!("</", $before, $around, ">")],
+            framed: false,
+        };
+    };
+}
+
+invokes!(ATEM_TAGS, "atem:", "function_calls");
+invokes!(GCML_TAGS, "｜GCML｜", "tool_calls");
+
+const DOTS_TAGS: Shape = Shape {
+    form: Form::Attributes,
+    call: &["<invoke ", "<dots_function_call>\n<invoke "],
+    call_end: &["</invoke>"],
+    param: &["<parameter "],
+    param_end: &["</parameter>"],
+    close: ">",
+    around: &["</dots_function_call>"],
+    framed: true,
+};
+
+const XAI_TAGS: Shape = Shape {
+    form: Form::Attributes,
+    call: &["<xai:function_call "],
+    call_end: &["</xai:function_call>", "</xai:function_call\">"],
+    param: &["<parameter "],
+    param_end: &["</parameter>"],
+    close: ">",
+    around: &[],
+    framed: false,
+};
+
+const MINICPM_TAGS: Shape = Shape {
+    form: Form::Attributes,
+    call: &["<function "],
+    call_end: &["</function>"],
+    param: &["<param "],
+    param_end: &["</param>"],
     close: ">",
     around: &[],
     framed: false,

@@ -230,7 +230,7 @@ impl Extractor {
             let may_begin = match c {
                 '<' | '[' | ']' | '`' | '~' => true,
                 '{' => self.is_fresh && solid == start,
-                'A' | 't' => self.place.is_blank(),
+                'A' | 't' | '>' | '-' => self.place.is_blank(),
                 'f' => self.place.stand().may_open(),
                 // A sign that one family thinks between.
                 '◁' => true,

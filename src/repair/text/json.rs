@@ -20,6 +20,9 @@ const DESCRIBES: [&str; 3] = ["description", "inputSchema", "input_schema"];
 /// A member that holds a list of calls.
 const LISTS: [&str; 2] = ["tool_calls", "tool_uses"];
 
+/// A tool that stands for several calls at once, as models of OpenAI make it up.
+const PARALLEL: &str = "multi_tool_use.parallel";
+
 /// Follows text that should be JSON to the end of its first value.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scan {
@@ -110,6 +113,26 @@ pub(super) fn calls(value: &str) -> Option<Vec<Call>> {
     within(value, 0)
 }
 
+/// The calls in a list of objects whose only key is the name of a tool. `None` when something else stands there.
+pub(super) fn keyed(value: &str) -> Option<Vec<Call>> {
+    let mut found: Vec<Call> = Vec::new();
+    for (element, closed) in elements(value) {
+        let object = &value[element];
+        match members(object).as_slice() {
+            [only] if object.starts_with('{') => found.push(Call {
+                name: only.key.clone(),
+                arguments: Some(object[only.value.clone()].to_owned()),
+                closed: only.closed && closed,
+                ..Call::default()
+            }),
+            // Cut before its value begins.
+            _ if !closed => found.iter_mut().for_each(|call| call.closed = false),
+            _ => return None,
+        }
+    }
+    (!found.is_empty()).then_some(found)
+}
+
 fn within(value: &str, wrappers: usize) -> Option<Vec<Call>> {
     match value.as_bytes().first()? {
         b'{' => {
@@ -117,7 +140,12 @@ fn within(value: &str, wrappers: usize) -> Option<Vec<Call>> {
             let list = members.iter().find(|member| LISTS.contains(&&*member.key));
             match list.filter(|_| wrappers < WRAPPERS_MAX) {
                 Some(list) => within(&value[list.value.clone()], wrappers + 1),
-                None => Some(vec![call(value, &members, wrappers)?]),
+                None => {
+                    let call = call(value, &members, wrappers)?;
+                    let several = call.name.trim_start_matches("functions.") == PARALLEL;
+                    let inner = call.arguments.as_deref().filter(|_| several && wrappers < WRAPPERS_MAX);
+                    Some(inner.and_then(|inner| within(inner.trim(), wrappers + 1)).unwrap_or_else(|| vec![call]))
+                }
             }
         }
         b'[' => {

@@ -125,6 +125,16 @@ impl Reader {
                     Look::Yes((name, length)) => Some(self.json_phase(Some(name), self.at + length)),
                     Look::No => None,
                 },
+                Body::Keyed if first == '[' => match next {
+                    Look::More => return more(),
+                    Look::Yes('{') => Some(self.json_phase(None, self.at)),
+                    _ => None,
+                },
+                Body::Inkling => match inkling_header(rest, around.ended) {
+                    Look::More => return more(),
+                    Look::Yes(length) => Some(self.json_phase(None, self.at + length)),
+                    Look::No => None,
+                },
                 Body::Kimi => match kimi_header(rest, around.ended) {
                     Look::More => return more(),
                     Look::Yes((name, length)) => Some(self.json_phase(Some(name), self.at + length)),
@@ -230,7 +240,7 @@ impl Reader {
                 vec![json::Call { name, arguments: Some(value.to_owned()), closed: told, ..json::Call::default() }]
             }
             // A call without a name, or cut before it, is one that cannot be made; the model is told.
-            None => json::calls(value).unwrap_or_else(|| {
+            None => self.calls_in(value).unwrap_or_else(|| {
                 let arguments = Some(value.to_owned());
                 vec![json::Call { name: String::new(), arguments, closed: told, ..json::Call::default() }]
             }),
@@ -241,6 +251,13 @@ impl Reader {
             dialect,
             complete: told || call.closed,
         }));
+    }
+
+    fn calls_in(&self, value: &str) -> Option<Vec<json::Call>> {
+        match self.opener.bodies {
+            [(Body::Keyed, _)] => json::keyed(value),
+            _ => json::calls(value),
+        }
     }
 
     fn python(&mut self, text: &str, around: &Around<'_>) -> Option<Step> {
@@ -276,7 +293,11 @@ impl Reader {
             let name = run(inside.trim_start(), names::is_name_char);
             vec![PythonCall { name, inside, closed: is_whole }]
         });
-        self.calls.extend(calls.into_iter().map(|call| Found {
+        let calls = calls.into_iter().map(|call| match names::offered(call.name, around.tools) {
+            None => printed(call),
+            Some(_) => call,
+        });
+        self.calls.extend(calls.map(|call| Found {
             name: call.name.strip_suffix(".call").filter(|_| builtin).unwrap_or(call.name).to_owned(),
             arguments: call.arguments(),
             dialect,
@@ -383,6 +404,24 @@ fn brace(text: &str, at: usize, ended: bool, name: &str) -> Look<(String, usize)
     }
 }
 
+/// The name of the tool, if it stands there, and the marker of its call.
+fn inkling_header(text: &str, ended: bool) -> Look<usize> {
+    const MARKER: &str = "<|content_invoke_tool_json|>";
+    let name = run(text, names::is_name_char);
+    if name.len() > NAME_BYTES_MAX {
+        return Look::No;
+    }
+    match begins(&text[name.len()..], MARKER, ended) {
+        Look::Yes(length) => match brace(text, name.len() + length, ended, name) {
+            Look::Yes((_, start)) => Look::Yes(start),
+            Look::More => Look::More,
+            Look::No => Look::No,
+        },
+        Look::More => Look::More,
+        Look::No => Look::No,
+    }
+}
+
 fn kimi_header(text: &str, ended: bool) -> Look<(String, usize)> {
     const ARGUMENTS: &str = "<|tool_call_argument_begin|>";
     match find_near(text, ARGUMENTS, HEADER_BYTES_MAX, ended) {
@@ -459,6 +498,17 @@ impl PythonCall<'_> {
     fn arguments(&self) -> String {
         self.read().unwrap_or_else(|| self.inside.to_owned())
     }
+}
+
+/// The call that is only made to be printed: `print(default_api.f(a=1))`.
+fn printed(call: PythonCall<'_>) -> PythonCall<'_> {
+    const NAMESPACE: &str = "default_api.";
+    let inner = python_calls(call.inside).filter(|inner| call.name == "print" && inner.len() == 1);
+    let call = match inner.and_then(|mut inner| inner.pop()) {
+        Some(inner) => PythonCall { closed: inner.closed && call.closed, ..inner },
+        None => call,
+    };
+    PythonCall { name: call.name.strip_prefix(NAMESPACE).unwrap_or(call.name), ..call }
 }
 
 /// The calls in a text that consists of calls and what separates them; `None` when there is something else.

@@ -25,7 +25,7 @@ pub(super) struct Shape {
     /// What opens a call, up to its name.
     pub(super) call: &'static [&'static str],
     pub(super) call_end: &'static [&'static str],
-    /// What opens a parameter, up to its key.
+    /// What opens a parameter, up to its key; for pairs what stands around the key, and what opens the value.
     pub(super) param: &'static [&'static str],
     pub(super) param_end: &'static [&'static str],
     /// What ends an opening tag.
@@ -121,7 +121,7 @@ impl Shape {
 
     /// A key and the opening of its value.
     fn pair(&self, text: &str, ended: bool) -> Look<Tag> {
-        let [open, close, value] = ["<arg_key>", "</arg_key>", "<arg_value>"];
+        let [open, close, value] = self.param else { return Look::No };
         let start = match begins(text, open, ended) {
             Look::Yes(start) => start,
             Look::No => return Look::No,
@@ -299,16 +299,29 @@ impl Reader {
         let marker = self.shape.call[0].len();
         let start = skip_space(text, marker);
         let name = run(&text[start..], names::is_name_char);
-        let end = skip_space(text, start + name.len());
+        let mut end = skip_space(text, start + name.len());
         if name.len() > names::NAME_BYTES_MAX || end - start - name.len() > TAG_BYTES_MAX {
             return Some(Step::Text);
         }
         if end == text.len() {
             return Some(if around.ended { Step::Text } else { Step::More });
         }
+        // Some put a token between name and arguments, which then may be JSON.
+        let parted = match begins_any(&text[end..], self.shape.around, around.ended) {
+            Look::More => return Some(Step::More),
+            Look::Yes(length) if !name.is_empty() => {
+                end = skip_space(text, end + length);
+                true
+            }
+            _ => false,
+        };
+        if parted && end == text.len() && !around.ended {
+            return Some(Step::More);
+        }
         match self.shape.tag(&text[end..], None, around.ended) {
             Look::More => return Some(Step::More),
             Look::Yes(Tag::Param(..)) if !name.is_empty() => {}
+            Look::No if parted && text[end..].starts_with('{') => {}
             // A name alone is a call only if it is one of a tool.
             Look::Yes(Tag::CallEnd(_)) if names::offered(name, around.tools).is_some() => {}
             _ => return Some(Step::Text),
@@ -493,6 +506,7 @@ impl Reader {
         let members = self.params.iter().map(|param| {
             let raw = self.framed(&text[param.start..param.end]);
             let declared = Declared::of(tool, &param.key);
+            let raw = self.unwrapped(raw);
             let json = match self.shape.form {
                 Form::Named => nested(raw, self.shape.param[0], declared, 0),
                 _ => value::json(raw, param.typed, declared),
@@ -512,6 +526,13 @@ impl Reader {
             None => (raw.strip_prefix('\n').unwrap_or(raw), "\n"),
         };
         raw.strip_suffix(newline).unwrap_or(raw)
+    }
+
+    /// The value without the marks that keep XML from looking into it.
+    fn unwrapped<'t>(&self, raw: &'t str) -> &'t str {
+        let is_xml = self.shape.param == ["<param "];
+        let inside = raw.trim().strip_prefix("<![CDATA[").and_then(|rest| rest.strip_suffix("]]>"));
+        inside.filter(|_| is_xml).unwrap_or(raw)
     }
 
     fn found(&self, arguments: String, complete: bool) -> Found {

@@ -1,6 +1,7 @@
 //! Each dialect written by a small renderer of its own, and read back: clean, in parallel, in prose, without its end,
 //! with its markers in values, spoken of, cut, behind thinking, and in every split.
 
+mod recent;
 mod render;
 
 use std::{
@@ -626,7 +627,7 @@ fn what_looks_like_a_call_is_no_answer() {
         ("Let me look.\n<tool_call>\nOr not.".to_owned(), "ask once"),
         ("<tool_calls:1><tool_call:1>read_file<arg_key:1>path</arg_key:1><arg_value:1>a</arg_value:1></tool_call:1></tool_calls:1>".to_owned(), "ask"),
         ("<|new_model|>read_file<|call_json|>{\"name\": \"read_file\", \"args\": {\"path\": \"a\"}}<|new_end|>".to_owned(), "ask"),
-        ("<|tools_prefix|>[{\"read_file\": {\"path\": \"a\"}}]<|tools_suffix|>".to_owned(), "ask"),
+        ("<|calls_prefix|>[{\"read_file\": {\"path\": \"a\"}}]<|calls_suffix|>".to_owned(), "ask"),
         ("Ich schaue.<|sep|><|function_call|>{\"name\": \"read_file\", \"arguments\": {\"path\": \"a\"}}</s>".to_owned(), "ask"),
         ("<x:function_call name=\"read_file\"><a>b</a></x:function_call>".to_owned(), "ask"),
         (format!("{HERMES}\nI will tell you what it says."), "ask once"),
