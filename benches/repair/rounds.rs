@@ -294,7 +294,7 @@ impl Prepared for Account {
     fn call<'a>(self: Box<Self>, call: Call, _: &'a mut (dyn FnMut(Progress) + Send)) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             self.0.lock().unwrap().push((call.tool.tool, call.arguments));
-            Outcome::Answered(Answered { content: vec![Part::text(DONE)], structured: None, is_error: false })
+            Outcome::Answered(Answered { content: vec![Part::text(DONE)], ..Answered::default() })
         })
     }
 }

@@ -135,6 +135,8 @@ pub struct Rule {
     pub timeout: Option<Duration>,
     /// Hard cap on a call.
     pub total_timeout: Option<Duration>,
+    /// Longest silence during the second attempt of a call that timed out and may be repeated.
+    pub retry_timeout: Option<Duration>,
     /// What is done about a call of unknown outcome.
     pub on_doubt: Option<OnDoubt>,
     /// Whether calls may run beside their neighbours although they are no reads.
@@ -155,6 +157,9 @@ pub struct Policy {
     pub timeout: Duration,
     /// Hard cap on a call. Default ten times `timeout`.
     pub total_timeout: Duration,
+    /// Longest silence during the second attempt of a call that timed out and may be repeated; `None` when there is no
+    /// second attempt.
+    pub retry_timeout: Option<Duration>,
     /// What is done about a call of unknown outcome; `None` leaves it to [`Agent::on_doubt`].
     pub on_doubt: Option<OnDoubt>,
     /// Whether a call may run beside its neighbours although it is no read.
@@ -260,6 +265,7 @@ impl Agent {
             approve: if denied { Some(Approval::Deny) } else { words.next() },
             timeout,
             total_timeout: total_timeout.max(timeout),
+            retry_timeout: rules.iter().find_map(|rule| rule.retry_timeout),
             on_doubt: rules.iter().find_map(|rule| rule.on_doubt),
             parallel: rules.iter().find_map(|rule| rule.parallel).unwrap_or(false),
             repair: rules.iter().find_map(|rule| rule.repair),

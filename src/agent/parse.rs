@@ -410,7 +410,17 @@ impl Reader<'_> {
         if let Err(fault) = check_pattern(pattern, self.servers.iter().map(String::as_str)) {
             self.faults.add(key.place, fault);
         }
-        let keys = ["effect", "approve", "when", "timeout", "total_timeout", "on_doubt", "parallel", "repair"];
+        let keys = [
+            "effect",
+            "approve",
+            "when",
+            "timeout",
+            "total_timeout",
+            "retry_timeout",
+            "on_doubt",
+            "parallel",
+            "repair",
+        ];
         let fields = self.faults.fields(node, &keys);
         let timeout = fields.get("timeout").and_then(|node| self.faults.duration(node));
         let approve = [("allow", Approval::Allow), ("ask", Approval::Ask), ("deny", Approval::Deny)];
@@ -427,6 +437,7 @@ impl Reader<'_> {
             when: fields.get("when").and_then(|node| Condition::read(node, &mut self.faults)),
             timeout,
             total_timeout: self.total(&fields, timeout.unwrap_or_default()),
+            retry_timeout: fields.get("retry_timeout").and_then(|node| self.faults.duration(node)),
             on_doubt: fields.get("on_doubt").and_then(|node| self.faults.choice(node, ON_DOUBT)),
             parallel: fields.get("parallel").and_then(|node| self.faults.flag(node)),
             repair: fields.get("repair").and_then(|node| self.faults.choice(node, REPAIR)),

@@ -51,7 +51,7 @@ servers:
     start_timeout: 10s
     tools: {allow: ["issue_*", search], deny: ["*delete*"]}
 policy:
-  "github.issue_create": {effect: write, approve: ask, timeout: 30s, total_timeout: 2m, on_doubt: ask, parallel: true}
+  "github.issue_create": {effect: write, approve: ask, timeout: 30s, total_timeout: 2m, retry_timeout: 90s, on_doubt: ask, parallel: true}
   "files.*": {approve: allow, repair: unique}
   "files.write": {approve: deny, when: "'..' in args.path"}
 limits: {turns: 40, tool_calls: 200, tokens: 2_000_000, cost: $1.50, active: 30m}

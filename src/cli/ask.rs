@@ -448,6 +448,7 @@ mod tests {
             asked: None,
             allowed: false,
             decided: None,
+            lost: None,
             state: crate::run::CallState::Ready,
         };
         Question { key: Key { call: id, attempts: 0, kind }, call }

@@ -255,6 +255,7 @@ mod tests {
                 opaque: None,
             },
             resolved: Some(Resolved {
+                retry: None,
                 name: OfferedName::from("files__edit"),
                 origin: ToolName { server: "files".to_owned(), tool: "edit".to_owned() },
                 arguments: None,
@@ -272,6 +273,7 @@ mod tests {
             asked: None,
             allowed: false,
             decided: None,
+            lost: None,
             state: CallState::Ready,
         }
     }

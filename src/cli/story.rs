@@ -217,13 +217,15 @@ impl Story {
             Event::ToolFinished(it) => {
                 let (call, took) = (self.call(it.call), duration(it.latency));
                 let repairs = self.calls.get(&it.call).map_or(0, |told| told.repairs);
-                match (it.is_error, repairs) {
+                let mut lines = match (it.is_error, repairs) {
                     (true, _) => step(Mark::Bad, format!("{call} {took}: {}", parts(&it.content))),
                     (false, 0) => step(Mark::Good, format!("{call} {took}")),
                     (false, repairs) => {
                         step(Mark::Mended, format!("{call} {took}, {}", count(repairs as u64, "repair")))
                     }
-                }
+                };
+                lines.extend(it.notes.iter().flat_map(|note| step(Mark::Odd, format!("{call}: {}", said(note)))));
+                lines
             }
             Event::CallLost(it) => {
                 step(Mark::Odd, format!("{} outcome unknown: {}", self.call(it.call), said(&it.evidence)))

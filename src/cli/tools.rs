@@ -5,7 +5,8 @@
 
 use std::io::{self, IsTerminal, Read};
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Value, json, value::RawValue};
 use uuid::Uuid;
 
 use super::{
@@ -22,9 +23,10 @@ use crate::{
     agent::{Agent, Approval, Said, Trust},
     chat::{Effect, EffectSource, MediaSource, Part, ToolDef},
     daemon,
-    mcp::{self, Answered, Call, Host, Outcome, ToolHost, guard},
+    mcp::{self, Answered, Call, Host, Lost, Outcome, ToolHost, guard},
     provider::tool_tokens,
     repair::Schema,
+    run::holds,
     yaml,
 };
 
@@ -289,6 +291,7 @@ async fn made(
         idempotency_key: Uuid::now_v7().to_string(),
         idle: policy.timeout,
         total: policy.total_timeout,
+        certain: false,
     };
     let prepared = host.prepare(&tool).await.map_err(daemon::Error::from)?;
     screen.flying(brief(&it.tool, NAME_MAX));
@@ -388,6 +391,9 @@ fn told(it: &args::ToolsCall, outcome: &Outcome, screen: &Screen, out: Out) -> R
     };
     match outcome {
         Outcome::Answered(answered) => {
+            for note in &answered.notes {
+                screen.tell(format_args!("note: {}", escape(note, Form::Text)));
+            }
             if answered.is_error && !it.shared.json {
                 screen.tell("the tool reports an error:");
             }
@@ -396,7 +402,7 @@ fn told(it: &args::ToolsCall, outcome: &Outcome, screen: &Screen, out: Out) -> R
                 false => out.text(&shown(answered))?,
             }
         }
-        Outcome::NeverSent(why) | Outcome::Lost(why) => {
+        Outcome::NeverSent(why) | Outcome::Lost(Lost { why, .. }) => {
             let unknown = if word == "lost" { "; its outcome is unknown: look before you repeat it" } else { "" };
             screen.tell(format_args!("error: {}{unknown}", escape(why, Form::Text)));
             if it.shared.json {
@@ -416,12 +422,24 @@ fn shown(answered: &Answered) -> String {
     });
     let text = parts.collect::<Vec<_>>().join("\n");
     match &answered.structured {
-        Some(structured) if text.is_empty() => indent(&structured.to_string(), ""),
+        Some(structured) if text.is_empty() => indent(structured, ""),
+        Some(structured) if !holds(&answered.content, structured) => format!("{text}\n{}", indent(structured, "")),
         _ => text,
     }
 }
 
-fn result(tool: &str, answered: &Answered) -> Value {
+/// A result as a document, with the structured content as the server wrote it.
+#[derive(Serialize)]
+struct Document<'a> {
+    tool: &'a str,
+    outcome: &'static str,
+    is_error: bool,
+    content: Vec<Value>,
+    structured: Option<&'a RawValue>,
+    notes: &'a [String],
+}
+
+fn result<'a>(tool: &'a str, answered: &'a Answered) -> Document<'a> {
     let part = |part: &Part| match part {
         Part::Text(text) => json!({"type": "text", "text": &**text}),
         Part::Image(media) | Part::Audio(media) | Part::Document(media) => {
@@ -437,13 +455,14 @@ fn result(tool: &str, answered: &Answered) -> Value {
         }
         Part::Reasoning(_) | Part::Call(_) | Part::Opaque(_) => Value::Null,
     };
-    json!({
-        "tool": tool,
-        "outcome": "answered",
-        "is_error": answered.is_error,
-        "content": answered.content.iter().map(part).collect::<Vec<_>>(),
-        "structured": answered.structured,
-    })
+    Document {
+        tool,
+        outcome: "answered",
+        is_error: answered.is_error,
+        content: answered.content.iter().map(part).collect(),
+        structured: answered.structured.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+        notes: &answered.notes,
+    }
 }
 
 fn hint<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) -> String {

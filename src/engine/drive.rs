@@ -24,14 +24,14 @@ use crate::{
     chaos,
     chat::{CallId, Choice, Draft, Effect, Hold, Message, OutputFormat, Part, Request, ToolDef, Usage, WrittenCall},
     journal::Journal,
-    mcp::{self, GuardId, Outcome, Prepared},
+    mcp::{self, GuardId, Lost, Outcome, Prepared},
     provider::{Class, Delta, Failure, Means, estimate_tokens},
     repair::{Schema, ToolSet, text::Author},
     router::{self, Attempt, Conversation, Reply},
     run::{
         ApprovalGiven, ApprovalReason, Ask, AttemptFailed, CallLost, CallWant, Decision, End, Ended, Entry, Event,
-        FINAL_ANSWER, LEFT_IN_TEXT, Limit, ModelAsked, NanoDollars, Noted, Run, RunId, Sent, ToolFinished, ToolStarted,
-        Wait, WaitKind, Waiting, Want, Woken,
+        FINAL_ANSWER, LEFT_IN_TEXT, Limit, ModelAsked, NanoDollars, Noted, OnDoubt, Run, RunId, Sent, ToolFinished,
+        ToolStarted, Wait, WaitKind, Waiting, Want, Woken,
     },
     store::BoxFuture,
 };
@@ -371,7 +371,7 @@ impl<'a> Drive<'a> {
             if let Some(Calling { attempt, task }) = self.calling.remove(&call) {
                 task.abort();
                 let evidence = "it was cancelled after it had been sent".to_owned();
-                self.push(Event::CallLost(CallLost { call, attempt, evidence }))?;
+                self.push(Event::CallLost(CallLost { call, attempt, evidence, timed_out: false }))?;
             }
         }
         Ok(self.run.length() > before)
@@ -542,8 +542,9 @@ impl<'a> Drive<'a> {
             tool: resolved.origin.clone(),
             arguments: record.arguments().clone(),
             idempotency_key: idempotency_key(self.journal.run(), wanted.call),
-            idle: resolved.idle,
-            total: resolved.total,
+            idle: record.longer().unwrap_or(resolved.idle),
+            total: resolved.total.max(record.longer().unwrap_or_default()),
+            certain: record.on_doubt() != OnDoubt::Tell && resolved.effect != Effect::Read,
         };
         let started = ToolStarted {
             call: wanted.call,
@@ -551,7 +552,7 @@ impl<'a> Drive<'a> {
             idempotency_key: call.idempotency_key.clone(),
             effect: resolved.effect,
             arguments: record.edited.clone(),
-            deadline: self.world.clock.now().after(resolved.total),
+            deadline: self.world.clock.now().after(call.total + mcp::ENDING),
             guard: guard.map(|guard| guard.0),
             origin: crate::run::Origin::Model,
         };
@@ -853,12 +854,16 @@ impl<'a> Drive<'a> {
                         attempt,
                         sent: true,
                         content: answered.content,
-                        structured: answered.structured.map(|value| value.to_string().into()),
+                        structured: answered.structured,
                         is_error: answered.is_error,
+                        notes: answered.notes,
                         latency,
                     })))?,
                     Outcome::NeverSent(why) => self.push(never_sent(call, attempt, why))?,
-                    Outcome::Lost(evidence) => self.push(Event::CallLost(CallLost { call, attempt, evidence }))?,
+                    Outcome::Lost(lost) => {
+                        let Lost { why: evidence, timed_out, .. } = lost;
+                        self.push(Event::CallLost(CallLost { call, attempt, evidence, timed_out }))?;
+                    }
                 }
                 if !read {
                     // The window in which a crash leaves a doubt stays small; nobody waits for this.
@@ -895,6 +900,7 @@ fn never_sent(call: CallId, attempt: u32, why: String) -> Event {
         content: vec![Part::text(format!("the call was not sent: {why}"))],
         structured: None,
         is_error: true,
+        notes: Vec::new(),
         latency: Duration::ZERO,
     }))
 }

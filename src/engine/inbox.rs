@@ -197,6 +197,7 @@ mod tests {
         let call = |call| Call {
             id: CallId { turn: 1, call },
             resolved: Some(Resolved {
+                retry: None,
                 name: tool().name,
                 origin: tool().origin,
                 arguments: None,

@@ -284,6 +284,7 @@ fn admit(
         approve,
         idle: policy.timeout,
         total: policy.total_timeout,
+        retry: policy.retry_timeout,
         name: valid.name,
         origin: tool.origin.clone(),
     })

@@ -234,6 +234,7 @@ pub(crate) fn every_event() -> Vec<Event> {
         hash: "9f".repeat(32).into(),
     };
     let resolved = |on_doubt, approve| Resolved {
+        retry: None,
         name: name.clone(),
         origin: origin.clone(),
         arguments: None,
@@ -285,8 +286,10 @@ pub(crate) fn every_event() -> Vec<Event> {
         content: vec![Part::text("ok")],
         structured: None,
         is_error: false,
+        notes: Vec::new(),
         latency: Duration::from_micros(12_345),
     };
+    let noted = finished.clone();
     let started = |effect, origin| ToolStarted {
         call: call(1),
         attempt: 1,
@@ -431,6 +434,7 @@ pub(crate) fn every_event() -> Vec<Event> {
                 Call {
                     id: call(1),
                     resolved: Some(Resolved {
+                        retry: Some(Duration::from_secs(120)),
                         arguments: Some("{\"path\":\"a.txt\"}".into()),
                         repairs: vec![repair.clone()],
                         repeatable: true,
@@ -506,7 +510,12 @@ pub(crate) fn every_event() -> Vec<Event> {
             is_error: true,
             ..finished
         })),
-        Event::CallLost(CallLost { call: call(1), attempt: 1, evidence: "the server's pipe closed".into() }),
+        Event::CallLost(CallLost {
+            call: call(1),
+            attempt: 1,
+            evidence: "the server's pipe closed".into(),
+            timed_out: false,
+        }),
         Event::DoubtResolved(DoubtResolved {
             call: call(1),
             inbox: inbox(),
@@ -617,6 +626,13 @@ pub(crate) fn every_event() -> Vec<Event> {
         by: by(),
         parts: vec![Part::text("no, wait")],
         stopped: true,
+    }));
+    events.push(Event::ToolFinished(Box::new(ToolFinished { notes: vec!["it was cut".into()], ..noted })));
+    events.push(Event::CallLost(CallLost {
+        call: call(1),
+        attempt: 1,
+        evidence: "it timed out after 60s".into(),
+        timed_out: true,
     }));
     events
 }

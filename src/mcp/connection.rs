@@ -1,8 +1,8 @@
 //! One live connection to a server: the process, or the bundled server, and the session with it.
 //!
-//! A connection is used until a call on it ends without an answer or its pipe breaks; then it is spent, its last
-//! calls run out, and it is ended for good. So a call that was lost cannot take effect for long after, and no answer
-//! is ever taken for that of a later call.
+//! A connection is used until its pipe breaks, or its server does not react after a call was cancelled; then it is spent,
+//! its last calls run out, and it is ended for good. A server that does react is kept: it may hold a session in memory
+//! that is worth more than the certainty that the call is over. No answer is ever taken for that of a later call.
 
 use std::{
     path::Path,
@@ -14,12 +14,15 @@ use std::{
 };
 
 use rmcp::{
-    model::{CancelledNotification, ProtocolVersion, SubscriptionFilter},
-    service::{Peer, RoleClient},
+    model::{
+        CancelledNotification, CancelledNotificationParam, ClientRequest, ListToolsRequest, PingRequest,
+        ProtocolVersion, RequestId, SubscriptionFilter,
+    },
+    service::{Peer, PeerRequestOptions, RoleClient, ServiceError},
 };
 use tokio::{
     sync::{Mutex, RwLock, Semaphore, SemaphorePermit},
-    time::Instant,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -31,7 +34,7 @@ use super::{
     locks::{Locks, hold},
     process::{Launch, Process},
     server::{Kind, Server},
-    wire::Wire,
+    wire::{Ticket, Wire},
 };
 
 /// Bytes in flight between us and a bundled server, each way; what a pipe holds on Linux.
@@ -42,6 +45,9 @@ const LET_GO: Duration = Duration::from_secs(1);
 
 /// How long telling the server of a cancelled call may take.
 const CANCEL: Duration = Duration::from_secs(1);
+
+/// How long a server that reacts may take to answer a call that was cancelled, where nobody needs to know that it is over.
+const LINGER: Duration = Duration::from_millis(300);
 
 /// How long the bundled server may take to finish its last calls.
 const LAST_CALLS: Duration = Duration::from_secs(3);
@@ -79,7 +85,11 @@ pub(super) struct Connection {
     calls_max: u32,
     /// Read while a notice of a cancelled call is on its way, which the end waits for.
     notices: Arc<RwLock<()>>,
-    /// A call on it got no answer.
+    /// Read while it shows whether the server reacts after a call was cancelled, which new calls wait for.
+    settling: Arc<RwLock<()>>,
+    /// How long that may take.
+    cancel_patience: Duration,
+    /// No more calls are made on it.
     spent: AtomicBool,
     /// The server was not ended by us.
     died: AtomicBool,
@@ -88,6 +98,17 @@ pub(super) struct Connection {
     listing: Mutex<Option<Arc<Listing>>>,
     /// Ends the task that follows `subscriptions/listen`.
     _listening: DropGuard,
+}
+
+/// What came of cancelling a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// The server answered it; its ticket has the answer.
+    Answered,
+    /// The server reacts, and may still work on it.
+    Reacts,
+    /// The server is being ended.
+    Ended,
 }
 
 /// What runs a server.
@@ -121,6 +142,8 @@ impl Connection {
             calls: Semaphore::new(server.calls_max as usize),
             calls_max: server.calls_max,
             notices: Arc::default(),
+            settling: Arc::default(),
+            cancel_patience: server.cancel_patience,
             spent: AtomicBool::new(false),
             died: AtomicBool::new(false),
             changed: opened.changed,
@@ -185,26 +208,89 @@ impl Connection {
     }
 
     /// Lets no more calls be prepared on it, at once, and ends it in the background when the last one at work is over. `died`
-    /// tells whether the server broke it; `cancel` is what the server should still hear.
-    pub fn spend(self: &Arc<Self>, died: bool, cancel: Option<CancelledNotification>) {
-        let first = !self.spent.swap(true, Ordering::SeqCst);
-        if first {
-            self.died.store(died, Ordering::SeqCst);
+    /// tells whether the server broke it.
+    pub fn spend(self: &Arc<Self>, died: bool) {
+        if self.spent.swap(true, Ordering::SeqCst) {
+            return;
         }
+        self.died.store(died, Ordering::SeqCst);
         // Without a runtime nothing is at work any more: the process ends when the connection is dropped.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let connection = Arc::clone(self);
-        // Taken here, so that an end that begins before the task does waits too.
+        runtime.spawn(async move { connection.finish().await });
+    }
+
+    /// Tells the server that nobody waits for a call any more, gives it time to act on that, and finds out whether it still
+    /// reacts. A server that does not is spent; so is one that does not answer the call, where it must be `certain` that
+    /// the call is over.
+    pub async fn settle(self: &Arc<Self>, id: RequestId, ticket: &Ticket, why: &str, certain: bool) -> Settled {
+        let _settling = self.settling.read().await;
+        self.cancel(id, why).await;
+        self.react(ticket, certain).await
+    }
+
+    /// As [`settle`](Self::settle), in the background, for a call whose future is dropped.
+    pub fn abandon(self: &Arc<Self>, id: RequestId, ticket: Arc<Ticket>, certain: bool) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return self.spend(false) };
+        let connection = Arc::clone(self);
+        // Taken here, so that an end, or a new call, that begins before the task does waits too.
         let noticing = Arc::clone(&self.notices).try_read_owned();
+        let settling = Arc::clone(&self.settling).try_read_owned();
         runtime.spawn(async move {
-            if let Some(cancel) = cancel {
-                let _gone = tokio::time::timeout(CANCEL, connection.peer.send_notification(cancel.into())).await;
-            }
+            connection.cancel(id, "the call was cancelled").await;
             drop(noticing);
-            if first {
-                connection.finish().await;
-            }
+            connection.react(&ticket, certain).await;
+            drop(settling);
         });
+    }
+
+    /// Waits until it shows whether the server reacts after calls were cancelled.
+    pub async fn settled(&self) {
+        drop(self.settling.write().await);
+    }
+
+    async fn cancel(&self, id: RequestId, why: &str) {
+        let params = CancelledNotificationParam::new(Some(id), Some(why.to_owned()));
+        let notice = self.peer.send_notification(CancelledNotification::new(params).into());
+        let _gone = timeout(CANCEL, notice).await;
+    }
+
+    async fn react(self: &Arc<Self>, ticket: &Ticket, certain: bool) -> Settled {
+        let until = Instant::now() + self.cancel_patience;
+        let answered = ticket.replied();
+        tokio::pin!(answered);
+        let reacts = tokio::select! {
+            biased;
+            () = &mut answered => return Settled::Answered,
+            reacts = timeout_at(until, self.reacts()) => reacts.unwrap_or(false),
+        };
+        if reacts {
+            let linger = if certain { until } else { until.min(Instant::now() + LINGER) };
+            if timeout_at(linger, answered).await.is_ok() {
+                return Settled::Answered;
+            }
+            if !certain {
+                return Settled::Reacts;
+            }
+        }
+        self.spend(self.is_broken());
+        Settled::Ended
+    }
+
+    /// Waits for a sign of life. In the new era there is no ping.
+    async fn reacts(&self) -> bool {
+        let request = match self.is_modern() {
+            true => ClientRequest::ListToolsRequest(ListToolsRequest::default()),
+            false => ClientRequest::PingRequest(PingRequest::default()),
+        };
+        match self.peer.send_request_with_option(request, PeerRequestOptions::no_options()).await {
+            Ok(handle) => matches!(handle.await_response().await, Ok(_) | Err(ServiceError::McpError(_))),
+            Err(_) => false,
+        }
+    }
+
+    fn is_modern(&self) -> bool {
+        is_modern(&self.peer)
     }
 
     /// Ends it once the last call at work is over.
@@ -347,10 +433,14 @@ async fn open_files(root: &Path, locks: Option<&Locks>, patience: Duration) -> R
     Ok(Opened { service, body: Body::Task { ended, guard }, changed })
 }
 
+/// Whether the session is of the new era, without `initialize`.
+fn is_modern(peer: &Peer<RoleClient>) -> bool {
+    peer.peer_info().is_some_and(|info| info.protocol_version >= ProtocolVersion::NO_INITIALIZE)
+}
+
 /// In the new era a server tells of changes only to those who listen. A server that cannot be listened to is left alone.
 async fn follow(peer: Peer<RoleClient>, changed: Arc<AtomicBool>, end: CancellationToken) {
-    let modern = peer.peer_info().is_some_and(|info| info.protocol_version >= ProtocolVersion::NO_INITIALIZE);
-    if !modern {
+    if !is_modern(&peer) {
         return;
     }
     let listen = async {

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     BoxFuture, Error, GuardId, Listing, Prepared, ToolHost,
-    call::Ready,
     connection::Surroundings,
     era::Eras,
     guard::Program,
@@ -131,8 +130,8 @@ impl ToolHost for Host {
 
     fn prepare<'a>(&'a self, tool: &'a ToolDef) -> BoxFuture<'a, Result<Box<dyn Prepared>, Error>> {
         Box::pin(async move {
-            let connection = self.session(&tool.origin.server)?.offering(tool).await?;
-            Ok(Box::new(Ready(connection)) as Box<dyn Prepared>)
+            let ready = self.session(&tool.origin.server)?.offering(tool).await?;
+            Ok(Box::new(ready) as Box<dyn Prepared>)
         })
     }
 

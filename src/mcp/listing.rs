@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use rmcp::{
 use serde_json::{Map, Value};
 
 use super::{hints::Hints, result};
-use crate::show::hidden;
+use crate::{repair::Schema, show::strip};
 
 /// Longest wait for a page, if the server may take that long to start.
 const PAGE: Duration = Duration::from_secs(30);
@@ -38,6 +38,32 @@ pub(super) struct Listed {
     pub schema: Arc<Value>,
     pub hints: Hints,
     pub hash: Arc<str>,
+    /// What it says of its results; `None` when it says nothing.
+    pub output: Option<Arc<Output>>,
+}
+
+/// The schema of a tool's results, compiled when it is first needed.
+#[derive(Debug)]
+pub(super) struct Output {
+    value: Arc<Value>,
+    schema: OnceLock<Option<Schema>>,
+}
+
+impl Output {
+    fn new(value: Value) -> Arc<Self> {
+        Arc::new(Output { value: Arc::new(value), schema: OnceLock::new() })
+    }
+
+    /// The schema; `None` when it cannot be used, so that nothing is checked.
+    pub fn schema(&self) -> Option<&Schema> {
+        self.schema.get_or_init(|| Schema::compile(&self.value).ok()).as_ref()
+    }
+}
+
+impl PartialEq for Output {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
 }
 
 /// The tools of one server, in its order.
@@ -148,6 +174,7 @@ fn tool(server: &str, mut item: Value, warnings: &mut Vec<String>) -> Result<Lis
         }
         _ => {}
     }
+    let output = item.get_mut("outputSchema").map(Value::take).filter(Value::is_object).map(Output::new);
     let description = item.get("description").and_then(Value::as_str).unwrap_or_default();
     let annotations = item.get("annotations").unwrap_or(&Value::Null);
     let hash = hash([&Value::from(server), &Value::from(&*name), &Value::from(description), &schema, annotations]);
@@ -155,19 +182,24 @@ fn tool(server: &str, mut item: Value, warnings: &mut Vec<String>) -> Result<Lis
     if clean.len() != description.len() {
         warnings.push(format!("the description of its tool {name:?} was longer than {DESCRIPTION_BYTES_MAX} bytes or held invisible characters; they are left out"));
     }
-    Ok(Listed { name, description: clean.into(), hints: Hints::read(annotations), schema: Arc::new(schema), hash })
+    Ok(Listed {
+        name,
+        description: clean.into(),
+        hints: Hints::read(annotations),
+        schema: Arc::new(schema),
+        hash,
+        output,
+    })
 }
 
 /// A text without the characters that hide instructions from people; cut where it is too long.
 fn visible(text: &str) -> String {
-    let hidden = |char: char| hidden(char) && !matches!(char, '\n' | '\t' | '\r');
-    let mut clean = String::new();
-    for char in text.chars().filter(|&char| !hidden(char)) {
-        if clean.len() + char.len_utf8() > DESCRIPTION_BYTES_MAX {
-            break;
-        }
-        clean.push(char);
+    let mut clean = strip(text).into_owned();
+    let mut end = DESCRIPTION_BYTES_MAX.min(clean.len());
+    while !clean.is_char_boundary(end) {
+        end -= 1;
     }
+    clean.truncate(end);
     clean
 }
 

@@ -4,8 +4,10 @@
 //! [`ToolHost`]. Always true:
 //! - Whoever got [`Outcome::NeverSent`] can be sure that the server has not seen the call; whoever got
 //!   [`Outcome::Lost`] cannot be sure of anything.
-//! - A server that lost a call is not called again: its process is ended as soon as its other calls are over, so that
-//!   [`ToolHost::gone`] turns true, and `prepare` starts a new one.
+//! - A server that is given up on a call is told so (`notifications/cancelled`) and given time to act on it. One that then
+//!   reacts is kept, unless nothing of the call may take effect any more ([`Call::certain`]). Any other is ended as soon
+//!   as its other calls are over, so that [`ToolHost::gone`] turns true, and `prepare` starts a new one.
+//! - What came back for a call is a result or a doubt: it is never taken for a call that did not run.
 //! - No server outlives us (`guard`), and none sees more of our environment than it was given.
 //! - One bad tool costs that tool, one bad server that server.
 //!
@@ -20,16 +22,16 @@ mod hints;
 pub mod host;
 mod listing;
 mod locks;
+mod members;
 mod names;
 mod process;
 mod result;
+mod salvage;
 pub mod server;
 mod session;
 mod wire;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
-
-use serde_json::Value;
 
 use crate::chat::{Part, ToolDef, ToolName};
 
@@ -37,6 +39,10 @@ pub use bundled::files;
 pub use hints::{Judged, believed};
 pub use host::Host;
 pub use server::{Server, Trust};
+
+/// Longest time from when the time of a call is over until it is certainly over, with its server ended if need be: the
+/// server is told, given time to react, asked to end and killed.
+pub const ENDING: Duration = Duration::from_secs(15);
 
 /// A future tied to what it borrows.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -86,6 +92,9 @@ pub struct Call {
     pub idle: Duration,
     /// Hard cap from now on, whatever the progress.
     pub total: Duration,
+    /// Whether nothing of the call may take effect after it was lost: its server is then ended even if it still reacts.
+    /// Otherwise such a server is kept, with all that it holds in memory.
+    pub certain: bool,
 }
 
 /// What a server says while a call runs.
@@ -106,19 +115,39 @@ pub enum Outcome {
     Answered(Answered),
     /// The call was never handed to the server; the text says why.
     NeverSent(String),
-    /// It was sent, and no answer will come (timeout, dead server, broken transport); the text says what is known.
-    Lost(String),
+    /// It was sent, and no answer will come.
+    Lost(Lost),
+}
+
+/// A call of unknown outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// What is known, as a clause: `it timed out after 60s`.
+    pub why: String,
+    /// The time for the call was over. A connection that broke is not that.
+    pub timed_out: bool,
+    /// The server answered after all that it no longer works on the call.
+    pub over: bool,
+}
+
+impl Lost {
+    fn new(why: impl Into<String>) -> Self {
+        Lost { why: why.into(), timed_out: false, over: false }
+    }
 }
 
 /// A server's answer to a call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Answered {
     /// Its content, whole: nothing is dropped or cut here. A part that has no neutral form is kept as its JSON text.
     pub content: Vec<Part>,
-    /// Its structured content; `None` when it gave none.
-    pub structured: Option<Value>,
+    /// Its structured content, JSON text as the server wrote it; `None` when it gave none.
+    pub structured: Option<Arc<str>>,
     /// Whether it reports a failure.
     pub is_error: bool,
+    /// What model and people should know of how it came: what had to be changed so that it could be read, that it was
+    /// cut, that it does not fit the tool's output schema, that the server was restarted before the call.
+    pub notes: Vec<String>,
 }
 
 /// What the servers of an agent offer.

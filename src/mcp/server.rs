@@ -16,6 +16,9 @@ const START_OPTIONAL: Duration = Duration::from_secs(10);
 /// Longest wait for the answer to a probe.
 const PROBE_PATIENCE: Duration = Duration::from_secs(3);
 
+/// Longest wait for a server to react after a call was cancelled.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Calls at work at once in one server, unless told otherwise; what rmcp allows over HTTP (3.9).
 const CALLS_MAX: u32 = 16;
 
@@ -33,6 +36,7 @@ pub struct Server {
     deny: Vec<String>,
     start_timeout: Option<Duration>,
     pub(super) probe_patience: Duration,
+    pub(super) cancel_patience: Duration,
 }
 
 /// Where a server is.
@@ -78,6 +82,7 @@ impl Server {
             deny: Vec::new(),
             start_timeout: None,
             probe_patience: PROBE_PATIENCE,
+            cancel_patience: CANCEL_PATIENCE,
         }
     }
 
@@ -162,6 +167,13 @@ impl Server {
     #[must_use]
     pub fn probe_patience(mut self, patience: Duration) -> Self {
         self.probe_patience = patience;
+        self
+    }
+
+    /// Sets how long the server may take to react after a call was cancelled, before it is ended: 5 s by default.
+    #[must_use]
+    pub fn cancel_patience(mut self, patience: Duration) -> Self {
+        self.cancel_patience = patience;
         self
     }
 

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Error,
+    call::Ready,
     connection::{Connection, Surroundings},
     listing::{Listed, Listing},
     server::{Filter, Server},
@@ -71,7 +72,7 @@ impl Session {
         let listing = match connection.listing(&self.server, true).await {
             Ok(listing) => listing,
             Err(detail) => {
-                connection.spend(false, None);
+                connection.spend(false);
                 return Err(self.not_started(detail));
             }
         };
@@ -81,8 +82,8 @@ impl Session {
         Ok((tools, warnings.collect()))
     }
 
-    /// A live connection to a server that offers this very tool.
-    pub async fn offering(&self, tool: &ToolDef) -> Result<Arc<Connection>, Error> {
+    /// A live connection to a server that offers this very tool, for one call of it.
+    pub async fn offering(&self, tool: &ToolDef) -> Result<Ready, Error> {
         let filter = self.filter()?;
         let mut failed = String::new();
         // A server that no longer lists its tools gets one fresh start.
@@ -91,11 +92,12 @@ impl Session {
             match connection.listing(&self.server, false).await {
                 Ok(listing) => {
                     self.told().now = Some((Arc::clone(&connection), Arc::clone(&listing)));
-                    return check(&self.server, tool, &listing, &filter).map(|()| connection);
+                    let output = check(&self.server, tool, &listing, &filter)?.output.clone();
+                    return Ok(Ready { connection, output });
                 }
                 Err(detail) => failed = detail,
             }
-            connection.spend(false, None);
+            connection.spend(false);
         }
         Err(self.not_started(failed))
     }
@@ -126,8 +128,15 @@ impl Session {
         tokio::select! {
             biased;
             () = self.closing.cancelled() => Err(closed()),
-            connection = self.connect(attempts) => connection,
+            connection = self.calm(attempts) => connection,
         }
+    }
+
+    /// A connection that no call was just cancelled on, or whose server has shown that it reacts.
+    async fn calm(&self, attempts: usize) -> Result<Arc<Connection>, Error> {
+        let connection = self.connect(attempts).await?;
+        connection.settled().await;
+        if connection.is_usable() { Ok(connection) } else { self.connect(attempts).await }
     }
 
     async fn connect(&self, attempts: usize) -> Result<Arc<Connection>, Error> {
@@ -190,11 +199,11 @@ impl Session {
     }
 }
 
-/// Checks that the tool still takes the calls that it took.
-fn check(server: &Server, tool: &ToolDef, listing: &Listing, filter: &Filter) -> Result<(), Error> {
+/// The tool as it is listed now, if it still takes the calls that it took.
+fn check<'l>(server: &Server, tool: &ToolDef, listing: &'l Listing, filter: &Filter) -> Result<&'l Listed, Error> {
     let listed = listing.tools.iter().find(|listed| listed.name == tool.origin.tool && filter.passes(&listed.name));
     let change = match listed {
-        Some(listed) if listed.hash == tool.hash || binds(server, tool, listed) => return Ok(()),
+        Some(listed) if listed.hash == tool.hash || binds(server, tool, listed) => return Ok(listed),
         Some(_) => "changed",
         None => "went away",
     };

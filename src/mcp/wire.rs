@@ -4,9 +4,10 @@
 //! - To know whether a call has reached the server: a [`Ticket`] travels with each call and is stamped when its
 //!   first byte is about to be written. Until then it can be withdrawn, and then it is never written.
 //! - To hand on results as they are. rmcp types a whole result or nothing; one tool without a schema would cost all
-//!   tools. So results of listings and calls leave here as [`CustomResult`], whatever is in them.
-//! - To answer for lines that cannot be read but say which request they answer: too long, too deep, errors without a
-//!   code. Otherwise their request would wait for its timeout.
+//!   tools. So results of listings leave here as [`CustomResult`], whatever is in them. What came back for a call is put on
+//!   its [`Ticket`] as text, since a parsed one would lose the digits of long numbers.
+//! - To answer for lines that cannot be read but say which request they answer. Otherwise their request would wait for
+//!   its timeout. What is nearly JSON is made JSON (`salvage`), and of a line that is too long the start is kept.
 //!
 //! Lines that are no JSON-RPC (banners, logs) and answers to nothing that was asked are skipped. Memory is bounded by one
 //! line of [`LINE_BYTES_MAX`]. When the process has ended, what is left in the pipe is read and then the end is
@@ -31,22 +32,22 @@ use rmcp::{
     },
     transport::Transport,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Progress;
+use super::{Progress, members::Members, salvage::salvage};
 use crate::json;
 
 /// Longest line that is read; what rmcp allows (`DEFAULT_MAX_LINE_LENGTH`, 3.9).
 const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How much of each end of a longer line is kept, to see what it answers.
+/// How much of the end of a longer line is kept beside its start, and how much of a start may hold an id.
 const ENDS_BYTES: usize = 256;
 
 /// How much of the line buffer stays allocated between lines.
@@ -158,11 +159,7 @@ impl Transport<RoleClient> for Wire {
     async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
         loop {
             self.read_line().await?;
-            let message = if self.line.too_long {
-                self.line.answers().and_then(|id| unreadable(&self.asked, id, TOO_LONG))
-            } else {
-                decode(&self.line.head, &self.asked, &self.late_probe)
-            };
+            let message = decode(&self.line, &self.asked, &self.late_probe);
             self.line.clear();
             if message.is_some() {
                 return message;
@@ -179,10 +176,10 @@ impl Transport<RoleClient> for Wire {
     }
 }
 
-/// A line as it comes in. Of one that is too long only the two ends are kept.
+/// A line as it comes in. Of one that is too long the start and the last bytes are kept.
 #[derive(Default)]
 struct Line {
-    /// The line, or the start of one that is too long.
+    /// The line, or the first [`LINE_BYTES_MAX`] of one that is too long.
     head: Vec<u8>,
     /// The end of one that is too long.
     tail: Vec<u8>,
@@ -191,15 +188,11 @@ struct Line {
 
 impl Line {
     fn push(&mut self, bytes: &[u8]) {
-        if !self.too_long && self.head.len() + bytes.len() > LINE_BYTES_MAX {
+        let (bytes, beyond) = bytes.split_at(bytes.len().min(LINE_BYTES_MAX - self.head.len()));
+        self.head.extend_from_slice(bytes);
+        if !beyond.is_empty() {
             self.too_long = true;
-            self.tail = self.head.split_off(self.head.len().min(ENDS_BYTES));
-            self.head.shrink_to_fit();
-        } else if !self.too_long {
-            self.head.extend_from_slice(bytes);
-        }
-        if self.too_long {
-            let last = &bytes[bytes.len().saturating_sub(ENDS_BYTES)..];
+            let last = &beyond[beyond.len().saturating_sub(ENDS_BYTES)..];
             self.tail.drain(..(self.tail.len() + last.len()).saturating_sub(ENDS_BYTES));
             self.tail.shrink_to(ENDS_BYTES);
             self.tail.extend_from_slice(last);
@@ -215,11 +208,20 @@ impl Line {
 
     /// The id in a line that was too long, where the usual servers write it: first, or last of all.
     fn answers(&self) -> Option<RequestId> {
-        let last = || {
-            let tail = String::from_utf8_lossy(&self.tail);
-            number(tail.trim_end().strip_suffix('}')?.rsplit_once("\"id\":")?.1.trim())
-        };
+        let last = || number(self.end().strip_suffix('}')?.rsplit_once("\"id\":")?.1);
         first_id(&self.head).or_else(last)
+    }
+
+    /// Whether the end of a line that was too long says that the call failed. Within a text the quotes would be escaped.
+    fn ends_in_error(&self) -> bool {
+        self.end().contains("\"isError\":true")
+    }
+
+    /// The last bytes without white space.
+    fn end(&self) -> String {
+        let before = self.head.len().saturating_sub(ENDS_BYTES.saturating_sub(self.tail.len()));
+        let end = [&self.head[before..], &self.tail].concat();
+        String::from_utf8_lossy(&end).split_ascii_whitespace().collect()
     }
 }
 
@@ -236,12 +238,34 @@ fn number(text: &str) -> Option<RequestId> {
     text.trim_matches('"').parse().ok().map(RequestId::Number)
 }
 
-/// What travels with a call: whether it was written, and what comes back before its answer.
+/// What travels with a call: whether it was written, and what comes back.
 pub(super) struct Ticket {
     stamp: AtomicU8,
     arguments: Box<RawValue>,
+    /// What the server gave us to send again with the call; `None` the first time.
+    state: Option<Box<RawValue>>,
+    reply: Mutex<Option<Reply>>,
+    replied: Notify,
     /// Boxed, as a channel takes room for 32 of them from the start, and few calls tell any.
     progress: mpsc::Sender<Box<Progress>>,
+}
+
+/// What came back for a call, as text.
+#[derive(Debug, PartialEq)]
+pub(super) enum Reply {
+    /// A message that can be read.
+    Read {
+        /// The result, JSON text; `None` where there is none or `null`.
+        result: Option<Box<str>>,
+        /// The error, JSON text; `None` where there is none.
+        error: Option<Box<str>>,
+        /// What had to be changed so that it can be read.
+        notes: Vec<String>,
+        /// The rest of it was too long, and its end says that the call failed.
+        failed: bool,
+    },
+    /// The server answered, but nobody can tell what; the text says why.
+    Unreadable(&'static str),
 }
 
 /// How far a call has come.
@@ -256,7 +280,7 @@ enum Stamp {
 impl Ticket {
     /// A ticket for a call with these arguments, and where its progress arrives. `None` if the arguments are not the
     /// text of a JSON object.
-    pub fn new(arguments: &str) -> Option<(Arc<Self>, mpsc::Receiver<Box<Progress>>)> {
+    pub fn new(arguments: &str, state: Option<Box<RawValue>>) -> Option<(Arc<Self>, mpsc::Receiver<Box<Progress>>)> {
         // Line breaks stand only between tokens, never raw in a string; a message must be one line.
         let mut line = arguments.trim().to_owned();
         if line.contains(['\n', '\r']) {
@@ -265,7 +289,25 @@ impl Ticket {
         let arguments = RawValue::from_string(line).ok().filter(|raw| raw.get().starts_with('{'))?;
         let (progress, received) = mpsc::channel(PROGRESS_MAX);
         let stamp = AtomicU8::new(Stamp::Waiting as u8);
-        Some((Arc::new(Ticket { stamp, arguments, progress }), received))
+        Some((
+            Arc::new(Ticket { stamp, arguments, state, reply: Mutex::default(), replied: Notify::new(), progress }),
+            received,
+        ))
+    }
+
+    /// Takes what came back; `None` when nothing did.
+    pub fn take_reply(&self) -> Option<Reply> {
+        self.reply.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Waits until something comes back, also after the call was cancelled.
+    pub async fn replied(&self) {
+        self.replied.notified().await;
+    }
+
+    fn put_reply(&self, reply: Reply) {
+        *self.reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply);
+        self.replied.notify_one();
     }
 
     /// Makes sure that the call is never written. False if it already was, or is being written.
@@ -297,6 +339,8 @@ enum Kind {
     Raw,
     /// A probe that nobody waits for any more.
     LateProbe,
+    /// A call that rmcp has forgotten, as it was cancelled. Some servers answer all the same.
+    Cancelled,
 }
 
 impl Asked {
@@ -304,14 +348,19 @@ impl Asked {
         self.lock().insert(id, question);
     }
 
-    /// Takes out the request that an answer with this id belongs to. Some servers return a number as text.
+    /// Takes out the request that an answer with this id belongs to.
     fn take(&self, id: &Value) -> Option<(RequestId, Question)> {
-        let id = match id {
-            Value::Number(number) => RequestId::Number(number.as_i64()?),
-            Value::String(text) => number(text)?,
-            _ => return None,
-        };
-        self.lock().remove_entry(&id)
+        self.lock().remove_entry(&written(id)?)
+    }
+
+    /// Whether something with this id was asked, and not answered yet.
+    fn holds(&self, id: &Value) -> bool {
+        written(id).is_some_and(|id| self.lock().contains_key(&id))
+    }
+
+    /// Whether it is a call that has this id.
+    fn is_call(&self, id: &Value) -> bool {
+        written(id).is_some_and(|id| self.lock().get(&id).is_some_and(|question| question.ticket.is_some()))
     }
 
     fn with(&self, id: &RequestId, change: impl FnOnce(&mut Question)) {
@@ -320,8 +369,13 @@ impl Asked {
         }
     }
 
-    fn forget(&self, id: &RequestId) {
-        self.lock().remove(id);
+    /// What answers a call is still taken in; what answers anything else is not.
+    fn cancel(&self, id: &RequestId) {
+        let mut asked = self.lock();
+        match asked.get_mut(id) {
+            Some(question) if question.ticket.is_some() => question.kind = Kind::Cancelled,
+            _ => drop(asked.remove(id)),
+        }
     }
 
     fn progress(&self, token: &ProgressToken, progress: Progress) {
@@ -335,6 +389,15 @@ impl Asked {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<RequestId, Question>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The id of a request as an answer gives it back. Some servers return a number as text.
+fn written(id: &Value) -> Option<RequestId> {
+    match id {
+        Value::Number(number) => number.as_i64().map(RequestId::Number),
+        Value::String(text) => number(text),
+        _ => None,
     }
 }
 
@@ -356,7 +419,7 @@ fn encode(message: &ClientJsonRpcMessage, asked: &Asked) -> io::Result<(Vec<u8>,
             asked.insert(request.id.clone(), question);
             match (&request.request, &ticket) {
                 (ClientRequest::CallToolRequest(call), Some(ticket)) => {
-                    json::to_vec(&ExactCall::new(&request.id, &call.params.name, &ticket.arguments, meta))?
+                    json::to_vec(&ExactCall::new(&request.id, &call.params.name, ticket, meta))?
                 }
                 _ => json::to_vec(message)?,
             }
@@ -365,7 +428,7 @@ fn encode(message: &ClientJsonRpcMessage, asked: &Asked) -> io::Result<(Vec<u8>,
             if let ClientNotification::CancelledNotification(cancelled) = &notification.notification
                 && let Some(id) = &cancelled.params.request_id
             {
-                asked.forget(id);
+                asked.cancel(id);
             }
             json::to_vec(message)?
         }
@@ -389,41 +452,81 @@ struct ExactCall<'a> {
 struct ExactParams<'a> {
     name: &'a str,
     arguments: &'a RawValue,
+    #[serde(rename = "requestState", skip_serializing_if = "Option::is_none")]
+    state: Option<&'a RawValue>,
     #[serde(rename = "_meta")]
     meta: &'a RequestMetaObject,
 }
 
 impl<'a> ExactCall<'a> {
-    fn new(id: &'a RequestId, name: &'a str, arguments: &'a RawValue, meta: &'a RequestMetaObject) -> Self {
-        ExactCall { jsonrpc: "2.0", id, method: "tools/call", params: ExactParams { name, arguments, meta } }
+    fn new(id: &'a RequestId, name: &'a str, ticket: &'a Ticket, meta: &'a RequestMetaObject) -> Self {
+        let (arguments, state) = (&*ticket.arguments, ticket.state.as_deref());
+        ExactCall { jsonrpc: "2.0", id, method: "tools/call", params: ExactParams { name, arguments, state, meta } }
     }
 }
 
 /// The outline of a message; its parts are looked at as the outline demands.
-#[derive(Deserialize)]
 struct Outline<'a> {
-    #[serde(default)]
     id: Value,
-    #[serde(default, borrow)]
     method: Option<&'a RawValue>,
-    #[serde(default, borrow)]
     result: Option<&'a RawValue>,
-    #[serde(default)]
-    error: Option<Value>,
+    /// `None` also where it is `null`.
+    error: Option<&'a RawValue>,
 }
 
-/// The message in a line; `None` for what is skipped.
-fn decode(line: &[u8], asked: &Asked, late_probe: &AtomicBool) -> Option<ServerJsonRpcMessage> {
+impl<'a> Outline<'a> {
+    fn read(message: &'a [u8]) -> Option<Self> {
+        let members: Members<'_> = serde_json::from_slice(message).ok()?;
+        let id = members.get("id").and_then(|id| serde_json::from_str(id.get()).ok()).unwrap_or_default();
+        let error = members.get("error").filter(|error| error.get() != "null");
+        Some(Outline { id, method: members.get("method"), result: members.get("result"), error })
+    }
+}
+
+/// The message in a line; `None` for what is skipped. What answers a call is put on its ticket as text.
+fn decode(line: &Line, asked: &Asked, late_probe: &AtomicBool) -> Option<ServerJsonRpcMessage> {
     // A byte order mark before the first message, as some Windows tools write it.
-    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii();
-    if !line.starts_with(b"{") {
+    let bytes = line.head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line.head).trim_ascii();
+    if !bytes.starts_with(b"{") {
         return None;
     }
-    let Ok(outline) = serde_json::from_slice::<Outline<'_>>(line) else {
-        return unreadable(asked, first_id(line)?, NO_JSON);
-    };
+    if !line.too_long
+        && let Some(outline) = Outline::read(bytes)
+    {
+        return answer(bytes, &outline, Vec::new(), line, asked, late_probe);
+    }
+    let id = || line.answers().or_else(|| first_id(bytes));
+    let Some(salvaged) = salvage(bytes, line.too_long) else { return unreadable(asked, id()?, NO_JSON) };
+    let mut outline = Outline::read(salvaged.text.as_bytes())?;
+    if line.too_long {
+        if outline.method.is_some() {
+            return None;
+        }
+        if let Some(id) = line.answers().filter(|_| !asked.holds(&outline.id)) {
+            outline.id = id.into_json_value();
+        }
+        if outline.result.is_none() && outline.error.is_none() || !asked.is_call(&outline.id) {
+            return unreadable(asked, id()?, TOO_LONG);
+        }
+    }
+    let mut notes: Vec<String> = salvaged.notes.iter().map(|note| note.as_str().to_owned()).collect();
+    if line.too_long {
+        notes.push(CUT.to_owned());
+    }
+    answer(salvaged.text.as_bytes(), &outline, notes, line, asked, late_probe)
+}
+
+/// What a message with this outline is to rmcp.
+fn answer(
+    message: &[u8],
+    outline: &Outline<'_>,
+    mut notes: Vec<String>,
+    line: &Line,
+    asked: &Asked,
+    late_probe: &AtomicBool,
+) -> Option<ServerJsonRpcMessage> {
     if outline.method.is_some() {
-        let message = serde_json::from_slice::<ServerJsonRpcMessage>(line).ok();
+        let message = serde_json::from_slice::<ServerJsonRpcMessage>(message).ok();
         if let Some(JsonRpcMessage::Notification(notification)) = &message
             && let ServerNotification::ProgressNotification(progress) = &notification.notification
         {
@@ -434,17 +537,31 @@ fn decode(line: &[u8], asked: &Asked, late_probe: &AtomicBool) -> Option<ServerJ
         return message;
     }
     let (id, question) = asked.take(&outline.id)?;
-    let error = outline.error.filter(|error| !error.is_null());
     if let Kind::LateProbe = question.kind {
-        late_probe.fetch_or(error.is_none(), Ordering::SeqCst);
+        late_probe.fetch_or(outline.error.is_none(), Ordering::SeqCst);
         return None;
     }
-    if let Some(error) = error {
+    if let Some(ticket) = question.ticket {
+        let (mut result, mut error) = (outline.result.map(strict), outline.error.map(strict));
+        for part in [&mut result, &mut error].into_iter().flatten() {
+            notes.append(&mut part.1);
+        }
+        notes.dedup();
+        let failed = line.too_long && line.ends_in_error();
+        let (result, error) = (result.map(|(text, _)| text), error.map(|(text, _)| text));
+        ticket.put_reply(Reply::Read { result, error, notes, failed });
+        // rmcp only needs to know that the answer is there.
+        let waits = !matches!(question.kind, Kind::Cancelled);
+        return waits
+            .then_some(JsonRpcMessage::response(ServerResult::CustomResult(CustomResult::new(Value::Null)), id));
+    }
+    if let Some(error) = outline.error {
+        let error = value(error).unwrap_or_else(|| Value::from(error.get()));
         return Some(JsonRpcMessage::error(error_data(error), Some(id)));
     }
     let result = outline.result.map_or("null", RawValue::get);
     let typed = matches!(question.kind, Kind::Typed).then(|| serde_json::from_str(result).ok()).flatten();
-    let raw = || serde_json::from_str(result).ok().map(|value| ServerResult::CustomResult(CustomResult::new(value)));
+    let raw = || Some(ServerResult::CustomResult(CustomResult::new(outline.result.map_or(Some(Value::Null), value)?)));
     // Without either, it is nested too deeply.
     let message = typed.or_else(raw).map(|result| JsonRpcMessage::response(result, id.clone()));
     message.or_else(|| Some(answered_unreadably(id, NO_JSON)))
@@ -454,10 +571,33 @@ fn decode(line: &[u8], asked: &Asked, late_probe: &AtomicBool) -> Option<ServerJ
 const NO_JSON: &str = "its answer is no JSON that can be read";
 const TOO_LONG: &str = "its result is longer than 16 MiB";
 
+/// What is said of a result of which only the start was kept.
+const CUT: &str = "it was longer than 16 MiB; the rest is cut off";
+
+/// The text without halves of surrogate pairs, which a raw value may hold; and a note if there were any.
+fn strict(raw: &RawValue) -> (Box<str>, Vec<String>) {
+    let text = raw.get();
+    let suspicious = text.contains("\\ud") || text.contains("\\uD");
+    match suspicious.then(|| salvage(text.as_bytes(), false)).flatten() {
+        Some(salvaged) if !salvaged.notes.is_empty() => {
+            (salvaged.text.into(), salvaged.notes.iter().map(|note| note.as_str().to_owned()).collect())
+        }
+        _ => (text.into(), Vec::new()),
+    }
+}
+
+/// The value of a JSON text, also where strings hold halves of surrogate pairs. `None` where it nests too deeply.
+fn value(raw: &RawValue) -> Option<Value> {
+    serde_json::from_str(raw.get()).or_else(|_| serde_json::from_str(&strict(raw).0)).ok()
+}
+
 /// The error that takes the place of an answer that cannot be read, if it is one to something that was asked.
-fn unreadable(asked: &Asked, id: RequestId, why: &str) -> Option<ServerJsonRpcMessage> {
-    let (id, _) = asked.take(&id.into_json_value())?;
-    Some(answered_unreadably(id, why))
+fn unreadable(asked: &Asked, id: RequestId, why: &'static str) -> Option<ServerJsonRpcMessage> {
+    let (id, question) = asked.take(&id.into_json_value())?;
+    if let Some(ticket) = question.ticket {
+        ticket.put_reply(Reply::Unreadable(why));
+    }
+    (!matches!(question.kind, Kind::Cancelled | Kind::LateProbe)).then(|| answered_unreadably(id, why))
 }
 
 fn answered_unreadably(id: RequestId, why: &str) -> ServerJsonRpcMessage {
@@ -491,9 +631,9 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_not_kept_but_still_says_what_it_answers() {
+    fn a_line_that_is_too_long_is_cut_and_still_says_what_it_answers() {
         let last = long(r#"{"result":{"text":""#, r#""},"jsonrpc":"2.0","id":7}"#);
-        assert!(last.too_long && last.head.len() <= ENDS_BYTES && last.tail.len() <= ENDS_BYTES);
+        assert!(last.too_long && last.head.len() == LINE_BYTES_MAX && last.tail.len() <= ENDS_BYTES);
         assert_eq!(last.answers(), Some(RequestId::Number(7)));
         assert_eq!(long(r#"{"jsonrpc": "2.0", "id": 8, "result": ""#, r#""}"#).answers(), Some(RequestId::Number(8)));
         assert_eq!(long(r#"{"result":{"text":""#, r#"","id":7}}"#).answers(), None, "an id within the result");
@@ -518,16 +658,16 @@ mod tests {
 
     #[test]
     fn a_ticket_is_either_sent_or_withdrawn() {
-        let (ticket, _progress) = Ticket::new("{}").unwrap();
+        let (ticket, _progress) = Ticket::new("{}", None).unwrap();
         assert!(ticket.stamp(Stamp::Sent));
         assert!(!ticket.withdraw());
-        let (ticket, _progress) = Ticket::new(" {\"a\":\n1} ").unwrap();
+        let (ticket, _progress) = Ticket::new(" {\"a\":\n1} ", None).unwrap();
         assert_eq!(ticket.arguments.get(), "{\"a\": 1}");
         assert!(ticket.withdraw());
         assert!(ticket.withdraw(), "withdrawing twice is withdrawing");
         assert!(!ticket.stamp(Stamp::Sent));
         for no_object in ["", "[]", "{", "{} {}", "null"] {
-            assert!(Ticket::new(no_object).is_none(), "{no_object}");
+            assert!(Ticket::new(no_object, None).is_none(), "{no_object}");
         }
     }
 
@@ -535,9 +675,10 @@ mod tests {
     fn answers_to_nothing_that_was_asked_are_skipped() {
         let asked = Asked::default();
         asked.insert(RequestId::Number(1), Question { kind: Kind::Raw, token: None, ticket: None });
-        let read = |line: &str| {
-            decode(line.as_bytes(), &asked, &AtomicBool::new(false))
-                .map(|message| serde_json::to_value(message).unwrap())
+        let read = |text: &str| {
+            let mut line = Line::default();
+            line.push(text.as_bytes());
+            decode(&line, &asked, &AtomicBool::new(false)).map(|message| serde_json::to_value(message).unwrap())
         };
         assert_eq!(read(r#"{"jsonrpc":"2.0","id":2,"result":{}}"#), None);
         assert_eq!(

@@ -330,6 +330,9 @@ pub struct Resolved {
     pub idle: Duration,
     /// Hard cap on the call.
     pub total: Duration,
+    /// How long a call that changes nothing more when it is repeated gets the second time, if the first timed out; `None`
+    /// when it is not sent again.
+    pub retry: Option<Duration>,
 }
 
 /// What to do about a call whose outcome is unknown.
@@ -440,6 +443,8 @@ pub struct ToolFinished {
     pub structured: Option<Arc<str>>,
     /// Whether it is a failure.
     pub is_error: bool,
+    /// What there is to know of how it came, for the model and for people.
+    pub notes: Vec<String>,
     /// How long it took.
     pub latency: Duration,
 }
@@ -451,8 +456,10 @@ pub struct CallLost {
     pub call: CallId,
     /// Which sending of it.
     pub attempt: u32,
-    /// What is known.
+    /// What is known, as a clause: `it timed out after 60s`.
     pub evidence: String,
+    /// Its time was over. A connection that broke is not that.
+    pub timed_out: bool,
 }
 
 /// See [`Event::DoubtResolved`].

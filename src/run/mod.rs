@@ -11,6 +11,7 @@
 
 mod compact;
 mod event;
+mod facts;
 mod id;
 mod next;
 mod render;
@@ -26,6 +27,7 @@ use std::{
 use crate::chat::{AnswerPart, CallId, Finish, Part, ToolDef, ToolName, glob};
 
 pub use event::*;
+pub use facts::holds;
 pub use id::{NanoDollars, RunId, Time};
 pub use next::{Ask, CallWant, Want};
 pub use render::FINAL_ANSWER;
@@ -373,6 +375,7 @@ impl Run {
                         content: finished.content.clone(),
                         structured: finished.structured.clone(),
                         is_error: finished.is_error,
+                        notes: finished.notes.clone(),
                     })),
                 };
                 self.unused.extend(unused);
@@ -384,6 +387,7 @@ impl Run {
                 };
                 expect(call.attempts == lost.attempt, "another attempt of the call was sent")?;
                 call.state = CallState::Lost(sent.clone());
+                call.lost = Some(Box::new(lost.clone()));
             }
             Event::DoubtResolved(resolved) => self.resolve(resolved)?,
             Event::ToolPaused(paused) => {
@@ -681,6 +685,7 @@ impl Run {
                 asked: None,
                 allowed: false,
                 decided: None,
+                lost: None,
                 state: CallState::Ready,
             });
         }
@@ -737,7 +742,8 @@ impl Run {
             Resolution::DidNot => CallState::DidNot,
             Resolution::Retry => CallState::Again(sent.clone()),
         };
-        if resolved.resolution == Resolution::Told {
+        // A repeat of what changes nothing more needs nobody's word.
+        if resolved.resolution == Resolution::Told && !call.is_repeatable() {
             let key = doubt_key(call);
             self.doubted.extend(key);
         }

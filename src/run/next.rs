@@ -153,6 +153,7 @@ impl Run {
                     call: call.id,
                     attempt: call.attempts,
                     evidence: "the process that sent it ended before the result was journaled".to_owned(),
+                    timed_out: false,
                 }));
             }
         }
@@ -437,7 +438,7 @@ fn groups<'a>(calls: impl Iterator<Item = &'a CallRecord>) -> Vec<Vec<&'a CallRe
 /// What is done about a call whose outcome is unknown.
 fn doubt(call: &CallRecord, sent: &Sent, want: &mut Want) {
     match call.on_doubt() {
-        OnDoubt::Retry if call.attempts < CALL_ATTEMPTS_MAX => want.calls.push(call_want(call, Some(sent))),
+        OnDoubt::Retry if call.attempts < retries_max(call) => want.calls.push(call_want(call, Some(sent))),
         OnDoubt::Retry | OnDoubt::Tell => want.record.push(Event::DoubtResolved(DoubtResolved {
             call: call.id,
             inbox: None,
@@ -445,6 +446,17 @@ fn doubt(call: &CallRecord, sent: &Sent, want: &mut Want) {
             resolution: Resolution::Told,
         })),
         OnDoubt::Ask => want.waiting.push(Wait::Doubt(call.id)),
+    }
+}
+
+/// How often a call is sent at most. One that timed out would likely do so again: it is sent once more if the agent file
+/// gives it more time, and otherwise not, unless the file wants doubts about it tried again.
+fn retries_max(call: &CallRecord) -> u32 {
+    let timed_out = call.lost.as_ref().is_some_and(|lost| lost.timed_out);
+    match (timed_out && call.is_repeatable(), call.longer()) {
+        (false, _) => CALL_ATTEMPTS_MAX,
+        (true, Some(_)) => 2,
+        (true, None) => 1,
     }
 }
 

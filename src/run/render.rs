@@ -6,20 +6,24 @@
 //! its own words: it would imitate anything else. Arguments are never replaced by `{}`, and a human edit never rewrites a
 //! call.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    chat::{Message, OfferedName, Part, ToolCall, ToolResult},
+    chat::{Effect, Message, OfferedName, Part, ToolCall, ToolResult},
     repair::{clip, is_object},
+    show::reveal,
 };
 
 use super::{
-    CallRecord, CallState, Rejection, Run,
+    CallRecord, CallState, Rejection, Run, holds,
     state::{Answer, Finished, Item},
 };
 
 /// The tool through which an agent with an `output` schema gives its final answer, when other tools are on offer too.
 pub const FINAL_ANSWER: &str = "final_answer";
+
+/// Most bytes of what is known of a lost call that the model is told.
+const EVIDENCE_BYTES_MAX: usize = 300;
 
 /// Most bytes of an unreadable call that the model sees again.
 const UNREADABLE_BYTES_MAX: usize = 512;
@@ -154,11 +158,7 @@ impl Run {
             }
             CallState::Finished(finished) => self.finished(finished),
             CallState::Rejected(reason) => error(rejection(reason)),
-            CallState::Unknown => error(
-                "The outcome of this call is unknown: it was sent, and the connection was lost before an answer came. \
-                 Check whether it took effect before you repeat it."
-                    .to_owned(),
-            ),
+            CallState::Unknown => error(unknown(call)),
             CallState::Happened(result) => Outcome {
                 text: match result {
                     Some(result) => result.to_string(),
@@ -180,18 +180,29 @@ impl Run {
 
     fn finished(&self, finished: &Finished) -> Outcome {
         let mut content = finished.content.clone();
-        if let Some(structured) = finished.structured.as_ref().filter(|_| content.is_empty()) {
-            content.push(Part::Text(structured.clone()));
+        match &finished.structured {
+            Some(structured) if content.is_empty() => content.push(Part::Text(structured.clone())),
+            Some(structured) if !holds(&content, structured) => {
+                content.push(Part::text(format!("Structured content of this result: {structured}")));
+            }
+            _ => {}
         }
         let mut room = self.started.as_ref().map_or(u64::MAX, |started| started.tool_result_bytes_max);
         for part in &mut content {
             if let Part::Text(text) = part {
+                if let Cow::Owned(revealed) = reveal(text) {
+                    *text = revealed.into();
+                }
                 let taken = text.len() as u64;
                 if taken > room {
                     *text = shortened(text, usize::try_from(room).unwrap_or(usize::MAX)).into();
                 }
                 room = room.saturating_sub(taken);
             }
+        }
+        if !finished.notes.is_empty() {
+            let notes = finished.notes.iter().map(|note| format!("Note on this result: {}", reveal(note)));
+            content.push(Part::text(notes.collect::<Vec<_>>().join("\n")));
         }
         Outcome { text: String::new(), content, is_error: finished.is_error }
     }
@@ -208,6 +219,28 @@ fn remark(messages: &mut Vec<Arc<Message>>, notice: &Arc<Message>) {
     result.content.extend(parts.iter().cloned());
     messages.pop();
     messages.push(Arc::new(Message::Tool(result)));
+}
+
+/// What the model is told of a call that got no answer.
+fn unknown(call: &CallRecord) -> String {
+    // Behind the first line stands what the server said on stderr.
+    let evidence = call.lost.as_ref().and_then(|lost| lost.evidence.lines().next());
+    let evidence = evidence.map(|line| line.trim_end_matches("; on stderr it said:"));
+    let why = match evidence {
+        Some(evidence) => reveal(&clip(evidence, EVIDENCE_BYTES_MAX)).into_owned(),
+        None => "the connection was lost before an answer came".to_owned(),
+    };
+    let read = call.resolved.as_ref().is_some_and(|resolved| resolved.effect == Effect::Read);
+    match call.is_repeatable() {
+        true if read => format!("This call brought no result: {why}. It changes nothing, so it may be made again."),
+        true => format!(
+            "The outcome of this call is unknown: it was sent, and {why}. It may be made again: a repeat changes nothing more."
+        ),
+        false => format!(
+            "The outcome of this call is unknown: it was sent, and {why}. Check whether it took effect before you repeat \
+             it."
+        ),
+    }
 }
 
 struct Outcome {

@@ -8,8 +8,8 @@ use std::{
 use crate::chat::{CallId, Effect, Message, Part, Usage, WrittenCall};
 
 use super::{
-    ApprovalAsked, ApprovalGiven, ApprovalReason, Decision, EXPIRY, End, NanoDollars, OnDoubt, Rejection, Resolved,
-    Time, WaitKind, Waiting,
+    ApprovalAsked, ApprovalGiven, ApprovalReason, CallLost, Decision, EXPIRY, End, NanoDollars, OnDoubt, Rejection,
+    Resolved, Time, WaitKind, Waiting,
 };
 
 /// One thing that was said, in the order in which models get to see it.
@@ -76,6 +76,8 @@ pub struct CallRecord {
     pub allowed: bool,
     /// The newest decision about it; `None` while there is none.
     pub decided: Option<Box<ApprovalGiven>>,
+    /// What is known of its newest sending that got no answer; `None` when none did.
+    pub lost: Option<Box<CallLost>>,
     /// Where it stands.
     pub state: CallState,
 }
@@ -99,12 +101,23 @@ impl CallRecord {
     }
 
     /// What is to be done about it when its outcome is unknown.
-    pub(super) fn on_doubt(&self) -> OnDoubt {
+    pub fn on_doubt(&self) -> OnDoubt {
         match &self.resolved {
-            Some(resolved) if resolved.repeatable || resolved.effect <= Effect::Idempotent => OnDoubt::Retry,
+            Some(_) if self.is_repeatable() => OnDoubt::Retry,
             Some(resolved) => resolved.on_doubt,
             None => OnDoubt::Tell,
         }
+    }
+
+    /// Whether a repeat changes nothing more.
+    pub fn is_repeatable(&self) -> bool {
+        let repeatable = |resolved: &Resolved| resolved.repeatable || resolved.effect <= Effect::Idempotent;
+        self.resolved.as_ref().is_some_and(repeatable)
+    }
+
+    /// The time for its next sending, where the agent file says that a call that timed out gets more.
+    pub fn longer(&self) -> Option<Duration> {
+        self.lost.as_ref().filter(|lost| lost.timed_out).and(self.resolved.as_ref()?.retry)
     }
 
     /// Whether a person's word is missing before it may start.
@@ -169,6 +182,8 @@ pub struct Finished {
     pub structured: Option<Arc<str>>,
     /// Whether it is a failure.
     pub is_error: bool,
+    /// What there is to know of how it came.
+    pub notes: Vec<String>,
 }
 
 impl CallState {

@@ -54,6 +54,50 @@ fn escaped(text: &str, form: Form) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// The text with everything escaped that a reader would not see, for models: what hides in a tool result is no longer
+/// hidden. Line ends and tabs stay, and so does what writing systems and emoji need.
+pub fn reveal(text: &str) -> Cow<'_, str> {
+    without_concealed(text, |revealed, c| revealed.extend(c.escape_unicode()))
+}
+
+/// The text without everything that a reader would not see, as [`reveal`] has it.
+pub fn strip(text: &str) -> Cow<'_, str> {
+    without_concealed(text, |_, _| {})
+}
+
+fn without_concealed(text: &str, instead: impl Fn(&mut String, char)) -> Cow<'_, str> {
+    // The characters in question are controls, or not ASCII.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t' | b'\r')) {
+        return Cow::Borrowed(text);
+    }
+    let mut made: Option<String> = None;
+    let mut before = None;
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        let after = chars.peek().map(|(_, after)| *after);
+        if conceals(before, c, after) {
+            instead(made.get_or_insert_with(|| text[..at].to_owned()), c);
+        } else if let Some(made) = &mut made {
+            made.push(c);
+        }
+        before = Some(c);
+    }
+    made.map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+/// Whether a character between these two hides something or is hidden itself. Joiners stay between characters of scripts and
+/// emoji that need them, and one variation selector behind what it selects a variant of.
+fn conceals(before: Option<char>, c: char, after: Option<char>) -> bool {
+    let varies = |c: char| matches!(c, '\u{fe00}'..='\u{fe0f}');
+    let joined = |c: Option<char>| c.is_some_and(|c| !c.is_ascii() && (varies(c) || !hidden(c)));
+    match c {
+        '\n' | '\t' | '\r' => false,
+        '\u{200c}' | '\u{200d}' => !(joined(before) && joined(after)),
+        c if varies(c) => before.is_none_or(|before| before.is_whitespace() || varies(before) || hidden(before)),
+        c => hidden(c),
+    }
+}
+
 /// Whether a terminal obeys this character or shows nothing for it: controls, line and paragraph separators, and what
 /// Unicode calls default-ignorable (DerivedCoreProperties 16.0), which holds all bidirectional controls, zero-width
 /// characters and tags. The variation selectors FE00–FE0F are let through: emoji are full of them, and all they can do
@@ -88,6 +132,24 @@ mod tests {
             assert_eq!(escape(raw, Form::Text), shown);
         }
         assert_eq!(escape("two\nlines\t", Form::Line), "two\\nlines\\t");
+    }
+
+    #[test]
+    fn models_are_shown_what_is_hidden_and_keep_what_writing_needs() {
+        for (raw, shown) in [
+            ("plain\r\n\tünïcödé", "plain\r\n\tünïcödé"),
+            ("\u{1b}[8mhidden\u{1b}[0m", "\\u{1b}[8mhidden\\u{1b}[0m"),
+            ("zero\u{200b}width\u{200d}x", "zero\\u{200b}width\\u{200d}x"),
+            ("\u{202e}txt.exe", "\\u{202e}txt.exe"),
+            ("tag\u{e0041}\u{e007f}", "tag\\u{e0041}\\u{e007f}"),
+            ("👨\u{200d}👩\u{200d}👧 ❤\u{fe0f}\u{200d}🔥", "👨\u{200d}👩\u{200d}👧 ❤\u{fe0f}\u{200d}🔥"),
+            ("می\u{200c}خواهم", "می\u{200c}خواهم"),
+            ("1\u{fe0f}\u{20e3}", "1\u{fe0f}\u{20e3}"),
+            ("x\u{fe01}\u{fe02}\u{fe03}", "x\u{fe01}\\u{fe02}\\u{fe03}"),
+        ] {
+            assert_eq!(reveal(raw), shown);
+        }
+        assert_eq!(strip("a\u{200b}b\u{1b}[0m ❤\u{fe0f}"), "ab[0m ❤\u{fe0f}");
     }
 
     #[test]

@@ -101,6 +101,7 @@ async fn call(
         idempotency_key: "run/t1c1".to_owned(),
         idle,
         total,
+        certain: false,
     };
     let mut told = Vec::new();
     let outcome = host.prepare(tool).await.unwrap().call(call, &mut |progress| told.push(progress)).await;
@@ -125,7 +126,7 @@ fn error(outcome: Outcome) -> String {
 
 fn lost(outcome: Outcome) -> String {
     match outcome {
-        Outcome::Lost(why) => why,
+        Outcome::Lost(lost) => lost.why,
         other => panic!("{other:?}"),
     }
 }
@@ -214,8 +215,8 @@ async fn server_filesystem_lists_and_works() {
         answer,
         Answered {
             content: vec![Part::text("größer\n")],
-            structured: Some(json!({"content": "größer\n"})),
-            is_error: false
+            structured: Some(json!({"content": "größer\n"}).to_string().into()),
+            ..Answered::default()
         }
     );
     let outside = tested.call(&read, json!({"path": "/etc/passwd"})).await;
@@ -256,6 +257,7 @@ async fn server_everything_answers_in_all_kinds() {
 
     let weather = tested.call(&tested.tool("get-structured-content").await, json!({"location": "Chicago"})).await;
     let Outcome::Answered(Answered { structured: Some(weather), content, .. }) = weather else { panic!() };
+    let weather: Value = serde_json::from_str(&weather).unwrap();
     assert!(weather["temperature"].is_number() && !content.is_empty());
 
     let links = tested.call(&tested.tool("get-resource-links").await, json!({"count": 2})).await;
@@ -521,16 +523,14 @@ async fn what_is_no_message_is_skipped() {
 async fn odd_answers_are_answers() {
     let tested = tested([hostile("legacy")]);
     for (what, wanted) in [
-        ("huge", "the server answered, but its result is longer than 16 MiB (error -32603)"),
-        ("huge-id-first", "the server answered, but its result is longer than 16 MiB (error -32603)"),
-        ("deep", "the server answered, but its answer is no JSON that can be read (error -32603)"),
-        ("error-without-code", "\"it is broken\" (error -32603)"),
+        ("error-without-code", "\"it is broken\""),
         ("error", "no such row (error -32602, {\"row\":7})"),
-        ("null", "the server's answer is not a tool result: null"),
         ("input", "the server needs input from a person, which agentd cannot ask for yet: {}"),
     ] {
         assert_eq!(error(tested.does(what).await), wanted, "{what}");
     }
+    let Outcome::Answered(null) = tested.does("null").await else { panic!() };
+    assert_eq!((null.is_error, null.notes.len()), (false, 1), "it was done");
     assert_eq!(text(tested.does("text-id").await), "as text");
     assert_eq!(text(tested.does("wrong-then-twice").await), "first");
     assert_eq!(text(tested.does("flood").await), "flooded");
@@ -538,9 +538,9 @@ async fn odd_answers_are_answers() {
     assert_eq!(
         hologram,
         Answered {
-            content: vec![Part::text(r#"{"type":"hologram","data":1}"#), Part::text("beside")],
-            structured: Some(json!([1, 2])),
-            is_error: false,
+            content: vec![Part::text(r#"{"type": "hologram", "data": 1}"#), Part::text("beside")],
+            structured: Some("[1, 2]".into()),
+            ..Answered::default()
         }
     );
     // We serve no elicitation, and say so rather than decline in somebody's name.
@@ -561,6 +561,117 @@ async fn arguments_arrive_as_written_and_with_the_key() {
     assert_eq!(json_text(lines), json!({"what": "echo"}));
     let (not_json, _) = call(&tested.host, &tool, "[1]", PATIENT).await;
     assert!(matches!(not_json, Outcome::NeverSent(_)), "{not_json:?}");
+    tested.host.close().await;
+}
+
+/// The answer to a call to which the server sends these bytes as they are, `ID` standing for the call's id.
+async fn answered_with(tested: &Tested, line: &[u8]) -> Outcome {
+    let hex: String = line.iter().map(|byte| format!("{byte:02x}")).collect();
+    tested.call(&tested.tool("do").await, json!({"what": "raw", "hex": hex})).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_back_is_a_result_however_odd_its_bytes_are() {
+    let tested = tested([hostile("legacy")]);
+    for (line, content, note) in [
+        (&br#"{"result":{"content":[{"type":"text","text":"half \ud83d... 42"}]},"id":ID}"#[..], "half \u{fffd}... 42", "surrogate"),
+        (b"{\"id\":ID,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"caf\xe9 42\"}]}}", "caf\u{fffd} 42", "UTF-8"),
+        (br#"{"id":ID,"result":{"content":[{"type":"odd","n":NaN,"m":-Infinity}]}}"#, r#"{"type":"odd","n":"NaN","m":"-Infinity"}"#, "NaN"),
+        (b"{\"id\":ID,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"a\tb \\x 42\"}]}}", "a\tb \\x 42", "escaped"),
+        (br#"{"id":ID,"result":{"content":[{"type":"text","text":"no","text":"twice 42"}],"content":[{"type":"text","text":"twice 42"}]}}"#, "twice 42", ""),
+        (br#"{"id":ID,"result":{"content":[{"type":"odd","n":1e999,"m":12345678901234567890123456789012345678901234567890}]}}"#, r#"{"type":"odd","n":1e999,"m":12345678901234567890123456789012345678901234567890}"#, ""),
+    ] {
+        let outcome = answered_with(&tested, line).await;
+        let Outcome::Answered(answered) = outcome else { panic!("{outcome:?} for {:?}", String::from_utf8_lossy(line)) };
+        assert_eq!((only_text(&answered.content).as_str(), answered.is_error), (content, false));
+        assert_eq!(answered.notes.len(), usize::from(!note.is_empty()), "{:?}", answered.notes);
+        assert!(answered.notes.iter().all(|told| told.contains(note)), "{:?}", answered.notes);
+    }
+    let structured = r#"{"price":0.1234567890123456789012345,"n":[1e999]}"#;
+    let line = format!("{{\"id\":ID,\"result\":{{\"structuredContent\":{structured}}}}}");
+    let Outcome::Answered(answered) = answered_with(&tested, line.as_bytes()).await else { panic!() };
+    assert_eq!(answered.structured.as_deref(), Some(structured));
+    tested.host.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_read_is_an_unknown_outcome_and_leaves_the_server_alone() {
+    let tested = tested([hostile("legacy")]);
+    let first = text(tested.does("pid").await);
+    let line = br#"{"id":ID,"result":{"content":[{"type":"text","text":"a"]}}"#;
+    let Outcome::Lost(lost) = answered_with(&tested, line).await else { panic!() };
+    assert_eq!(
+        (&*lost.why, lost.timed_out, lost.over),
+        ("the server answered, but its answer is no JSON that can be read", false, true)
+    );
+    let Outcome::Answered(deep) = tested.does("deep").await else { panic!() };
+    assert_eq!((only_text(&deep.content).len(), deep.is_error), (1000, false), "depth alone makes nothing unreadable");
+    assert_eq!(text(tested.does("pid").await), first);
+    tested.host.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_is_too_long_is_kept_to_the_limit() {
+    let tested = tested([hostile("legacy")]);
+    for (what, failed) in [("huge", false), ("huge-id-first", false), ("huge-error", true)] {
+        let Outcome::Answered(answered) = tested.does(what).await else { panic!("{what}") };
+        let kept = only_text(&answered.content);
+        assert!(kept.bytes().all(|byte| byte == b'x') && kept.len() > 16_000_000, "{what}: {}", kept.len());
+        assert_eq!(
+            (answered.is_error, &answered.notes[..]),
+            (failed, &["it was longer than 16 MiB; the rest is cut off".to_owned()][..]),
+            "{what}"
+        );
+    }
+    assert_eq!(json_text(tested.does("echo").await), json!({"what": "echo"}), "the rest of the line was skipped");
+    tested.host.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_is_checked_against_what_its_tool_says_of_results() {
+    let tested = tested([hostile("output")]);
+    let answered = async |hex: &[u8]| match answered_with(&tested, hex).await {
+        Outcome::Answered(answered) => answered,
+        other => panic!("{other:?}"),
+    };
+    let fits = answered(br#"{"id":ID,"result":{"structuredContent":{"n":1}}}"#).await;
+    assert_eq!(fits.notes, Vec::<String>::new());
+    let not = answered(br#"{"id":ID,"result":{"structuredContent":{"n":"one"}}}"#).await;
+    assert_eq!((not.structured.as_deref(), not.is_error), (Some(r#"{"n":"one"}"#), false), "nothing is lost");
+    assert!(
+        matches!(&not.notes[..], [note] if note.contains("does not fit the tool's output schema") && note.contains("n")),
+        "{not:?}"
+    );
+    let failed = answered(br#"{"id":ID,"result":{"structuredContent":{"error":1},"isError":true}}"#).await;
+    assert_eq!(failed.notes, Vec::<String>::new(), "a failure has another form");
+    tested.host.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_its_server_wants_again_with_its_own_state_is_made_again() {
+    for mode in ["legacy", "modern"] {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let tested = tested([hostile(mode).env("LOG", log.path().to_string_lossy())]);
+        let again = tested.call(&tested.tool("do").await, json!({"what": "again", "times": 3})).await;
+        assert_eq!(text(again), "after 3");
+        let calls: Vec<Value> =
+            fs::read_to_string(log.path()).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let calls: Vec<_> = calls.iter().filter(|call| call["method"] == "tools/call").collect();
+        let states: Vec<_> = calls.iter().map(|call| call["params"].get("requestState")).collect();
+        assert_eq!(states, [None, Some(&json!("1 \"of\"")), Some(&json!("2 \"of\"")), Some(&json!("3 \"of\""))]);
+        assert_eq!(calls.iter().map(|call| call["id"].as_i64()).collect::<std::collections::BTreeSet<_>>().len(), 4);
+        assert!(calls.iter().all(|call| call["params"]["arguments"]["times"] == 3));
+        let endless = tested.call(&tested.tool("do").await, json!({"what": "again", "times": 1000})).await;
+        assert!(error(endless).contains("again more than 10 times"));
+        tested.host.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_of_result_that_nobody_knows_is_an_error() {
+    let tested = tested([hostile("legacy")]);
+    let unknown = error(answered_with(&tested, br#"{"id":ID,"result":{"resultType":"partial","content":[]}}"#).await);
+    assert!(unknown.contains("\"partial\"") && unknown.contains("look before you repeat it"), "{unknown}");
     tested.host.close().await;
 }
 
@@ -593,27 +704,81 @@ async fn progress_keeps_a_call_alive_up_to_its_hard_cap() {
     assert_eq!(told[24], Progress { done: 25.0, total: Some(25.0), message: Some("step 25".to_owned()) });
     let (capped, told) =
         call(&tested.host, &tool, r#"{"what":"progress","steps":1000}"#, (PATIENT.0, Duration::from_secs(1))).await;
-    assert_eq!(lost(capped), "the server did not finish within 1s");
+    assert_eq!(lost(capped), "it timed out after 1s, the most that a call may take");
     assert!(!told.is_empty());
 }
 
+/// Not enough for any call.
+const BRIEF: (Duration, Duration) = (Duration::from_millis(300), PATIENT.1);
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_call_is_cancelled_and_its_server_ends_before_the_next() {
+async fn a_server_that_reacts_after_a_slow_call_is_kept_with_all_that_it_holds() {
+    for mode in ["legacy", "modern"] {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let tested = tested([hostile(mode).env("LOG", log.path().to_string_lossy())]);
+        let tool = tested.tool("do").await;
+        let first = text(tested.does("pid").await);
+        let (hung, _) = call(&tested.host, &tool, r#"{"what":"hang"}"#, BRIEF).await;
+        let Outcome::Lost(hung) = hung else { panic!("{hung:?}") };
+        assert_eq!(
+            (&*hung.why, hung.timed_out, hung.over),
+            ("it timed out after 300ms without a word from the server", true, false)
+        );
+        assert!(methods(log.path()).contains(&"notifications/cancelled".to_owned()));
+        assert_eq!(text(tested.does("pid").await), first, "{mode}");
+        tested.host.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_react_is_told_and_ends_before_the_next_call() {
     let log = tempfile::NamedTempFile::new().unwrap();
-    let tested = tested([hostile("legacy").env("LOG", log.path().to_string_lossy())]);
+    let server = hostile("single").env("LOG", log.path().to_string_lossy());
+    let tested = tested([server.cancel_patience(Duration::from_millis(300))]);
     let tool = tested.tool("do").await;
     let first = text(tested.does("pid").await);
     let guard = tested.host.prepare(&tool).await.unwrap().guard().unwrap();
     assert!(!tested.host.gone(&guard));
-    let (hung, _) = call(&tested.host, &tool, r#"{"what":"hang"}"#, (Duration::from_millis(300), PATIENT.1)).await;
-    assert_eq!(lost(hung), "the server said nothing for 300ms");
-    // It is not used again, and has ended before the next one starts.
+    let (hung, _) = call(&tested.host, &tool, r#"{"what":"sleep"}"#, BRIEF).await;
+    assert_eq!(
+        lost(hung),
+        "it timed out after 300ms without a word from the server; its server is ended, and starts anew for the next call"
+    );
     assert_ne!(tested.host.prepare(&tool).await.unwrap().guard().as_ref(), Some(&guard));
     assert!(tested.host.gone(&guard));
-    assert!(methods(log.path()).contains(&"notifications/cancelled".to_owned()));
     let second = text(tested.does("pid").await);
     assert_ne!(first, second);
     assert!(!alive(first.parse().unwrap()));
+    tested.host.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_must_be_over_takes_its_server_along_unless_it_is_answered() {
+    let tested = tested([hostile("legacy").cancel_patience(Duration::from_millis(500))]);
+    let tool = tested.tool("do").await;
+    let certain = async |arguments: &str| {
+        let call = Call {
+            tool: tool.origin.clone(),
+            arguments: arguments.into(),
+            idempotency_key: "run/t1c1".to_owned(),
+            idle: BRIEF.0,
+            total: BRIEF.1,
+            certain: true,
+        };
+        let prepared = tested.host.prepare(&tool).await.unwrap();
+        (prepared.guard().unwrap(), prepared.call(call, &mut |_| {}).await)
+    };
+    let (first, cancelled) = certain(r#"{"what":"until-cancelled","then":"error"}"#).await;
+    let Outcome::Lost(cancelled) = cancelled else { panic!("{cancelled:?}") };
+    assert!(cancelled.over && cancelled.why.contains("stopped half way"), "{cancelled:?}");
+    let (guard, late) = certain(r#"{"what":"until-cancelled","then":"result"}"#).await;
+    let Outcome::Answered(late) = late else { panic!("{late:?}") };
+    assert_eq!((only_text(&late.content).as_str(), guard), ("it was done", first.clone()), "the server was kept");
+    assert_eq!(late.notes, ["it came late: it timed out after 300ms without a word from the server"]);
+    let (guard, hung) = certain(r#"{"what":"hang"}"#).await;
+    assert!(matches!(hung, Outcome::Lost(lost) if lost.timed_out && !lost.over));
+    assert_eq!(guard, first);
+    until("its server is gone", || tested.host.gone(&guard)).await;
     tested.host.close().await;
 }
 
@@ -622,15 +787,17 @@ async fn a_dropped_call_is_cancelled() {
     let log = tempfile::NamedTempFile::new().unwrap();
     let tested = tested([hostile("legacy").env("LOG", log.path().to_string_lossy())]);
     let tool = tested.tool("do").await;
-    let guard = tested.host.prepare(&tool).await.unwrap().guard().unwrap();
+    let first = text(tested.does("pid").await);
     let hung = call(&tested.host, &tool, r#"{"what":"hang"}"#, PATIENT);
-    let sent = until("the call is sent", || methods(log.path()).contains(&"tools/call".to_owned()));
+    let sent =
+        until("the call is sent", || methods(log.path()).iter().filter(|method| *method == "tools/call").count() == 2);
     tokio::select! {
         ended = hung => panic!("{ended:?}"),
         () = sent => {}
     }
     until("the server was told", || methods(log.path()).contains(&"notifications/cancelled".to_owned())).await;
-    until("its server is gone", || tested.host.gone(&guard)).await;
+    assert_eq!(text(tested.does("pid").await), first);
+    tested.host.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -717,8 +884,7 @@ async fn calls_beyond_the_limit_wait_their_turn() {
         call(&tested.host, &tool, slow, (PATIENT.0, Duration::from_millis(100))),
     );
     let mut ends = [first.0, second.0].map(|outcome| {
-        outcome
-            == Outcome::Answered(Answered { content: vec![Part::text("finished")], structured: None, is_error: false })
+        outcome == Outcome::Answered(Answered { content: vec![Part::text("finished")], ..Answered::default() })
     });
     ends.sort();
     assert_eq!(ends, [true, true]);

@@ -25,6 +25,7 @@ lock = threading.Lock()
 pulled = False
 listening = None
 inbox = {}
+cancelled = set()
 
 
 def send_bytes(line):
@@ -65,6 +66,8 @@ def tools(cursor):
         return {"tools": [tool("a.b"), tool("a_b"), tool("x" * 300 + "1"), tool("x" * 300 + "2"), tool("läs fil/ü")]}
     if MODE == "no-list":
         return {"tools": "none"}
+    if MODE == "output":
+        return {"tools": [tool("do", outputSchema={"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})]}
     changed = {"properties": {**SCHEMA["properties"], "more": {"type": "boolean"}}, "type": "object"}
     if pulled:
         return {"tools": [tool("do", description="changed", inputSchema=changed)]}
@@ -104,6 +107,23 @@ def call(id, params):
         os._exit(9)
     elif what == "hang":
         pass
+    elif what == "sleep":
+        time.sleep(600)
+    elif what == "until-cancelled":
+        while id not in cancelled:
+            time.sleep(0.01)
+        if arguments["then"] == "error":
+            fail(id, -32800, "stopped half way")
+        else:
+            text(id, "it was done")
+    elif what == "raw":
+        send_bytes(bytes.fromhex(arguments["hex"]).replace(b"ID", str(id).encode()))
+    elif what == "again":
+        round = int(params.get("requestState", "0").split()[0])
+        if round < arguments["times"]:
+            answer(id, {"resultType": "input_required", "requestState": f'{round + 1} "of"'})
+        else:
+            text(id, f"after {round}")
     elif what == "progress":
         for step in range(arguments["steps"]):
             time.sleep(0.1)
@@ -140,6 +160,8 @@ def call(id, params):
         text(id, "flooded")
     elif what == "huge":
         text(id, "x" * (17 * 1024 * 1024))
+    elif what == "huge-error":
+        answer(id, {"content": [{"type": "text", "text": "x" * (17 * 1024 * 1024)}], "isError": True})
     elif what == "huge-id-first":
         send_bytes(b'{"jsonrpc":"2.0","id":%d,"result":{"content":[{"type":"text","text":"%s"}]}}' % (id, b"x" * (17 * 1024 * 1024)))
     elif what == "deep":
@@ -194,6 +216,12 @@ def handle(message):
         answer(id, tools(params.get("cursor")))
         if MODE == "deaf":
             stop_reading()
+    elif method == "notifications/cancelled":
+        cancelled.add(params["requestId"])
+    elif method == "ping":
+        answer(id, {})
+    elif method == "tools/call" and MODE == "single":
+        call(id, params)
     elif method == "tools/call":
         threading.Thread(target=call, args=(id, params), daemon=True).start()
     elif id is not None:

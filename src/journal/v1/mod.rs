@@ -184,6 +184,7 @@ pub(super) fn cut_durations(event: &mut Event) {
             for resolved in answered.calls.iter_mut().filter_map(|call| call.resolved.as_mut()) {
                 cut(&mut resolved.idle);
                 cut(&mut resolved.total);
+                resolved.retry.iter_mut().for_each(cut);
                 resolved.approve.iter_mut().filter_map(|approve| approve.expire.as_mut()).for_each(cut);
             }
         }

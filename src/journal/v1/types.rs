@@ -136,12 +136,15 @@ stored! {
         sent: bool,
         structured: Option<Text>,
         is_error: bool,
+        notes: Vec<String>,
     };
 
     run::CallLost {
         call: String,
         attempt: u32,
         evidence: String,
+    } optional {
+        timed_out: bool,
     };
 
     run::DoubtResolved {
@@ -279,6 +282,7 @@ stored! {
         repeatable: bool,
         parallel: bool,
         approve: Option<Approve>,
+        retry as "retry_ms": Option<u64>,
     };
 
     run::Approve {

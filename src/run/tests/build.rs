@@ -178,7 +178,7 @@ pub fn paused(call: &str) -> Event {
 }
 
 pub fn lost(call: CallId, attempt: u32) -> Event {
-    Event::CallLost(CallLost { call, attempt, evidence: "gone".to_owned() })
+    Event::CallLost(CallLost { call, attempt, evidence: "gone".to_owned(), timed_out: false })
 }
 
 pub fn finished(call: CallId, attempt: u32, text: &str) -> Event {
@@ -189,6 +189,7 @@ pub fn finished(call: CallId, attempt: u32, text: &str) -> Event {
         content: vec![Part::text(text)],
         structured: None,
         is_error: false,
+        notes: Vec::new(),
         latency: Duration::ZERO,
     }))
 }
@@ -268,6 +269,7 @@ impl Rules {
             return Err(Rejection::Denied("the policy refuses it".to_owned()));
         }
         Ok(Resolved {
+            retry: None,
             name: OfferedName::from(*name),
             origin: ToolName { server: "s".to_owned(), tool: (*name).to_owned() },
             arguments: None,
