@@ -9,7 +9,6 @@ use std::{
     collections::BTreeSet,
     env,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use anyhow::Context;
@@ -38,7 +37,6 @@ use crate::{
         variables::Variables,
     },
     mcp::{ToolHost, guard},
-    repair::ToolSet,
 };
 
 /// Servers that are started at once.
@@ -246,11 +244,10 @@ async fn look_at_servers(sound: &Sound, variables: &Variables, found: &mut Findi
         match listed {
             Err(trouble) => found.fail(about, trouble.code, trouble.message, installing(server)),
             Ok(listing) => {
-                let (_, unusable) = ToolSet::new(Arc::from(listing.tools.clone()));
                 for (_, why) in &listing.missing {
                     found.warn(&about, format!("it is left out: {why}"), None);
                 }
-                for warning in listing.warnings.iter().chain(&unusable) {
+                for warning in &listing.warnings {
                     found.warn(&about, warning, None);
                 }
                 if listing.missing.is_empty() {

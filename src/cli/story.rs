@@ -363,6 +363,7 @@ pub(super) fn reason(reason: ApprovalReason) -> &'static str {
         ApprovalReason::Policy => "the policy asks",
         ApprovalReason::Changed => "its tool has changed, and nobody has seen the difference yet",
         ApprovalReason::HeldRepeat => "an identical call has an unknown outcome",
+        ApprovalReason::Unchecked => "the schema of its tool cannot be used, so its arguments were not checked",
         ApprovalReason::Unclear => "a condition of the policy fails on its arguments",
         ApprovalReason::Repaired => "it was mended beyond the policy of its tool, and asking again did not help",
     }

@@ -17,6 +17,7 @@ use super::{
     out::Out,
     screen::Screen,
     start,
+    stopper::Stopper,
     text::{Form, brief, count, escape, grouped, indent},
 };
 use crate::{
@@ -300,7 +301,16 @@ async fn made(
         let message = progress.message.map(|message| format!(" {}", brief(&message, MESSAGE_MAX))).unwrap_or_default();
         screen.flying(format!("{} {}{total}{message}", brief(&it.tool, NAME_MAX), progress.done));
     };
-    let outcome = prepared.call(call, &mut progress).await;
+    let stopper = Stopper::listen().map_err(anyhow::Error::from)?;
+    let outcome = tokio::select! {
+        outcome = prepared.call(call, &mut progress) => outcome,
+        // The server is told when the call is dropped.
+        _ = stopper.more_than(0) => {
+            screen.flying(String::new());
+            screen.tell("the call was cancelled; its outcome is unknown: look before you repeat it");
+            return Ok(stopper.first().map_or(Code::Interrupted, Code::of_signal));
+        }
+    };
     screen.flying(String::new());
     told(it, &outcome, screen, out)
 }
@@ -345,8 +355,12 @@ fn allowed(
         // As in a run, nothing allows what a person must look at.
         Err(unclear) => (Approval::Ask, unclear.to_string(), false),
     };
+    let unchecked = tool.effect != Effect::Read && Schema::compile(&tool.input_schema).is_err();
+    let because =
+        if unchecked { "its schema cannot be used, so its arguments are not checked".to_owned() } else { because };
     match runs(approval, tool.effect) {
-        "run" => return Ok(()),
+        "run" if !unchecked || it.yes => return Ok(()),
+        "run" => {}
         "ask" if it.yes && clear => return Ok(()),
         "ask" => {}
         _ => return Err(Trouble::usage(format!("{} is refused ({because})", tool.origin))),

@@ -271,6 +271,7 @@ fn admit(
         Ok(Approval::Deny) => return Err(Rejection::Denied(refusal(rules.agent, &tool.origin))),
         _ if beyond => ask(ApprovalReason::Repaired),
         Err(_) => ask(ApprovalReason::Unclear),
+        Ok(Approval::Allow) if is_unchecked(rules, run, tool) => ask(ApprovalReason::Unchecked),
         Ok(Approval::Allow) => None,
         Ok(Approval::Ask | Approval::AskOnWrite) => ask(ApprovalReason::Policy),
     };
@@ -288,6 +289,17 @@ fn admit(
         name: valid.name,
         origin: tool.origin.clone(),
     })
+}
+
+/// Whether nobody has checked the arguments of a call that may change something, and nobody has said that such calls may
+/// run all the same: by a rule of the agent file for this very tool, by a rule for the run, or with `--yes`.
+fn is_unchecked(rules: &Rules<'_>, run: &Run, tool: &ToolDef) -> bool {
+    let named = |pattern: &str| pattern == tool.origin.to_string();
+    tool.effect != Effect::Read
+        && !rules.tools.checks(tool.name.as_str())
+        && !rules.allow_all
+        && run.policy_on(&tool.origin).is_none()
+        && !rules.agent.rules.iter().any(|rule| rule.approve == Some(Approval::Allow) && named(&rule.pattern))
 }
 
 /// Which condition of the agent file could not be told for a call, so that a person is asked.

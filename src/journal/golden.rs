@@ -627,6 +627,8 @@ pub(crate) fn every_event() -> Vec<Event> {
         parts: vec![Part::text("no, wait")],
         stopped: true,
     }));
+    let reason = ApprovalReason::Unchecked;
+    events.push(Event::ApprovalAsked(ApprovalAsked { call: call(4), reason, expires: None }));
     events.push(Event::ToolFinished(Box::new(ToolFinished { notes: vec!["it was cut".into()], ..noted })));
     events.push(Event::CallLost(CallLost {
         call: call(1),

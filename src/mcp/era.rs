@@ -4,6 +4,8 @@
 //! server can do. Which one a server speaks shows only by asking: a probe is sent first, and its answer decides.
 //! Servers of the old era answer it with an error, or not at all, or they end; rmcp's own probing (`Auto`) waits
 //! 10 seconds for the silent and gives up on those that end. Always true:
+//! - A server that answers with an error of the new era, or with versions, is not taken for one of the old era: it is
+//!   opened in a version that it names, or not at all (specification 2026-07-28, "Versioning and Compatibility").
 //! - A silent server costs a few seconds, and only once: then it gets `initialize`, and if it was only slow to start and
 //!   speaks the new era alone, its late answer shows that.
 //! - What is remembered is a hint. A session that does not open so is opened the other way.
@@ -29,6 +31,7 @@ use rmcp::{
     transport::Transport,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::wire::{PROBE, Wire};
@@ -71,6 +74,7 @@ pub(super) async fn open(mut wire: Wire, listener: Listener, plan: Plan) -> Resu
         Plan::Probe(patience) => match probe(&mut wire, patience).await {
             Answer::Era(era) => Some(era),
             Answer::Silence => None,
+            Answer::Refusal(error) => return Err(Refused { next: None, error }),
             Answer::End => {
                 return Err(Refused { next: Some(Plan::Straight(Era::Initialize)), error: ENDED.to_owned() });
             }
@@ -93,8 +97,6 @@ pub(super) async fn open(mut wire: Wire, listener: Listener, plan: Plan) -> Resu
                 _ if late.load(Ordering::SeqCst) => Some(Plan::Straight(Era::Discover)),
                 // The probe, which it read late, may have been too much for it.
                 (Plan::Probe(_), None) if ended => Some(Plan::Straight(Era::Initialize)),
-                // It said that it speaks the new era, and then did not.
-                (Plan::Probe(_), Some(Era::Discover)) => Some(Plan::Straight(Era::Initialize)),
                 _ => None,
             };
             let error = if ended { ENDED.to_owned() } else { format!("it opens no session: {error}") };
@@ -108,6 +110,8 @@ const ENDED: &str = "it ended before a session was open";
 /// What a probe came to.
 enum Answer {
     Era(Era),
+    /// It speaks nothing that we speak; the text says what it names.
+    Refusal(String),
     Silence,
     End,
 }
@@ -130,10 +134,13 @@ async fn probe(wire: &mut Wire, patience: Duration) -> Answer {
             match wire.receive().await {
                 None => return Answer::End,
                 Some(JsonRpcMessage::Response(response)) if response.id == PROBE => {
-                    return Answer::Era(if is_discovery(&response.result) { Era::Discover } else { Era::Initialize });
+                    return match &response.result {
+                        ServerResult::CustomResult(result) => discovered(result.0.get("supportedVersions")),
+                        _ => Answer::Era(Era::Initialize),
+                    };
                 }
                 Some(JsonRpcMessage::Error(error)) if error.id == Some(PROBE) => {
-                    return Answer::Era(if is_modern(error.error.code) { Era::Discover } else { Era::Initialize });
+                    return refused(&error.error);
                 }
                 // Logs and pings come before the session, too.
                 Some(_) => {}
@@ -149,18 +156,45 @@ async fn probe(wire: &mut Wire, patience: Duration) -> Answer {
     }
 }
 
-fn is_discovery(result: &ServerResult) -> bool {
-    matches!(result, ServerResult::CustomResult(result) if result.0.get("supportedVersions").is_some())
+/// The era of a server that answered the probe with these versions; without any, it did not understand it.
+fn discovered(versions: Option<&Value>) -> Answer {
+    match versions {
+        None => Answer::Era(Era::Initialize),
+        Some(versions) => chosen(versions),
+    }
 }
 
-/// Errors that only a server of the new era gives; rmcp then negotiates the version.
-fn is_modern(code: ErrorCode) -> bool {
-    let codes = [
-        ErrorCode::UNSUPPORTED_PROTOCOL_VERSION,
-        ErrorCode::MISSING_REQUIRED_CLIENT_CAPABILITY,
-        ErrorCode::HEADER_MISMATCH,
+/// What an error in answer to the probe says: some are only given by servers of the new era.
+fn refused(error: &ErrorData) -> Answer {
+    let data = error.data.as_ref().unwrap_or(&Value::Null);
+    match error.code {
+        ErrorCode::UNSUPPORTED_PROTOCOL_VERSION => chosen(&data["supported"]),
+        ErrorCode::MISSING_REQUIRED_CLIENT_CAPABILITY => {
+            Answer::Refusal(format!("it wants what agentd cannot do: {} ({data})", error.message))
+        }
+        ErrorCode::HEADER_MISMATCH => Answer::Refusal(format!("it refuses to open a session: {}", error.message)),
+        _ => Answer::Era(Era::Initialize),
+    }
+}
+
+/// The era of the newest version that both sides speak.
+fn chosen(versions: &Value) -> Answer {
+    let names: Vec<&str> = versions.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let speaks = |version: &ProtocolVersion| names.contains(&version.as_str());
+    if speaks(&ProtocolVersion::V_2026_07_28) {
+        return Answer::Era(Era::Discover);
+    }
+    let old = [
+        ProtocolVersion::V_2025_11_25,
+        ProtocolVersion::V_2025_06_18,
+        ProtocolVersion::V_2025_03_26,
+        ProtocolVersion::V_2024_11_05,
     ];
-    codes.contains(&code)
+    if old.iter().any(speaks) {
+        return Answer::Era(Era::Initialize);
+    }
+    let named = if names.is_empty() { "it names none".to_owned() } else { format!("it speaks {}", names.join(", ")) };
+    Answer::Refusal(format!("it speaks no version of MCP that agentd speaks (2024-11-05 to 2026-07-28); {named}"))
 }
 
 /// What we say about ourselves. Sampling, elicitation and roots are not declared: nothing serves them.
@@ -271,6 +305,31 @@ mod tests {
         assert_eq!(eras.get(&key), None);
         eras.set(&key, None);
         assert!(!folder.join(&key).exists());
+    }
+
+    #[test]
+    fn a_version_that_a_server_names_decides_and_no_error_of_the_new_era_leads_back() {
+        use serde_json::json;
+        let said = |answer: Answer| match answer {
+            Answer::Era(era) => format!("{era:?}"),
+            Answer::Refusal(why) => why,
+            Answer::Silence | Answer::End => panic!(),
+        };
+        let unsupported = |supported: Value| {
+            let data = Some(json!({"supported": supported, "requested": "2026-07-28"}));
+            said(refused(&ErrorData::new(ErrorCode::UNSUPPORTED_PROTOCOL_VERSION, "no", data)))
+        };
+        assert_eq!(said(discovered(Some(&json!(["2025-11-25", "2026-07-28"])))), "Discover");
+        assert_eq!(said(discovered(None)), "Initialize");
+        assert!(said(discovered(Some(&json!(["2027-01-01"])))).ends_with("it speaks 2027-01-01"));
+        assert_eq!(unsupported(json!(["2026-07-28"])), "Discover");
+        assert_eq!(unsupported(json!(["2099-01-01", "2025-06-18"])), "Initialize", "it says so itself");
+        assert!(unsupported(json!(["2099-01-01"])).ends_with("it speaks 2099-01-01"));
+        assert!(unsupported(Value::Null).ends_with("it names none"));
+        let missing = ErrorData::new(ErrorCode::MISSING_REQUIRED_CLIENT_CAPABILITY, "sampling", None);
+        assert!(said(refused(&missing)).contains("sampling"));
+        let unknown = ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "server/discover", None);
+        assert_eq!(said(refused(&unknown)), "Initialize");
     }
 
     #[test]

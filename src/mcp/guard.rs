@@ -155,7 +155,7 @@ async fn guard(order: &Order) -> io::Result<u8> {
         return Ok(FAILED);
     }
     let mut lock = locks::hold(&order.lock)?;
-    let _for_people = writeln!(lock, "guard {own} of process {}: {:?}", order.host, order.command);
+    locks::name_group(&mut lock, own, format_args!("of process {}: {:?}", order.host, order.command))?;
     rustix::io::fcntl_setfd(&lock, FdFlags::empty())?;
 
     let server = Command::new(&order.command).args(&order.args).spawn()?;

@@ -22,7 +22,10 @@ use super::{
     server::{Kind, Server},
     session::Session,
 };
-use crate::chat::{ToolDef, ToolName};
+use crate::{
+    chat::{ToolDef, ToolName},
+    repair::ToolSet,
+};
 
 /// The servers of one agent. Dropping it kills them; [`close`](ToolHost::close) ends them politely.
 pub struct Host {
@@ -115,6 +118,8 @@ impl Host {
                 hash: tool.hash,
             });
         }
+        let (_, unchecked) = ToolSet::new(listing.tools.as_slice().into());
+        listing.warnings.extend(unchecked);
         Ok(listing)
     }
 }

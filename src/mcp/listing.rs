@@ -4,6 +4,7 @@
 //! a schema, two tools of one name, texts with characters that nobody sees. What is left out is told in a warning.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::{Arc, OnceLock},
     time::Duration,
@@ -16,7 +17,10 @@ use rmcp::{
 use serde_json::{Map, Value};
 
 use super::{hints::Hints, result};
-use crate::{repair::Schema, show::strip};
+use crate::{
+    repair::Schema,
+    show::{hidden, strip},
+};
 
 /// Longest wait for a page, if the server may take that long to start.
 const PAGE: Duration = Duration::from_secs(30);
@@ -138,6 +142,9 @@ fn read(server: &str, items: Vec<Value>, mut warnings: Vec<String>) -> Listing {
     let mut twice = HashSet::new();
     for (index, item) in items.into_iter().enumerate() {
         let name = item.get("name").and_then(Value::as_str).map(str::to_owned);
+        if !for_models(&item) {
+            continue;
+        }
         match tool(server, item, &mut warnings) {
             Ok(tool) => match first.get(&tool.name) {
                 None => {
@@ -162,10 +169,17 @@ fn read(server: &str, items: Vec<Value>, mut warnings: Vec<String>) -> Listing {
     Listing { tools, warnings }
 }
 
+/// Whether a tool may be offered to models: not when it says that it is there for apps alone (MCP Apps, 2026-01-26).
+fn for_models(item: &Value) -> bool {
+    let meta = &item["_meta"];
+    let visibility = meta["ui"]["visibility"].as_array().or_else(|| meta["ui/visibility"].as_array());
+    visibility.is_none_or(|visible| visible.iter().any(|to| to == "model"))
+}
+
 fn tool(server: &str, mut item: Value, warnings: &mut Vec<String>) -> Result<Listed, String> {
     let name =
         item.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()).ok_or("it has no name")?.to_owned();
-    let schema = item.get_mut("inputSchema").map(Value::take).unwrap_or_default();
+    let mut schema = item.get_mut("inputSchema").map(Value::take).unwrap_or_default();
     match schema.get("type") {
         _ if !schema.is_object() => return Err(format!("its input schema is no object but {}", start(&schema))),
         Some(Value::Array(kinds)) if kinds.iter().any(|kind| kind == "object") => {}
@@ -179,8 +193,10 @@ fn tool(server: &str, mut item: Value, warnings: &mut Vec<String>) -> Result<Lis
     let annotations = item.get("annotations").unwrap_or(&Value::Null);
     let hash = hash([&Value::from(server), &Value::from(&*name), &Value::from(description), &schema, annotations]);
     let clean = visible(description);
-    if clean.len() != description.len() {
-        warnings.push(format!("the description of its tool {name:?} was longer than {DESCRIPTION_BYTES_MAX} bytes or held invisible characters; they are left out"));
+    let mut hidden = clean.len() != description.len();
+    hidden |= clear(&mut schema, false);
+    if hidden {
+        warnings.push(format!("the definition of its tool {name:?} held invisible characters, or a description of more than {DESCRIPTION_BYTES_MAX} bytes; they are left out"));
     }
     Ok(Listed {
         name,
@@ -201,6 +217,58 @@ fn visible(text: &str) -> String {
     }
     clean.truncate(end);
     clean
+}
+
+/// Leaves out of a schema what nobody sees: in names, titles, descriptions, enums, defaults, everywhere. Patterns say it in
+/// an escape instead, as they mean it. Says whether there was any. As deep as the value, which has at most 128 levels.
+fn clear(value: &mut Value, pattern: bool) -> bool {
+    let cleared = |text: &str| match strip(text) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(_) if pattern => Some(escaped(text)),
+        Cow::Owned(stripped) => Some(stripped),
+    };
+    match value {
+        Value::String(text) => match cleared(text) {
+            Some(clean) => {
+                *text = clean;
+                true
+            }
+            None => false,
+        },
+        Value::Array(items) => items.iter_mut().fold(false, |some, item| clear(item, false) | some),
+        Value::Object(members) => {
+            let mut some = false;
+            for (name, member) in members.iter_mut() {
+                some |= match (name.as_str(), &mut *member) {
+                    ("patternProperties", Value::Object(patterns)) => clear_names(patterns, escaped),
+                    _ => false,
+                };
+                some |= clear(member, name == "pattern" && member.is_string());
+            }
+            clear_names(members, |name| strip(name).into_owned()) | some
+        }
+        _ => false,
+    }
+}
+
+fn clear_names(members: &mut Map<String, Value>, clean: impl Fn(&str) -> String) -> bool {
+    let some = members.keys().any(|name| clean(name) != *name);
+    if some {
+        *members = std::mem::take(members).into_iter().map(|(name, member)| (clean(&name), member)).collect();
+    }
+    some
+}
+
+/// A pattern with escapes for what nobody sees.
+fn escaped(pattern: &str) -> String {
+    let mut escaped = String::with_capacity(pattern.len());
+    for c in pattern.chars() {
+        match hidden(c) {
+            true => escaped.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+            false => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 /// BLAKE3 over values in one form: members sorted by name, no white space.
@@ -316,6 +384,49 @@ mod tests {
             assert_ne!(one, hash("s", &other), "{part}");
         }
         assert_ne!(one, hash("other", &item));
+    }
+
+    #[test]
+    fn what_nobody_sees_is_left_out_of_everything_that_a_tool_says() {
+        let schema = |zero: &str, pattern: &str| {
+            json!({
+                "type": "object",
+                "title": format!("t{zero}"),
+                "properties": {
+                    format!("p{zero}"): {
+                        "description": format!("d{zero}"),
+                        "enum": [format!("e{zero}"), "❤\u{fe0f}"],
+                        "default": format!("e{zero}"),
+                        "examples": [{"x": format!("x{zero}")}],
+                    },
+                    "q": {"type": "string", "pattern": format!("^[^{pattern}]*$")},
+                },
+                "patternProperties": {format!("^{pattern}"): {"title": zero}},
+            })
+        };
+        let listed = |schema: Value| read("s", vec![json!({"name": "n", "inputSchema": schema})], Vec::new());
+        let (plain, poisoned) = (listed(schema("", "\\u{200b}")), listed(schema("\u{e0041}\u{1b}", "\u{200b}")));
+        assert_eq!(*poisoned.tools[0].schema, schema("", "\\u{200b}"));
+        assert!(Schema::compile(&poisoned.tools[0].schema).is_ok());
+        assert_eq!((plain.warnings.len(), poisoned.warnings.len()), (0, 1));
+        assert_ne!(plain.tools[0].hash, poisoned.tools[0].hash);
+    }
+
+    #[test]
+    fn tools_for_apps_alone_are_not_offered() {
+        let tool = |name: &str, meta: Value| json!({"name": name, "inputSchema": {}, "_meta": meta});
+        let listing = read(
+            "s",
+            vec![
+                tool("app", json!({"ui": {"visibility": ["app"]}})),
+                tool("both", json!({"ui": {"visibility": ["app", "model"]}})),
+                tool("nobody", json!({"ui": {"visibility": []}})),
+                tool("silent", json!({"ui": {"resourceUri": "ui://a"}})),
+                tool("flat", json!({"ui/visibility": ["app"]})),
+            ],
+            Vec::new(),
+        );
+        assert_eq!((names(&listing), listing.warnings.len()), (vec!["both", "silent"], 0));
     }
 
     #[test]

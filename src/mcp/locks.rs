@@ -1,20 +1,26 @@
 //! The lock files of guards: one file per guarded process tree, locked for as long as something of the tree lives.
 //!
 //! A guard creates and locks its file and lets the server inherit the open file, so the lock is free only when no
-//! process is left that kept it. Whoever can take the lock removes the file. Always true:
-//! - A file that is missing or can be locked belongs to a tree that is gone.
+//! process is left that kept it. A server that closes what it inherits outlives the lock if its guard is killed; so the
+//! file names the guard's process group, and whoever can take the lock looks whether that is empty before removing the
+//! file. Always true:
+//! - A file that is missing, or can be locked and whose group is empty, belongs to a tree that is gone.
 //! - Only a file whose lock is held by the remover is removed, and only if it is still the file of that name.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io,
+    io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
+use rustix::{io::Errno, process::Pid};
 use uuid::Uuid;
 
 use super::GuardId;
+
+/// Most bytes of a lock file that are read.
+const LINE_BYTES_MAX: u64 = 4096;
 
 /// The folder of the lock files.
 #[derive(Debug, Clone)]
@@ -66,7 +72,41 @@ fn remove_if_free(path: &Path) -> bool {
         Ok(file) => file,
         Err(error) => return error.kind() == io::ErrorKind::NotFound,
     };
-    file.try_lock().is_ok() && is_at(&file, path) && fs::remove_file(path).is_ok()
+    file.try_lock().is_ok() && is_at(&file, path) && !group_lives(&file) && fs::remove_file(path).is_ok()
+}
+
+/// Writes into a lock file which process group it stands for; the rest is for people.
+pub(super) fn name_group(file: &mut File, group: Pid, what: std::fmt::Arguments<'_>) -> io::Result<()> {
+    writeln!(file, "guard {group} {what}")
+}
+
+/// Whether something lives in the process group that a lock file names. A group number that was given to others meanwhile
+/// only makes us wait longer.
+fn group_lives(file: &File) -> bool {
+    let mut text = String::new();
+    let _what_is_there = file.take(LINE_BYTES_MAX).read_to_string(&mut text);
+    let group =
+        text.strip_prefix("guard ").and_then(|rest| rest.split(' ').next()?.parse().ok()).and_then(Pid::from_raw);
+    group.is_some_and(|group| rustix::process::test_kill_process_group(group) != Err(Errno::SRCH) && !all_dead(group))
+}
+
+/// Whether the processes of a group have all ended, and only nobody has taken leave of them.
+#[cfg(target_os = "linux")]
+fn all_dead(group: Pid) -> bool {
+    let lives = |entry: fs::DirEntry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // `pid (name) state ppid pgrp …`, proc_pid_stat(5); the name may hold anything.
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+        let (state, of) = (fields.next()?, fields.nth(1)?);
+        Some(of.parse() == Ok(group.as_raw_pid()) && !matches!(state, "Z" | "X"))
+    };
+    fs::read_dir("/proc").is_ok_and(|entries| !entries.flatten().any(|entry| lives(entry) == Some(true)))
+}
+
+/// Elsewhere it cannot be told.
+#[cfg(not(target_os = "linux"))]
+fn all_dead(_group: Pid) -> bool {
+    false
 }
 
 /// Whether `file` is still what `path` names: it could have been removed between opening and locking.
@@ -79,6 +119,8 @@ fn is_at(file: &File, path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
+
     use super::*;
 
     #[test]
@@ -95,6 +137,30 @@ mod tests {
         assert!(locks.gone(&id));
         assert!(!path.exists());
         assert!(locks.gone(&id), "a missing file is gone, too");
+    }
+
+    #[test]
+    fn a_free_lock_is_not_gone_while_its_process_group_lives() {
+        let home = tempfile::tempdir().unwrap();
+        let locks = Locks::below(home.path());
+        let (id, path) = locks.name().unwrap();
+        // It closes what it inherits, as many launchers do.
+        let mut server = std::process::Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
+        let mut held = hold(&path).unwrap();
+        name_group(&mut held, Pid::from_child(&server), format_args!("of process 1: \"x\"")).unwrap();
+        drop(held);
+        locks.sweep();
+        assert!(!locks.gone(&id) && path.exists());
+        server.kill().unwrap();
+        // Dead, although nobody has taken leave of it.
+        for _ in 0..1000 {
+            if locks.gone(&id) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(!path.exists());
+        server.wait().unwrap();
     }
 
     #[test]

@@ -34,14 +34,15 @@ pub struct BadSchema {
 
 impl Schema {
     /// Compiles a schema. Its draft is what `$schema` says, else 2020-12 as MCP has it (specification 2025-11-25); a
-    /// schema without `$schema` that is only valid in an older draft is read as that draft.
+    /// schema without `$schema` that is only valid in an older draft is read as that draft. One that names a dialect that
+    /// nobody here knows cannot be used (specification 2026-07-28).
     pub fn compile(schema: &Arc<Value>) -> Result<Self, BadSchema> {
         weight::check(schema)?;
-        let declared = Draft::default().detect(schema);
-        let mut drafts = match schema.get("$schema") {
-            // Nobody knows the private meta-schema that a server may name: the newest draft is the best guess.
-            Some(_) if declared == Draft::Unknown => vec![Draft::Draft202012],
-            Some(_) => vec![declared],
+        let mut drafts = match schema.get("$schema").and_then(Value::as_str) {
+            Some(dialect) => vec![draft(dialect).ok_or_else(|| BadSchema {
+                path: "/$schema".to_owned(),
+                message: format!("{:?} is no dialect of JSON Schema that is known here", clip(dialect, 200)),
+            })?],
             None => vec![Draft::Draft202012, Draft::Draft7, Draft::Draft4],
         }
         .into_iter();
@@ -104,6 +105,20 @@ impl Schema {
             false => Err(explain::list(&self.value, &errors)),
         }
     }
+}
+
+/// The draft of that name, also where it is written a little otherwise.
+fn draft(dialect: &str) -> Option<Draft> {
+    let name = dialect.trim().trim_end_matches(['#', '/']);
+    let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
+    Some(match name.trim_start_matches("www.").strip_prefix("json-schema.org/")? {
+        "draft/2020-12/schema" | "schema" => Draft::Draft202012,
+        "draft/2019-09/schema" => Draft::Draft201909,
+        "draft-07/schema" => Draft::Draft7,
+        "draft-06/schema" => Draft::Draft6,
+        "draft-04/schema" => Draft::Draft4,
+        _ => return None,
+    })
 }
 
 /// Whether a pattern could not be decided within its bounds.

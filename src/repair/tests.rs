@@ -307,8 +307,10 @@ fn older_drafts_are_read() {
         json!({"properties": {"a": {"minimum": 3, "exclusiveMinimum": true}}}),
         json!({"properties": {"a": {"minimum": 3, "exclusiveMinimum": true}}, "$schema": "http://json-schema.org/draft-04/schema#"}),
         json!({"properties": {"a": {"items": [{"type": "integer"}], "exclusiveMinimum": 3}}}),
-        json!({"properties": {"a": {"exclusiveMinimum": 3}}, "$schema": "https://example.com/private"}),
+        json!({"properties": {"a": {"exclusiveMinimum": 3}}, "$schema": "https://json-schema.org/draft-07/schema"}),
     ];
+    let unknown = json!({"properties": {"a": {"exclusiveMinimum": 3}}, "$schema": "https://example.com/private"});
+    assert_eq!(Schema::compile(&Arc::new(unknown)).unwrap_err().path, "/$schema");
     for schema in schemas {
         let schema = Schema::compile(&Arc::new(schema)).unwrap();
         assert!(schema.check(r#"{"a": 4}"#).is_ok());

@@ -51,7 +51,8 @@ impl ToolSet {
             let made = COMPILED.get(tool, compiled).map_err(|error| {
                 let path = if error.path.is_empty() { "" } else { &format!(" at {}", clip(&error.path, 200)) };
                 warnings.push(one_line(&format!(
-                    "tool {}: its schema cannot be used{path} ({error}), so only its server checks arguments",
+                    "tool {}: its schema cannot be used{path} ({error}); its arguments are not checked, so its calls need \
+                     approval unless they only read",
                     tool.origin
                 )));
             });
@@ -70,6 +71,12 @@ impl ToolSet {
     /// The tool that is offered under this name; `None` when there is none.
     pub fn get(&self, name: &str) -> Option<&ToolDef> {
         self.0.tools.get(*self.0.places.get(name)?)
+    }
+
+    /// Whether the arguments of an offered tool are checked; not where its schema cannot be compiled.
+    pub fn checks(&self, name: &str) -> bool {
+        let place = self.0.places.get(name);
+        place.and_then(|place| self.0.schemas.get(*place)).is_some_and(Option::is_some)
     }
 
     /// Whether arguments fit the schema of an offered tool.

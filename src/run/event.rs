@@ -368,6 +368,8 @@ pub enum ApprovalReason {
     Repaired,
     /// Whether the policy refuses the call cannot be told: a condition of it fails on these arguments.
     Unclear,
+    /// The schema of the tool cannot be used, so that nobody has checked the arguments.
+    Unchecked,
     /// The definition of its tool has changed in what it binds since the run last knew it.
     Changed,
 }

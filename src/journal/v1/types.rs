@@ -439,7 +439,7 @@ words! {
     run::Purpose { Turn = "turn", Compact = "compact", Output = "output" }
     run::Origin { Model = "model", Verify = "verify" }
     run::OnDoubt { Retry = "retry", Tell = "tell", Ask = "ask" }
-    run::ApprovalReason { Policy = "policy", HeldRepeat = "held_repeat", Repaired = "repaired", Unclear = "unclear",
+    run::ApprovalReason { Policy = "policy", HeldRepeat = "held_repeat", Repaired = "repaired", Unclear = "unclear", Unchecked = "unchecked",
         Changed = "changed",
     }
     run::Limit {
