@@ -166,8 +166,10 @@ pub enum Finish {
     ToolCalls,
     /// It ran into a limit of tokens: what came last is cut.
     Length,
-    /// A filter stopped it.
+    /// A filter stopped it, or the model declined. Only in older journals: such an answer counts as none.
     Refused,
+    /// Its provider interrupted a long turn, which goes on when the answer is sent back.
+    Paused,
     /// Any other reason, or none given (`""`).
     Other(String),
 }

@@ -114,7 +114,8 @@ impl Client {
             }
             Err(failure) => {
                 let status = failure.status.or(Some(incoming.status()));
-                let text = reading.text();
+                // An answer that came whole and counts for nothing has been taken out of the reading.
+                let text = if failure.discarded.is_empty() { reading.text() } else { failure.discarded.clone() };
                 let written = estimate::text_tokens(&text) + thought / estimate::TOKEN_BYTES;
                 let failure = Failure { status, ..failure }.cut_at(reading.usage(), written);
                 Err(failure.discarding(&text))

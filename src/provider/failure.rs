@@ -119,9 +119,11 @@ impl Failure {
         self.message.extend(told.map(|told| format!(" ({told})")));
     }
 
-    /// The same, with the text that had arrived and is thrown away.
+    /// Adds the text that had arrived and is thrown away, if there is any.
     pub(super) fn discarding(mut self, text: &str) -> Self {
-        self.discarded = clip(text, DISCARDED_BYTES_MAX).into_owned();
+        if !text.is_empty() {
+            self.discarded = clip(text, DISCARDED_BYTES_MAX).into_owned();
+        }
         self
     }
 
@@ -295,6 +297,7 @@ impl Report {
         match status_class {
             Some(Class::Transient) if too_long() => return Class::ContextTooLong,
             Some(Class::Transient) if says(UNSERVED) => return Class::ModelGone,
+            Some(Class::Transient) if says(MALFORMED) => return Class::MalformedAnswer,
             Some(Class::Transient) => return Class::Transient,
             Some(Class::Quota) => return Class::Quota,
             _ => {}
@@ -511,8 +514,25 @@ const UNSERVED: &[&str] = &[
     "supported on this route",
 ];
 
-/// The model's own answer was none, and the server says so with an error status (Groq).
-const MALFORMED: &[&str] = &["tool_use_failed", "failed_generation", "json_validate_failed"];
+/// The model's own answer was none, and the server says so with an error.
+const MALFORMED: &[&str] = &[
+    // Groq.
+    "tool_use_failed",
+    "failed_generation",
+    "json_validate_failed",
+    // llama.cpp, of its constrained decoder (build 10434) and of calls that it cannot read.
+    "does not match the expected",
+    "empty grammar stack",
+    "failed to parse input at pos",
+    "failed to parse tool call",
+    // Ollama (ollama/ollama#12064, 2025-08).
+    "error parsing tool call",
+    "xml syntax error",
+    // vLLM: grammars that cannot go on, and OpenAI's Harmony.
+    "failed to advance fsm",
+    "harmonyerror",
+    "unexpected tokens remaining in message header",
+];
 
 const RATE: &[&str] = &[
     "rate_limit",

@@ -16,6 +16,7 @@ mod client;
 mod dialect;
 mod estimate;
 mod failure;
+mod finish;
 mod gemini;
 mod http;
 mod json;

@@ -2,7 +2,8 @@
 //! makes of them (its [`Wire`]), and at the end the neutral answer. Always true:
 //! - Any split of the bytes gives the same answer, in time linear in their number.
 //! - What is no JSON, and what calls itself an error, is a failure; words in place of JSON keep the connection alive.
-//! - An answer is handed out only when its dialect says that it is whole. What was cut off behind that is not missed.
+//! - An answer is handed out only when its dialect says that it is whole, and there is something in it (`finish`). What
+//!   was cut off behind that is not missed.
 
 use std::borrow::Cow;
 
@@ -13,6 +14,7 @@ use super::{
     body::{Body, Piece},
     dialect::Target,
     failure::{self, failure},
+    finish,
     json,
 };
 use crate::chat::{Answer, Usage};
@@ -246,7 +248,8 @@ impl<W: Wire> Reading for Reader<W> {
         if !self.wire.is_finished() {
             return Err(failure(Class::MalformedAnswer, &format!("the answer broke off: {}", W::END)));
         }
-        let told = self.wire.usage();
-        (self.convert)(self.wire.take(seen), target).map_err(|failure| failure.told(told))
+        let (told, text) = (self.wire.usage(), self.wire.text());
+        let answer = (self.convert)(self.wire.take(seen), target).and_then(finish::with_content);
+        answer.map_err(|failure| failure.told(told).discarding(&text))
     }
 }

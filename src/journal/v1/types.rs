@@ -407,6 +407,7 @@ choices! {
         ToolCalls = "tool_calls",
         Length = "length",
         Refused = "refused",
+        Paused = "paused",
     }
 
     run::Rejection {

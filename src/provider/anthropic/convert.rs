@@ -13,9 +13,9 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     super::{
-        Class, Failure, Means,
+        Failure, Means,
         dialect::{Target, called},
-        failure::failure,
+        finish::{Reported, finish},
         schema::{self, ANTHROPIC, ANTHROPIC_OUTPUT, Budget},
     },
     models::{Model, Thinking as Ability},
@@ -547,17 +547,19 @@ fn rendered_id(id: CallId) -> String {
 /// The neutral form of an answer, which has ended properly, or it would not be one.
 ///
 /// # Errors
-/// When a filter has stopped it before anything came: there is nothing to go on with.
+/// When it ended in a way that leaves nothing of it to use.
 pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer, Failure> {
     let opaque = |kind: String, data: &str| {
         Box::new(Opaque { issuer: target.issuer.to_owned(), model: target.model.to_owned(), kind, data: data.into() })
     };
-    let finish = finish(answer.stop);
-    if finish == Finish::Refused && answer.blocks.is_empty() {
-        let told = answer.refusal.as_deref().unwrap_or("the service stopped the answer before it began");
-        return Err(failure(Class::ContentRefused, told));
-    }
-    let is_cut = matches!(finish, Finish::Length | Finish::Refused);
+    let finish = finish(Reported {
+        reason: answer.stop.as_deref(),
+        why: answer.refusal.as_deref(),
+        has_calls: answer.blocks.iter().any(|block| matches!(block.content, Content::Call(_))),
+        has_no_member: answer.has_no_stop,
+        ..Reported::default()
+    })?;
+    let is_cut = finish == Finish::Length;
     let last_call = answer.blocks.iter().rposition(|block| matches!(block.content, Content::Call(_)));
     // Blocks of other kinds belong together, a call of the service's own tools and its result: all of them, or none.
     let others = answer.blocks.iter().all(|block| match &block.content {
@@ -592,18 +594,6 @@ pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer,
     };
     let parts = answer.blocks.iter().enumerate().filter_map(part).collect();
     Ok(Answer { parts, finish, usage: usage(&answer.usage), model: answer.model, id: answer.id })
-}
-
-/// The reasons of the format. `pause_turn` stays as it is: only the service's own tools bring it, which we never offer.
-fn finish(reason: Option<String>) -> Finish {
-    let reason = reason.unwrap_or_default();
-    match reason.as_str() {
-        "end_turn" | "stop_sequence" | "stop" => Finish::Stop,
-        "tool_use" | "tool_calls" => Finish::ToolCalls,
-        "max_tokens" | "model_context_window_exceeded" | "length" => Finish::Length,
-        "refusal" | "content_filter" | "sensitive" => Finish::Refused,
-        _ => Finish::Other(reason),
-    }
 }
 
 /// What is read from the cache or written to it is not in the service's count of what was read.

@@ -203,7 +203,12 @@ fn streams_that_are_told_otherwise() {
         good("pings and unknown events", body.replace("event: content_block_delta", "event: news\ndata: {\"type\": \"news\", \"message\": \"x\", \"code\": 1}\n\nevent: ping\ndata: {\"type\": \"ping\"}\n\nevent: content_block_delta"), hello()),
         good("no end mark", without("message_stop"), hello()),
         good("another format's end mark", without("message_stop") + "data: [DONE]\n\n", hello()),
-        good("no stop reason", without("message_delta"), Answer { usage: used(9, 1), ..answer(vec![said("Hello")], Finish::Other(String::new())) }),
+        bad("no stop reason", without("message_delta"), Class::MalformedAnswer, "without a finish reason"),
+        bad("no stop reason, in a document", json!({"type": "message", "content": [{"type": "text", "text": "Hello"}], "stop_reason": null}).to_string(), Class::MalformedAnswer, "without a finish reason"),
+        bad("a refusal", sse(&[start(), empty(), text(0, "Hel"), reason("refusal"), stop()]), Class::ContentRefused, "refusal"),
+        bad("a full context", sse(&[start(), empty(), text(0, "Hel"), reason("model_context_window_exceeded"), stop()]), Class::ContextTooLong, "model_context_window_exceeded"),
+        bad("nothing said", sse(&[start(), empty(), reason("end_turn"), stop()]), Class::MalformedAnswer, "empty"),
+        bad("thinking alone", sse(&[start(), begin(0, json!({"type": "thinking", "thinking": "Hmm."})), reason("end_turn"), stop()]), Class::MalformedAnswer, "nothing but reasoning"),
         good("no beginning of the block", without("content_block_start"), hello()),
         good("no end of the block", without("content_block_stop"), hello()),
         good("no beginning of the message", without("message_start"), Answer { usage: used(0, 3), model: None, id: None, ..hello() }),
@@ -224,9 +229,7 @@ fn streams_that_are_told_otherwise() {
         ("end_turn", Finish::Stop),
         ("stop_sequence", Finish::Stop),
         ("max_tokens", Finish::Length),
-        ("model_context_window_exceeded", Finish::Length),
-        ("refusal", Finish::Refused),
-        ("pause_turn", Finish::Other("pause_turn".into())),
+        ("pause_turn", Finish::Paused),
     ] {
         let body = sse(&[start(), empty(), text(0, "Hello"), end(0), reason(word), stop()]);
         assert_eq!(SERVER.read(&body, 99, &mut |_| {}), Ok(answer(vec![said("Hello")], finish)));
@@ -864,4 +867,28 @@ fn marks_for_the_cache_move_on() {
         }
         before = Some(body);
     }
+}
+
+/// llama.cpp's server (build 10434): a call that its limit cuts has open arguments in a stream, and none in a document.
+#[test]
+fn what_llama_cpp_cuts() {
+    let stream = sse(&[
+        json!({"type": "message_start", "message": {"id": "m1", "type": "message", "role": "assistant", "content": [], "model": "c1", "stop_reason": null, "usage": {"cache_read_input_tokens": 224, "input_tokens": 1, "output_tokens": 0}}}),
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "slVrB", "name": "write_file"}}),
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{\n  \"path\": \"fo"}}),
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "mo.txt"}}),
+        json!({"type": "content_block_stop", "index": 0}),
+        json!({"type": "message_delta", "delta": {"stop_reason": "max_tokens", "stop_sequence": null}, "usage": {"output_tokens": 14}}),
+        json!({"type": "message_stop"}),
+    ]);
+    let document = json!({"id": "m1", "type": "message", "role": "assistant", "content": [{"type": "tool_use", "id": "uAqVx", "name": "write_file", "input": {}}], "model": "c1", "stop_reason": "max_tokens", "stop_sequence": null, "usage": {"cache_read_input_tokens": 224, "input_tokens": 1, "output_tokens": 14}});
+    let usage = Some(Usage { input: 225, cached: 224, output: 14, ..Usage::default() });
+    let f = |id: &str, arguments: &str| Answer {
+        usage,
+        ..answer(vec![cut(call(id, "write_file", arguments))], Finish::Length)
+    };
+    SERVER.check(vec![
+        good("streamed", stream, f("slVrB", "{\n  \"path\": \"fomo.txt")),
+        good("whole", document.to_string(), f("uAqVx", "{}")),
+    ]);
 }

@@ -33,6 +33,8 @@ pub(super) struct Answer {
     pub(super) blocks: Vec<Block>,
     /// As the server wrote it; `None` when it gave none.
     pub(super) stop: Option<String>,
+    /// The answer came as one document without the member for the reason.
+    pub(super) has_no_stop: bool,
     /// What the service says of a refusal.
     pub(super) refusal: Option<String>,
     pub(super) usage: Counts,
@@ -186,6 +188,7 @@ impl Wire for Reading {
                 }
                 self.answer.blocks.iter_mut().for_each(Block::end);
                 self.stop(value);
+                self.answer.has_no_stop = event.is_document && value.get("stop_reason").is_none();
                 self.progress.ended = true;
             }
             // `ping`, and whatever the service will think of.

@@ -15,9 +15,9 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     super::{
-        Class, Failure, Means,
+        Failure, Means,
         dialect::Target,
-        failure::failure,
+        finish::{Reported, finish},
         schema::{self, GEMINI_JSON, GEMINI_OUTPUT, GEMINI_PARAMETERS},
     },
     wire,
@@ -523,7 +523,7 @@ fn own(call: &ToolCall, target: Target<'_>) -> (Option<String>, Option<String>) 
 /// The neutral form of an answer, which has ended properly, or it would not be one.
 ///
 /// # Errors
-/// When a filter has stopped it before anything came, or the model wrote a call that the server could not read.
+/// When it ended in a way that leaves nothing of it to use.
 pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer, Failure> {
     let opaque = |kind: &str, data: String| {
         Box::new(Opaque {
@@ -533,41 +533,17 @@ pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer,
             data: data.into(),
         })
     };
-    let said = || {
-        let message = answer.finish_message.as_deref().unwrap_or_default();
-        format!("the answer ended with {} {message}", answer.finish).trim().to_owned()
-    };
-    let is_empty = answer.parts.is_empty();
     let has_calls = answer.parts.iter().any(|part| matches!(part, wire::Part::Call { .. }));
-    let finish = match answer.finish.as_str() {
-        "STOP" if has_calls => Finish::ToolCalls,
-        "STOP" => Finish::Stop,
-        "MAX_TOKENS" => Finish::Length,
-        "SAFETY"
-        | "RECITATION"
-        | "LANGUAGE"
-        | "BLOCKLIST"
-        | "PROHIBITED_CONTENT"
-        | "SPII"
-        | "IMAGE_SAFETY"
-        | "IMAGE_PROHIBITED_CONTENT"
-        | "IMAGE_RECITATION"
-        | "MODEL_ARMOR" => {
-            if is_empty {
-                return Err(failure(Class::ContentRefused, &said()));
-            }
-            Finish::Refused
-        }
-        // What the model wrote is gone, or stands in the message in a language of its own: asking again is all there is.
-        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "TOO_MANY_TOOL_CALLS" | "MALFORMED_RESPONSE" => {
-            return Err(failure(Class::MalformedAnswer, &said()));
-        }
-        "MISSING_THOUGHT_SIGNATURE" => return Err(failure(Class::CallerFault, &said())),
-        _ if is_empty => return Err(failure(Class::MalformedAnswer, &said())),
-        other => Finish::Other(other.to_owned()),
+    let said = Reported { reason: Some(&answer.finish), why: answer.finish_message.as_deref(), ..Reported::default() };
+    let finish = match finish(said)? {
+        Finish::Stop if has_calls => Finish::ToolCalls,
+        finish => finish,
     };
+    // Calls come whole, but of the last one before a limit nobody can tell.
+    let last = answer.parts.iter().rposition(|part| matches!(part, wire::Part::Call { .. }));
+    let is_cut = |at: usize| finish == Finish::Length && last == Some(at);
     let mut parts = Vec::with_capacity(answer.parts.len());
-    for part in answer.parts {
+    for (at, part) in answer.parts.into_iter().enumerate() {
         match part {
             wire::Part::Text { text, signature } => {
                 let is_empty = text.is_empty();
@@ -597,7 +573,7 @@ pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer,
                     provider_id: id,
                     name,
                     arguments: arguments.into(),
-                    complete: !is_open,
+                    complete: !is_open && !is_cut(at),
                     opaque: (!own.is_empty()).then(|| opaque(kind::CALL, Value::Object(own).to_string())),
                 }));
             }

@@ -150,11 +150,28 @@ fn parts() {
     let at = damaged.iter().position(|byte| *byte == 0xC3).unwrap();
     damaged[at] = 0xFF;
     SERVER.check(vec![
-        good("no parts", one(json!([]), "STOP"), answer(vec![], Finish::Stop)),
-        good(
+        bad("no parts", one(json!([]), "STOP"), Class::MalformedAnswer, "empty"),
+        bad(
             "no content",
             sse(&[json!({"responseId": "r1", "modelVersion": "m-001", "candidates": [{"finishReason": "STOP"}]})]),
-            answer(vec![], Finish::Stop),
+            Class::MalformedAnswer,
+            "empty",
+        ),
+        bad("a thought alone", one(json!([{"text": "Hmm.", "thought": true}]), "STOP"), Class::MalformedAnswer, "nothing but reasoning"),
+        good(
+            "a text and a call in one part",
+            one(json!([{"text": "I look.", "functionCall": {"name": "f", "args": {"x": 1}}}]), "STOP"),
+            calls(vec![said("I look."), written("f", r#"{"x":1}"#, None, None)]),
+        ),
+        good(
+            "a text behind a call in one part, signed",
+            sse(&[chunk(json!([{"functionCall": {"name": "f"}, "text": "I look.", "thoughtSignature": "S"}]), json!("STOP"))]),
+            calls(vec![written("f", "{}", None, Some(r#"{"thoughtSignature":"S"}"#)), said("I look.")]),
+        ),
+        good(
+            "a text and a part of an unknown kind in one",
+            one(json!([{"text": "Hello", "hologram": {"n": 1}}]), "STOP"),
+            answer(vec![said("Hello"), AnswerPart::Opaque(SERVER.opaque("part.hologram", r#"{"hologram":{"n":1}}"#))], Finish::Stop),
         ),
         good("one part without its list", one(json!({"text": "Hello"}), "STOP"), hello()),
         good(
@@ -356,7 +373,7 @@ fn reasons_for_stopping() {
     let with = |finish: Finish| answer(vec![said("Hello")], finish);
     let mut rows = vec![
         good("too long", hello("MAX_TOKENS"), with(Finish::Length)),
-        good("other", hello("OTHER"), with(Finish::Other("OTHER".into()))),
+        bad("other", hello("OTHER"), Class::MalformedAnswer, "OTHER"),
         good("new", hello("SOMETHING_NEW"), with(Finish::Other("SOMETHING_NEW".into()))),
         bad("other and nothing", one(json!([]), "OTHER"), Class::MalformedAnswer, "OTHER"),
         bad(
@@ -371,7 +388,7 @@ fn reasons_for_stopping() {
         bad("no signature", one(json!([]), "MISSING_THOUGHT_SIGNATURE"), Class::CallerFault, "SIGNATURE"),
     ];
     for reason in ["SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"] {
-        rows.push(good("refused midway", hello(reason), with(Finish::Refused)));
+        rows.push(bad("refused midway", hello(reason), Class::ContentRefused, reason));
         rows.push(bad("refused at once", one(json!([]), reason), Class::ContentRefused, reason));
     }
     SERVER.check(rows);

@@ -200,23 +200,36 @@ impl Reading {
         let signature = either(part, "thoughtSignature", "thought_signature").and_then(Value::as_str);
         let signature = signature.filter(|signature| !signature.is_empty()).map(str::to_owned);
         let is_thought = part.get("thought") == Some(&Value::Bool(true));
-        let kind = members.keys().find(|key| !ASIDE.contains(&key.as_str())).map(String::as_str);
-        self.progress.begun |= kind.is_some() || signature.is_some();
+        let kinds: Vec<&str> = members.keys().map(String::as_str).filter(|key| !ASIDE.contains(key)).collect();
+        self.progress.begun |= !kinds.is_empty() || signature.is_some();
         self.progress.answered |= self.progress.begun;
-        match (kind, kind.and_then(|kind| part.get(kind))) {
-            (Some("text"), Some(Value::String(text))) if is_thought => self.thought(text, signature, seen),
-            (Some("text"), Some(Value::String(text))) => self.text_part(text, signature, seen),
-            (Some(kind @ ("functionCall" | "function_call")), Some(call @ Value::Object(_))) => {
-                self.call(call, &source.at(&[Step::Member(kind)]), signature, seen)?;
+        let is_call = |kind: &str| matches!(kind, "functionCall" | "function_call") && part[kind].is_object();
+        // A part is of one kind by the book; some servers put a text and a call into one. The signature goes back with
+        // the call, where it is wanted.
+        let owner = kinds.iter().rposition(|kind| is_call(kind)).or(kinds.len().checked_sub(1));
+        for (at, kind) in kinds.iter().copied().enumerate() {
+            let signature = signature.clone().filter(|_| owner == Some(at));
+            match &part[kind] {
+                Value::String(text) if kind == "text" && is_thought => self.thought(text, signature, seen),
+                Value::String(text) if kind == "text" => self.text_part(text, signature, seen),
+                Value::Null if kind == "text" => self.text_part("", signature, seen),
+                call if is_call(kind) => self.call(call, &source.at(&[Step::Member(kind)]), signature, seen)?,
+                // What cannot go back as it came does not go back at all.
+                _ if source.is_damaged => {}
+                _ => {
+                    let alone = kinds.len() == 1;
+                    let whole = source.text().filter(|_| alone).map(str::to_owned);
+                    let json = whole.unwrap_or_else(|| {
+                        let own = members.iter().filter(|(key, _)| *key == kind || ASIDE.contains(&key.as_str()));
+                        own.map(|(key, value)| (key.clone(), value.clone())).collect::<Value>().to_string()
+                    });
+                    self.answer.parts.push(Part::Other { kind: kind.to_owned(), json });
+                }
             }
+        }
+        if kinds.is_empty() {
             // A signature may come alone.
-            (None, _) | (Some("text"), Some(Value::Null)) => self.text_part("", signature, seen),
-            // What cannot go back as it came does not go back at all.
-            (Some(_), _) if source.is_damaged => {}
-            (Some(kind), _) => {
-                let json = source.text().map_or_else(|| part.to_string(), str::to_owned);
-                self.answer.parts.push(Part::Other { kind: kind.to_owned(), json });
-            }
+            self.text_part("", signature, seen);
         }
         Ok(())
     }

@@ -27,9 +27,9 @@ use serde_json::{
 
 use super::{
     super::{
-        Class, Failure, Means,
+        Failure, Means,
         dialect::{EffortForm, ForceForm, Target, called},
-        failure::failure,
+        finish::{Reported, finish},
         schema::{self, reduce},
     },
     wire,
@@ -546,20 +546,25 @@ fn rendered_id(CallId { turn, call }: CallId) -> String {
 /// The neutral form of an answer, which has ended properly, or it would not be one.
 ///
 /// # Errors
-/// When a filter has stopped it before anything came: there is nothing to go on with.
+/// When it ended in a way that leaves nothing of it to use.
 pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer, Failure> {
     let opaque = |kind: String, data: String| {
         Box::new(Opaque { issuer: target.issuer.to_owned(), model: target.model.to_owned(), kind, data: data.into() })
     };
-    let finish = if answer.refused { Finish::Refused } else { finish(answer.finish) };
-    if finish == Finish::Refused && answer.parts.is_empty() {
-        return Err(failure(Class::ContentRefused, "a content filter stopped the answer before it began"));
-    }
-    let is_cut = matches!(finish, Finish::Length | Finish::Refused);
+    let is_call = |call: &wire::Call| !call.name.is_empty() || !call.arguments.is_empty();
+    let finish = finish(Reported {
+        reason: answer.finish.as_deref(),
+        native: answer.native.as_deref(),
+        declined: answer.refused,
+        has_calls: answer.calls.iter().any(is_call),
+        has_no_member: answer.has_no_finish,
+        ..Reported::default()
+    })?;
+    let is_cut = finish == Finish::Length;
     let last = answer.calls.len().saturating_sub(1);
     let mut calls: Vec<_> = answer.calls.into_iter().map(Some).collect();
     let mut call = |at: usize| {
-        let call = calls.get_mut(at)?.take().filter(|call| !call.name.is_empty() || !call.arguments.is_empty())?;
+        let call = calls.get_mut(at)?.take().filter(is_call)?;
         Some(AnswerPart::Call(WrittenCall {
             complete: call.is_closed() && !(is_cut && at == last),
             provider_id: Some(call.id).filter(|id| !id.is_empty()),
@@ -583,24 +588,6 @@ pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer,
         }
     });
     Ok(Answer { parts: parts.collect(), finish, usage: usage(&answer.usage), model: answer.model, id: answer.id })
-}
-
-/// The reasons of the format, and the words that other servers have for them.
-fn finish(reason: Option<String>) -> Finish {
-    let reason = reason.unwrap_or_default();
-    match reason.to_ascii_lowercase().replace('-', "_").as_str() {
-        "stop" | "eos" | "eos_token" | "end_turn" | "stop_sequence" | "complete" | "completed" => Finish::Stop,
-        "tool_calls" | "tool_call" | "tool_use" | "function_call" => Finish::ToolCalls,
-        "length"
-        | "max_tokens"
-        | "max_output_tokens"
-        | "max_completion_tokens"
-        | "model_length"
-        | "model_context_window_exceeded" => Finish::Length,
-        "content_filter" | "content_filtered" | "refusal" | "safety" | "sensitive" | "prohibited_content"
-        | "blocklist" | "recitation" | "spii" => Finish::Refused,
-        _ => Finish::Other(reason),
-    }
 }
 
 pub(super) fn usage(counts: &wire::Counts) -> Option<Usage> {

@@ -149,10 +149,22 @@ fn framing() {
         good("no end mark", lines("\n\n").replace("data: [DONE]\n\n", ""), hello()),
         good("no blank line at the end", format!("data: {hel}\n\ndata: {lo}\n\ndata: {end}\n"), hello()),
         good("no line end at the end", format!("data: {hel}\n\ndata: {lo}\n\ndata: {end}"), hello()),
-        good(
+        bad(
             "an end mark and no finish reason",
             sse(&[hel.clone(), lo.clone()]),
-            answer(vec![said("Hello")], Finish::Other(String::new())),
+            Class::MalformedAnswer,
+            "without a finish reason",
+        ),
+        bad(
+            "an end mark behind a dead upstream",
+            sse(&[hel.clone(), json!({"choices": [{"delta": {}, "finish_reason": null}], "usage": {"prompt_tokens": 0, "completion_tokens": 0}})]),
+            Class::MalformedAnswer,
+            "without a finish reason",
+        ),
+        good(
+            "a call, an end mark and no finish reason",
+            sse(&[calling(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}))]),
+            calls(vec![call("a", "f", "{}")]),
         ),
         good(
             "a piece over several lines",
@@ -279,20 +291,25 @@ fn envelopes() {
             json!({"choices": [{"delta": {}, "message": {"content": "Hello", "tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}]}, "finish_reason": "tool_calls"}]}),
         ]), calls(vec![said("Hello"), call("a", "f", "{}")])),
         good("the text beside the index, as in old completions", sse(&[json!({"id": "c1", "model": "m1-2026", "choices": [{"index": 0, "text": "Hello", "finish_reason": "stop"}]})]), hello()),
-        good("a document without finish reason", whole(json!({"content": "Hello"}), Value::Null).to_string(), answer(vec![said("Hello")], Finish::Other(String::new()))),
+        bad("a document that is not finished", whole(json!({"content": "Hello"}), Value::Null).to_string(), Class::MalformedAnswer, "without a finish reason"),
+        good("a document of a server without finish reasons", json!({"id": "c1", "model": "m1-2026", "choices": [{"message": {"content": "Hello"}}]}).to_string(), answer(vec![said("Hello")], Finish::Other(String::new()))),
         good("content that is an array", message(json!({"content": [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]})), hello()),
         good("content that is an array of texts", message(json!({"content": ["Hel", "lo"]})), hello()),
         good("content that is one part", message(json!({"content": {"type": "text", "text": "Hello"}})), hello()),
-        good("content that is null", message(json!({"content": null})), answer(vec![], Finish::Stop)),
-        good("content that is absent", message(json!({"role": "assistant"})), answer(vec![], Finish::Stop)),
+        bad("content that is null", message(json!({"content": null})), Class::MalformedAnswer, "empty"),
+        bad("content that is absent", message(json!({"role": "assistant"})), Class::MalformedAnswer, "empty"),
+        bad("content that is blank", message(json!({"content": " \n"})), Class::MalformedAnswer, "nothing but reasoning"),
+        bad("reasoning alone", message(json!({"content": null, "reasoning_content": "Hmm."})), Class::MalformedAnswer, "nothing but reasoning"),
+        bad("reasoning alone, in the text", message(json!({"content": "<think>\nHmm.\n</think>\n\n"})), Class::MalformedAnswer, "nothing but reasoning"),
         good("a content part of an unknown kind", message(json!({"content": [{"type": "text", "text": "Hello"}, {"type": "hologram", "n": 1.0}]})), answer(vec![said("Hello"), AnswerPart::Opaque(SERVER.opaque("content.hologram", r#"{"type":"hologram","n":1.0}"#))], Finish::Stop)),
-        good("a refusal", message(json!({"content": null, "refusal": "I won't."})), answer(vec![said("I won't.")], Finish::Refused)),
+        bad("a refusal", message(json!({"content": null, "refusal": "I won't."})), Class::ContentRefused, "refused"),
         good("half a surrogate pair in text", r#"data: {"id": "c1", "model": "m1-2026", "choices": [{"delta": {"content": "a\ud83d \\ud83d \ud83d\ude00 b\udc00"}, "finish_reason": "stop"}]}"#, answer(vec![said("a\u{fffd} \\ud83d 😀 b\u{fffd}")], Finish::Stop)),
         good("bytes that are no text", b"data: {\"id\": \"c1\", \"model\": \"m1-2026\", \"choices\": [{\"delta\": {\"content\": \"a\xff\"}, \"finish_reason\": \"stop\"}]}\n\n", answer(vec![said("a\u{fffd}")], Finish::Stop)),
         good("a zero character", r#"data: {"id": "c1", "model": "m1-2026", "choices": [{"delta": {"content": "a\u0000b"}, "finish_reason": "stop"}]}"#, answer(vec![said("a\0b")], Finish::Stop)),
         good("letters of several bytes", sse(&[chunk(json!({"content": "Grüße 😀"})), stop("stop")]), answer(vec![said("Grüße 😀")], Finish::Stop)),
         good("duplicate members", r#"data: {"id": "c0", "id": "c1", "model": "m1-2026", "choices": [{"delta": {"content": "Hello"}, "finish_reason": "stop"}]}"#, hello()),
-        good("an empty answer", sse(&[chunk(json!({"role": "assistant", "content": ""})), stop("stop")]), answer(vec![], Finish::Stop)),
+        bad("an empty answer", sse(&[chunk(json!({"role": "assistant", "content": ""})), stop("stop")]), Class::MalformedAnswer, "empty"),
+        bad("reasoning alone, streamed", sse(&[chunk(json!({"reasoning_content": "Hmm."})), stop("stop")]), Class::MalformedAnswer, "nothing but reasoning"),
     ]);
 }
 
@@ -308,10 +325,7 @@ fn finish_reasons() {
         ("function_call", Finish::ToolCalls),
         ("length", Finish::Length),
         ("MAX_TOKENS", Finish::Length),
-        ("model_length", Finish::Length),
-        ("content_filter", Finish::Refused),
-        ("SAFETY", Finish::Refused),
-        ("network_hiccup", Finish::Other("network_hiccup".into())),
+        ("<|im_end|>", Finish::Other("<|im_end|>".into())),
     ];
     let mut rows: Vec<_> = reasons
         .into_iter()
@@ -330,7 +344,13 @@ fn finish_reasons() {
             json!({"choices": [{"delta": {"content": "Hel"}, "finish_reason": "stop"}]}),
             json!({"choices": [{"delta": {"content": "lo"}, "finish_reason": "stop"}]}),
         ]).replace("data: [DONE]\n\n", ""), Class::MalformedAnswer, "broke off"),
-        bad("an error as the reason", sse(&[chunk(json!({"content": "Hel"})), stop("error")]), Class::MalformedAnswer, "error"),
+        bad("an error as the reason", sse(&[chunk(json!({"content": "Hel"})), stop("error")]), Class::Transient, "error"),
+        bad("a filter", sse(&[chunk(json!({"content": "Hel"})), stop("content_filter")]), Class::ContentRefused, "content_filter"),
+        bad("a filter, in a document", whole(json!({"content": "Hel"}), json!("content_filter")).to_string(), Class::ContentRefused, "content_filter"),
+        bad("a filter behind a gateway", sse(&[chunk(json!({"content": "Hel"})), json!({"choices": [{"delta": {}, "finish_reason": "stop", "native_finish_reason": "SAFETY"}]})]), Class::ContentRefused, "SAFETY"),
+        bad("a server out of resources, behind a gateway", sse(&[chunk(json!({"content": "Hel"})), json!({"choices": [{"delta": {}, "finish_reason": "stop", "provider_specific_fields": {"native_finish_reason": "insufficient_system_resource"}}]})]), Class::Transient, "insufficient_system_resource"),
+        bad("a full context", sse(&[chunk(json!({"content": "Hel"})), stop("model_length")]), Class::ContextTooLong, "model_length"),
+        bad("a limit before the beginning", sse(&[chunk(json!({"content": ""})), stop("length")]), Class::ContextTooLong, "too long"),
     ]);
     SERVER.check(rows);
 }
@@ -631,11 +651,7 @@ fn cut_calls_are_never_complete() {
             ]),
             answer(vec![call("a", "f", "{}"), cut(call("b", "g", "{}"))], Finish::Length),
         ),
-        good(
-            "a filter cut the last",
-            sse(&[f("{}"), stop("content_filter")]),
-            answer(vec![cut(call("a", "f", "{}"))], Finish::Refused),
-        ),
+        bad("a filter cut the last", sse(&[f("{}"), stop("content_filter")]), Class::ContentRefused, "content_filter"),
         good(
             "an open one before a whole one",
             sse(&[
@@ -1260,4 +1276,37 @@ fn what_an_issuer_gave_goes_back_to_it_alone() {
     ]);
     assert_eq!(messages(Target { model: "m2", ..TARGET }), plain);
     assert_eq!(messages(Target { issuer: "other", ..TARGET }), plain);
+}
+
+/// llama.cpp's server (build 10434): a call that its limit cuts, and errors of its decoder within a good stream.
+#[test]
+fn what_llama_cpp_streams() {
+    let begun = r#"data: {"choices":[{"finish_reason":null,"index":0,"delta":{"role":"assistant","content":null}}],"created":1,"id":"c1","model":"m1-2026","system_fingerprint":"b1-7e4c0a9","object":"chat.completion.chunk"}"#;
+    let broken = |message: &str| {
+        let error = json!({"error": {"code": 500, "message": message, "type": "server_error"}});
+        format!("{begun}\n\ndata: {error}\n\n")
+    };
+    let call_begins = r#"data: {"choices":[{"finish_reason":null,"index":0,"delta":{"tool_calls":[{"index":0,"id":"V5aON","type":"function","function":{"name":"write_file","arguments":"{"}}]}}],"created":1,"id":"c1","model":"m1-2026","object":"chat.completion.chunk"}"#;
+    let more = r#"data: {"choices":[{"finish_reason":null,"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\"path\": \"fomo.txt"}}]}}],"created":1,"id":"c1","model":"m1-2026","object":"chat.completion.chunk"}"#;
+    let cut_off = r#"data: {"choices":[{"finish_reason":"length","index":0,"delta":{}}],"created":1,"id":"c1","model":"m1-2026","object":"chat.completion.chunk","timings":{"cache_n":224,"prompt_n":1,"predicted_n":14,"predicted_ms":625.375}}"#;
+    let stream = [begun, call_begins, more, cut_off, "data: [DONE]"].join("\n\n") + "\n\n";
+    SERVER.check(vec![
+        bad(
+            "a decoder that finds no way on",
+            broken("got exception: Unexpected empty grammar stack after accepting piece: >>> (36991)"),
+            Class::MalformedAnswer,
+            "empty grammar stack",
+        ),
+        bad(
+            "a decoder that cannot read what it decoded",
+            broken("The model produced output that does not match the expected peg-native format"),
+            Class::MalformedAnswer,
+            "peg-native",
+        ),
+        good(
+            "a cut call",
+            stream,
+            answer(vec![cut(call("V5aON", "write_file", r#"{"path": "fomo.txt"#))], Finish::Length),
+        ),
+    ]);
 }

@@ -20,10 +20,12 @@ use super::{
         json::{self, Step},
         reading::{Event, Progress, Seen, Wire},
     },
-    calls::{self, CALLS_MAX, Call, Fragment},
+    calls::{self, CALLS_MAX, Fragment},
     convert,
 };
 use crate::chat::Usage;
+
+pub(super) use super::calls::Call;
 
 /// An answer in wire terms.
 #[derive(Debug, Default)]
@@ -32,6 +34,10 @@ pub(super) struct Answer {
     pub(super) calls: Vec<Call>,
     /// As the server wrote it; `None` when it gave none.
     pub(super) finish: Option<String>,
+    /// What a gateway says of the reason of the provider behind it (OpenRouter, LiteLLM).
+    pub(super) native: Option<String>,
+    /// The answer came as one document without the member for the reason.
+    pub(super) has_no_finish: bool,
     /// The model declined, in the member that is made for it.
     pub(super) refused: bool,
     pub(super) usage: Counts,
@@ -197,6 +203,11 @@ impl Reading {
             }
             self.progress.answered = true;
             let source = source.map(|json| (json, at));
+            self.answer.has_no_finish = event.is_document && FINISH.iter().all(|key| choice.get(key).is_none());
+            let native = json::text(choice, NATIVE)
+                .or_else(|| json::text(choice.get("provider_specific_fields")?, NATIVE))
+                .map(str::to_owned);
+            self.answer.native = native.or(self.answer.native.take());
             self.choice(choice, source, is_damaged, seen)?;
         }
         Ok(())
@@ -267,7 +278,7 @@ impl Reading {
         if let Some(call) = older_call {
             self.call(call, &|path| source(&[&[Step::Member("function_call")], path].concat()), seen)?;
         }
-        let finish = ["finish_reason", "finishReason"].iter().find_map(|key| json::text(choice, key));
+        let finish = FINISH.iter().find_map(|key| json::text(choice, key));
         self.choice_read(was_finished, before, has_all, finish)
     }
 
@@ -283,9 +294,6 @@ impl Reading {
         self.progress.begun |= brought;
         self.finish_lies |= was_finished && brought && !has_all;
         if let Some(finish) = finish {
-            if finish.eq_ignore_ascii_case("error") {
-                return Err(failure(Class::MalformedAnswer, "the server says that the answer broke off with an error"));
-            }
             self.progress.begun = true;
             self.answer.finish = Some(finish.to_owned());
         }
@@ -600,6 +608,12 @@ impl<'a> Usual<'a> {
 fn said<'t>(text: &'t Option<Text<'_>>) -> Option<&'t str> {
     text.as_ref().map(|text| &*text.0).filter(|text| !text.is_empty())
 }
+
+/// The members in which servers say why a choice ended.
+const FINISH: [&str; 2] = ["finish_reason", "finishReason"];
+
+/// The member in which gateways hand on the reason of the provider behind them.
+const NATIVE: &str = "native_finish_reason";
 
 /// The members in which servers show thinking; the first that says something counts, as some fill two.
 const REASONING: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];

@@ -24,6 +24,7 @@ use super::{
         Class, Failure, Means,
         dialect::{Target, called},
         failure::failure,
+        finish::{Reported, finish},
         schema::{self, reduce},
     },
     items::{Item as WireItem, Kind},
@@ -339,14 +340,26 @@ fn rendered_id(id: CallId) -> String {
 /// The neutral form of an answer, which has ended properly, or it would not be one.
 ///
 /// # Errors
-/// When it ended before anything came: there is nothing to go on with.
+/// When it ended in a way that leaves nothing of it to use.
 pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer, Failure> {
     let opaque = |kind: String, data: String| {
         Box::new(Opaque { issuer: target.issuer.to_owned(), model: target.model.to_owned(), kind, data: data.into() })
     };
     let is_call = |item: &WireItem| matches!(item.kind, Kind::Call(_));
-    let finish = finish(&answer, answer.items.iter().any(is_call));
-    let is_cut = !matches!(finish, Finish::Stop | Finish::ToolCalls) && answer.status.is_some();
+    let has_calls = answer.items.iter().any(is_call);
+    let reason = answer.reason.filter(|reason| !reason.is_empty());
+    let finish = match finish(Reported {
+        reason: reason.as_deref().or(answer.status.as_deref()),
+        declined: answer.refused,
+        has_calls,
+        ..Reported::default()
+    })? {
+        Finish::Stop if has_calls => Finish::ToolCalls,
+        // Incomplete for a reason that we do not know.
+        Finish::Other(_) if answer.status.as_deref() == Some("incomplete") => Finish::Length,
+        finish => finish,
+    };
+    let is_cut = finish == Finish::Length;
     let last = answer.items.iter().rposition(is_call);
     let mut parts = Vec::with_capacity(answer.items.len());
     for (at, item) in answer.items.into_iter().enumerate() {
@@ -386,35 +399,8 @@ pub(super) fn answer(answer: wire::Answer, target: Target<'_>) -> Result<Answer,
             }
         }
     }
-    let wrote_nothing = parts.is_empty() && answer.usage.is_none_or(|usage| usage.output == 0);
-    match finish {
-        Finish::Refused if parts.is_empty() => {
-            Err(failure(Class::ContentRefused, "a content filter stopped the answer before it began"))
-        }
-        // OpenRouter reports a conversation that is too long as an answer that is cut (its documentation, 2026-11).
-        Finish::Length if wrote_nothing => {
-            Err(failure(Class::ContextTooLong, "the answer was cut before it began: the conversation is too long"))
-        }
-        Finish::Other(_) if wrote_nothing && answer.status.is_some() => {
-            Err(failure(Class::MalformedAnswer, "the answer is incomplete and there is nothing in it"))
-        }
-        finish => Ok(Answer { parts, finish, usage: answer.usage, model: answer.model, id: answer.id }),
+    if parts.is_empty() && finish == Finish::Length && reason.is_none() {
+        return Err(failure(Class::MalformedAnswer, "the answer is incomplete and there is nothing in it"));
     }
-}
-
-/// The ways to end of the format, and the words that other servers have for them.
-fn finish(answer: &wire::Answer, has_calls: bool) -> Finish {
-    if answer.refused {
-        return Finish::Refused;
-    }
-    let reason = answer.reason.as_deref().unwrap_or_default();
-    let Some(status) = answer.status.as_deref() else { return Finish::Other(String::new()) };
-    match reason.to_ascii_lowercase().as_str() {
-        "max_output_tokens" | "max_tokens" | "length" | "max_prompt_tokens" => Finish::Length,
-        "content_filter" | "safety" | "refusal" => Finish::Refused,
-        "" if status != "incomplete" && has_calls => Finish::ToolCalls,
-        "" if status != "incomplete" => Finish::Stop,
-        "" => Finish::Other("incomplete".to_owned()),
-        _ => Finish::Other(reason.to_owned()),
-    }
+    Ok(Answer { parts, finish, usage: answer.usage, model: answer.model, id: answer.id })
 }

@@ -168,10 +168,11 @@ fn framing() {
             ]),
             hello(),
         ),
-        good(
+        bad(
             "deltas and an end mark alone",
             sse(&[created(), text_delta("Hello")]) + "data: [DONE]\n\n",
-            answer(vec![said("Hello")], Finish::Other(String::new())),
+            Class::MalformedAnswer,
+            "without a finish reason",
         ),
         good(
             "the older last event",
@@ -262,10 +263,10 @@ fn messages() {
         good("parts that are texts", with(json!(["Hel", "lo"])), hello()),
         good("two parts", with(json!([{"type": "output_text", "text": "Hel"}, {"type": "text", "text": "lo"}])), hello()),
         good("an item without a type", document(json!([{"content": [{"text": "Hello"}]}])), hello()),
-        good("no content", with(Value::Null), answer(vec![], Finish::Stop)),
+        bad("no content", with(Value::Null), Class::MalformedAnswer, "empty"),
         good("items that are null", document(json!([null, message("Hello"), 7])), hello()),
         good("a content part of an unknown kind", with(json!([{"type": "hologram", "n": 1.0}, {"type": "output_text", "text": "Hello"}])), answer(vec![said("Hello"), AnswerPart::Opaque(SERVER.opaque("content.hologram", r#"{"type":"hologram","n":1.0}"#))], Finish::Stop)),
-        good("an item of an unknown kind, as written", "{\"id\": \"r1\", \"model\": \"m1-2026\", \"status\": \"completed\", \"output\": [{\"type\": \"hologram\",  \"n\": 1.00}]}", answer(vec![AnswerPart::Opaque(SERVER.opaque("item.hologram", "{\"type\": \"hologram\",  \"n\": 1.00}"))], Finish::Stop)),
+        good("an item of an unknown kind, as written", "{\"id\": \"r1\", \"model\": \"m1-2026\", \"status\": \"completed\", \"output\": [{\"type\": \"hologram\",  \"n\": 1.00}, {\"type\": \"message\", \"content\": \"Hello\"}]}", answer(vec![AnswerPart::Opaque(SERVER.opaque("item.hologram", "{\"type\": \"hologram\",  \"n\": 1.00}")), said("Hello")], Finish::Stop)),
         good("two messages", sse(&[
             json!({"type": "response.output_text.delta", "item_id": "a", "output_index": 0, "delta": "One"}),
             json!({"type": "response.output_text.delta", "item_id": "b", "output_index": 1, "delta": "Two"}),
@@ -286,13 +287,13 @@ fn messages() {
         good("the whole contradicts the pieces", sse(&[text_delta("Help"), done(0, message("Hello")), completed(json!([]))]), hello()),
         good("the pieces lack the end", sse(&[text_delta("Hel"), completed(json!([message("Hello")]))]), hello()),
         good("an empty whole", sse(&[text_delta("Hello"), json!({"type": "response.output_text.done", "item_id": "msg_1", "text": ""}), completed(json!([]))]), hello()),
-        good("a refusal", sse(&[
+        bad("a refusal", sse(&[
             json!({"type": "response.refusal.delta", "item_id": "msg_1", "output_index": 0, "content_index": 0, "delta": "I "}),
             json!({"type": "response.refusal.delta", "item_id": "msg_1", "output_index": 0, "content_index": 0, "delta": "won't."}),
             json!({"type": "response.refusal.done", "item_id": "msg_1", "output_index": 0, "content_index": 0, "refusal": "I won't."}),
             completed(json!([])),
-        ]), answer(vec![said("I won't.")], Finish::Refused)),
-        good("a refusal in a document", with(json!([{"type": "refusal", "refusal": "I won't."}])), answer(vec![said("I won't.")], Finish::Refused)),
+        ]), Class::ContentRefused, "refused"),
+        bad("a refusal in a document", with(json!([{"type": "refusal", "refusal": "I won't."}])), Class::ContentRefused, "refused"),
         good("a phase", document(json!([{"type": "message", "phase": "commentary", "content": [{"type": "output_text", "text": "Hello"}]}])), answer(vec![AnswerPart::Opaque(SERVER.opaque("message.phase", "\"commentary\"")), said("Hello")], Finish::Stop)),
         good("half a surrogate pair in text", r#"data: {"type": "response.output_text.delta", "delta": "a\ud83d"}
 
@@ -524,11 +525,11 @@ fn cut_calls_are_never_complete() {
             f("{\"x\": \"half a fi", Finish::Length),
         ),
         good("by the limit, closed", stream("{\"x\": 1}", out_of_tokens()), f("{\"x\": 1}", Finish::Length)),
-        good("by a filter", stream("{\"x\": 1}", filtered()), f("{\"x\": 1}", Finish::Refused)),
+        bad("by a filter", stream("{\"x\": 1}", filtered()), Class::ContentRefused, "content_filter"),
         good(
             "for a reason that is not told",
             stream("{\"x\": 1}", end("incomplete", json!([]), json!({}))),
-            f("{\"x\": 1}", Finish::Other("incomplete".into())),
+            f("{\"x\": 1}", Finish::Length),
         ),
         good("open, with a lying end", stream("{\"x\": 1", completed(json!([]))), f("{\"x\": 1", Finish::ToolCalls)),
         good(
@@ -585,18 +586,10 @@ fn ends() {
             with("completed", json!("max_output_tokens")),
             answer(vec![said("Hello")], Finish::Length),
         ),
-        good("a filter", with("incomplete", json!("content_filter")), answer(vec![said("Hello")], Finish::Refused)),
-        good(
-            "another reason",
-            with("incomplete", json!("hiccup")),
-            answer(vec![said("Hello")], Finish::Other("hiccup".into())),
-        ),
-        good(
-            "no reason",
-            with("incomplete", Value::Null),
-            answer(vec![said("Hello")], Finish::Other("incomplete".into())),
-        ),
-        good("an answer without anything", sse(&[created(), completed(json!([]))]), answer(vec![], Finish::Stop)),
+        bad("a filter", with("incomplete", json!("content_filter")), Class::ContentRefused, "content_filter"),
+        good("another reason", with("incomplete", json!("hiccup")), answer(vec![said("Hello")], Finish::Length)),
+        good("no reason", with("incomplete", Value::Null), answer(vec![said("Hello")], Finish::Length)),
+        bad("an answer without anything", sse(&[created(), completed(json!([]))]), Class::MalformedAnswer, "empty"),
         good(
             "all tokens thought away",
             empty(
@@ -728,9 +721,10 @@ fn reasoning() {
                 json!({"type": "response.reasoning_text.done", "item_id": "rs_1", "output_index": 0, "content_index": 0, "text": "Hmm."}),
             ]) + &format!(
                 "data: {{\"type\": \"response.output_item.done\", \"output_index\": 0, \"item\": {open}}}\n\n"
-            ) + &last(),
-            answer(vec![thought("Hmm.", Some(open))], Finish::Stop),
+            ) + &sse(&[text_delta("Hello"), completed(json!([]))]),
+            answer(vec![thought("Hmm.", Some(open)), said("Hello")], Finish::Stop),
         ),
+        bad("alone", sse(&[created(), summary("Hmm.")]) + &last(), Class::MalformedAnswer, "nothing but reasoning"),
         good(
             "in the open, by the older names",
             sse(&[
@@ -1072,4 +1066,22 @@ fn a_thought_never_goes_without_what_follows_it() {
         kinds(vec![thought(1), Part::text(" "), thought(2), Part::text("A")]),
         ["user", "rs_1", "rs_2", "assistant", "user"]
     );
+}
+
+/// llama.cpp's server (build 10434): a call that its limit cuts is completed by its own account, and so is the answer.
+#[test]
+fn what_llama_cpp_says_of_a_cut_call() {
+    let arguments = "{\n  \"path\": \"fomo.txt";
+    let item = |status: &str, arguments: &str| json!({"id": "fc_p", "type": "function_call", "status": status, "arguments": arguments, "call_id": "call_p", "name": "write_file"});
+    let body = sse(&[
+        json!({"type": "response.created", "response": {"id": "r1", "object": "response", "status": "in_progress"}}),
+        json!({"type": "response.output_item.added", "item": item("in_progress", "")}),
+        json!({"type": "response.function_call_arguments.delta", "delta": "{", "item_id": "fc_p"}),
+        json!({"type": "response.function_call_arguments.delta", "delta": "\n  \"path\": \"fomo.txt", "item_id": "fc_p"}),
+        json!({"type": "response.output_item.done", "item": item("completed", arguments)}),
+        json!({"type": "response.completed", "response": {"id": "r1", "object": "response", "status": "completed", "model": "m1-2026", "output": [item("completed", arguments)], "usage": {"input_tokens": 225, "output_tokens": 14, "total_tokens": 239, "input_tokens_details": {"cached_tokens": 224}}}, "timings": {"cache_n": 224}}),
+    ]);
+    let usage = Some(Usage { input: 225, cached: 224, output: 14, ..Usage::default() });
+    let expected = Answer { usage, ..answer(vec![cut(call("call_p", "write_file", arguments))], Finish::ToolCalls) };
+    SERVER.check(vec![good("cut", body, expected)]);
 }

@@ -24,8 +24,8 @@ pub use script::{KEYS, Script};
 
 use script::{Line, Mishap, Says, answers};
 
-use super::{BoxFuture, Class, Delta, Failure, Provider, failure::failure};
-use crate::chat::{Answer, AnswerPart, Request};
+use super::{BoxFuture, Class, Delta, Failure, Provider, failure::failure, finish};
+use crate::chat::{Answer, AnswerPart, Finish, Request};
 
 /// A provider that plays a script. Every model name is the same to it.
 #[derive(Debug)]
@@ -60,13 +60,20 @@ impl Scripted {
             Says::Fails(mishap) => Err(play(mishap, seen).await),
             Says::Answer { parts, finish, usage } => {
                 parts.iter().for_each(|part| tell(part, seen));
-                Ok(Answer {
+                let answer = Answer {
                     parts: parts.clone(),
                     finish: finish.clone(),
                     usage: *usage,
                     model: Some("script".to_owned()),
                     id: None,
-                })
+                };
+                let text = answer.text();
+                // As every dialect treats such answers.
+                let answer = match finish {
+                    Finish::Refused => Err(failure(Class::ContentRefused, "the model refused to answer, as the script has it")),
+                    _ => finish::with_content(answer),
+                };
+                answer.map_err(|failure| failure.told(*usage).discarding(&text))
             }
         }
     }

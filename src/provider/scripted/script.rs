@@ -235,12 +235,13 @@ impl Reader<'_> {
             self.0.of(node, "an answer needs `text`, `calls`, `either` or `fail`");
         }
         if let Some(node) = fields.get("finish") {
-            let words = [("stop", 0), ("tool_calls", 1), ("length", 2), ("refused", 3)];
+            let words = [("stop", 0), ("tool_calls", 1), ("length", 2), ("refused", 3), ("paused", 4)];
             finish = match self.0.choice(node, &words)? {
                 0 => Finish::Stop,
                 1 => Finish::ToolCalls,
                 2 => Finish::Length,
-                _ => Finish::Refused,
+                3 => Finish::Refused,
+                _ => Finish::Paused,
             };
         }
         let usage = fields.get("usage").map(|node| self.usage(node));
