@@ -285,7 +285,12 @@ impl Story {
                 step(Mark::Bad, format!("turn {}: the final answer is refused: {}", it.turn, said(&it.diagnosis)))
             }
             Event::Compacted(it) => {
-                detail(Mark::Plain, format!("turns up to {} are summed up for the model", it.through))
+                let results = (!it.elided.is_empty()).then(|| format!("{} older results", it.elided.len()));
+                let turns = it.summary.is_some().then(|| format!("the turns up to {}", it.through));
+                let texts = it.text_bytes_max.map(|most| format!("what is beyond {most} bytes of each text"));
+                let left_out: Vec<_> = [results, turns, texts].into_iter().flatten().collect();
+                let left_out = if left_out.is_empty() { "nothing more".to_owned() } else { left_out.join(" and ") };
+                detail(Mark::Plain, format!("to save room, the model no longer sees {left_out}"))
             }
             Event::Rebound(it) => detail(Mark::Plain, format!("{} gives the run another definition", said(&it.by))),
             Event::Forked(it) => detail(Mark::Plain, format!("copied from run {} up to entry {}", it.from, it.at)),

@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -25,7 +28,7 @@ use crate::{
     chat::{CallId, Choice, Draft, Effect, Hold, Message, OutputFormat, Part, Request, ToolDef, Usage, WrittenCall},
     journal::Journal,
     mcp::{self, GuardId, Lost, Outcome, Prepared},
-    provider::{Class, Delta, Failure, Means, estimate_tokens},
+    provider::{Class, Delta, Failure, Means, estimate_tokens, written_tokens},
     repair::{Schema, ToolSet, text::Author},
     router::{self, Attempt, Conversation, Reply},
     run::{
@@ -53,6 +56,14 @@ const STORE_WAIT: Duration = Duration::from_secs(10);
 
 /// First and longest pause while no provider can be reached; doubled each time.
 const PROVIDER_WAIT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+
+/// Most such pauses in a row, which are about two hours: then the run stops, and can be resumed.
+const PROVIDER_WAITS_MAX: u32 = 30;
+
+/// Pause after answers that cannot be read, and most such pauses in a row: a server in trouble gets better soon, and what a
+/// model writes wrong every time does not.
+const MALFORMED_WAIT: Duration = Duration::from_secs(2);
+const MALFORMED_WAITS_MAX: u32 = 2;
 
 /// Something that a task of ours tells the loop. Small, as a channel takes room for 32 of them from the start.
 enum Happening {
@@ -112,6 +123,8 @@ struct Asking {
     endpoint: Arc<str>,
     /// What it is presumed to cost.
     presumed: Option<NanoDollars>,
+    /// Bytes of the answer that have come by it so far.
+    written: Arc<AtomicU64>,
     sent_at: Instant,
     news: mpsc::Receiver<News>,
     task: AbortHandle,
@@ -150,10 +163,11 @@ pub(super) struct Drive<'a> {
     tell: mpsc::Sender<Happening>,
     /// Entries that followers have not seen as durable.
     unseen: VecDeque<Arc<Entry>>,
-    /// How often in a row no provider could be reached.
+    /// How often in a row no provider could be reached, and how often all answers were malformed.
     provider_waits: u32,
     /// What was said to be left out of requests.
     left_out: BTreeSet<Box<str>>,
+    malformed_waits: u32,
 }
 
 /// The tasks of a drive end with it.
@@ -200,6 +214,7 @@ impl<'a> Drive<'a> {
             unseen: begun.into(),
             provider_waits: 0,
             left_out: BTreeSet::new(),
+            malformed_waits: 0,
         };
         drive.freeze_tools();
         drive
@@ -357,8 +372,12 @@ impl<'a> Drive<'a> {
                     message: "the request was no longer wanted".to_owned(),
                     latency: asking.sent_at.elapsed(),
                     discarded: String::new(),
-                    // It may be answered all the same, and be paid for.
-                    usage: Some(Usage { input: asking.tokens, ..Usage::default() }),
+                    // It may be answered all the same, and be paid for; what has come of it was written for sure.
+                    usage: Some(Usage {
+                        input: asking.tokens,
+                        output: written_tokens(asking.written.load(Ordering::Relaxed)),
+                        ..Usage::default()
+                    }),
                     cost: asking.presumed,
                     estimated: true,
                 }))?;
@@ -609,6 +628,8 @@ impl<'a> Drive<'a> {
         let world = self.world.clone();
         let agent = self.world.agent.clone();
         let mut preview = lift::Preview::new(self.tools.clone());
+        let written = Arc::new(AtomicU64::new(0));
+        let wrote = written.clone();
         // Room for all that one request can bring: each attempt waited for twice, sent, failed and told of twice, and the end.
         let (send, news) = mpsc::channel(6 * router::ATTEMPTS_MAX + 1);
         let task = tokio::spawn(async move {
@@ -620,11 +641,13 @@ impl<'a> Drive<'a> {
             let conversation = Conversation { answered, cached, draw, tokens, agent: &agent.name, elsewhere };
             let show = |text| drop(tell.try_send(Happening::Text(text)));
             let mut stirs = false;
+            let came = |piece: &str| _ = wrote.fetch_add(piece.len() as u64, Ordering::Relaxed);
             let asked = router
                 .ask(&model, &request, conversation, &mut |attempt| match attempt {
                     Attempt::Asked { endpoint, presumed, means } => {
                         preview.begin(author(&world, endpoint));
                         stirs = false;
+                        wrote.store(0, Ordering::Relaxed);
                         let asked = Asked { endpoint: endpoint.into(), presumed, means };
                         drop(send.try_send(News::Sent(Box::new(asked))));
                     }
@@ -637,11 +660,17 @@ impl<'a> Drive<'a> {
                         drop(send.try_send(News::Paused(ms)));
                     }
                     Attempt::LeftOut { what, .. } => drop(send.try_send(News::LeftOut(what.into()))),
-                    Attempt::Seen(Delta::Text(text)) => preview.feed(text, show),
-                    Attempt::Seen(Delta::Reasoning(_) | Delta::Call(_)) if !std::mem::replace(&mut stirs, true) => {
-                        show(String::new());
+                    Attempt::Seen(Delta::Text(text)) => {
+                        came(text);
+                        preview.feed(text, show);
                     }
-                    Attempt::Seen(_) => {}
+                    Attempt::Seen(Delta::Reasoning(piece) | Delta::Call(piece) | Delta::Arguments(piece)) => {
+                        came(piece);
+                        if !std::mem::replace(&mut stirs, true) {
+                            show(String::new());
+                        }
+                    }
+                    Attempt::Seen(Delta::Limits(_)) => {}
                 })
                 .await;
             chaos::point("model.answered");
@@ -662,6 +691,7 @@ impl<'a> Drive<'a> {
             attempt: 0,
             endpoint: Arc::from(""),
             presumed: None,
+            written,
             sent_at: Instant::now(),
             news,
             task: task.abort_handle(),
@@ -762,7 +792,7 @@ impl<'a> Drive<'a> {
             }
             News::Answered(reply) => {
                 let Reply { answer, endpoint, cost, latency, .. } = *reply;
-                self.provider_waits = 0;
+                (self.provider_waits, self.malformed_waits) = (0, 0);
                 let origin = judge::Origin {
                     ask: asking.ask,
                     attempt: asking.attempt,
@@ -803,19 +833,33 @@ impl<'a> Drive<'a> {
                 Ok(())
             }
             News::GaveUp(failure) => {
+                let endpoint = asking.endpoint.clone();
                 self.asking = None;
-                self.gave_up(&failure)
+                self.gave_up(&failure, &endpoint)
             }
         }
     }
 
-    /// No attempt brought an answer: the run waits, or fails for a reason that waiting cannot help.
-    fn gave_up(&mut self, failure: &Failure) -> Result<(), Error> {
+    /// No attempt brought an answer: the run waits, or fails for a reason that waiting cannot help. `endpoint` was asked
+    /// last.
+    fn gave_up(&mut self, failure: &Failure, endpoint: &str) -> Result<(), Error> {
         let (first, longest) = PROVIDER_WAIT;
         let code = failure.class.as_str().to_owned();
-        let message = failure.message.clone();
+        let mut message = failure.message.clone();
         let until = match failure.class {
-            Class::Transient | Class::RateLimited | Class::MalformedAnswer => {
+            Class::MalformedAnswer if self.malformed_waits >= MALFORMED_WAITS_MAX => {
+                let message = with_discarded(endpoint, failure);
+                return self.push(Event::Ended(Ended { end: End::Failed { code, message } }));
+            }
+            Class::Transient | Class::RateLimited if self.provider_waits >= PROVIDER_WAITS_MAX => {
+                message.push_str(&format!("; no answer after {PROVIDER_WAITS_MAX} pauses"));
+                None
+            }
+            Class::MalformedAnswer => {
+                self.malformed_waits += 1;
+                Some(self.world.clock.now().after(MALFORMED_WAIT.max(failure.retry_after.unwrap_or_default())))
+            }
+            Class::Transient | Class::RateLimited => {
                 let pause = longest.min(first.saturating_mul(1 << self.provider_waits.min(16)));
                 self.provider_waits += 1;
                 Some(self.world.clock.now().after(pause.max(failure.retry_after.unwrap_or_default())))
@@ -825,10 +869,11 @@ impl<'a> Drive<'a> {
                 let end = End::Exhausted { limit: Limit::Budget, message: Some(message) };
                 return self.push(Event::Ended(Ended { end }));
             }
-            Class::ContextTooLong if let Some(compacted) = self.run.compaction() => {
+            Class::ContextTooLong if let Some(compacted) = self.run.reduction() => {
                 return self.push(Event::Compacted(compacted));
             }
             Class::ContextTooLong | Class::CallerFault | Class::ContentRefused => {
+                let message = with_discarded(endpoint, failure);
                 return self.push(Event::Ended(Ended { end: End::Failed { code, message } }));
             }
         };
@@ -890,6 +935,16 @@ impl<'a> Drive<'a> {
 fn author(world: &World, endpoint: &str) -> Author {
     let author = world.router.author(endpoint);
     Author { text_calls: world.agent.text_calls.unwrap_or(author.text_calls), ..author }
+}
+
+/// Why a request brought no answer, and what of one had come.
+fn with_discarded(endpoint: &str, failure: &Failure) -> String {
+    let is_named = endpoint.is_empty() || failure.message.starts_with(endpoint);
+    let at = if is_named { String::new() } else { format!("{endpoint}: ") };
+    match failure.discarded.trim() {
+        "" => format!("{at}{}", failure.message),
+        text => format!("{at}{}. Before that it wrote: {text}", failure.message),
+    }
 }
 
 fn never_sent(call: CallId, attempt: u32, why: String) -> Event {

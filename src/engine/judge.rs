@@ -102,10 +102,11 @@ pub(super) fn judge(
         rejections.extend(rejection.map(|reason| CallRejected { call: id, reason }));
         calls.push(Call { id, resolved });
     }
-    if written.is_empty() {
+    // What was interrupted goes on.
+    if written.is_empty() && answer.finish != Finish::Paused {
         // Behind which text goes on, it may well be spoken of: then the answer stands the second time.
         let attempt = attempt.filter(|attempt| attempt.ends || origin.ask.again == 0);
-        match text_output(rules.output, &answer, attempt) {
+        match text_output(rules.output, &answer, attempt, run.output_rejected().0 == 0) {
             Ok(text) => output = Some(text),
             Err((code, diagnosis)) => {
                 refused = Some(OutputRejected { turn: origin.ask.turn, diagnosis, code: code.to_owned() });
@@ -198,11 +199,12 @@ fn check(rules: &Rules<'_>, call: &WrittenCall, cut: bool) -> Checked {
     }
 }
 
-/// The text of an answer without calls as the run's output.
+/// The text of an answer without calls as the run's output. `first`: none was refused before.
 fn text_output(
     schema: Option<&Schema>,
     answer: &Answer,
     attempt: Option<&Attempt>,
+    first: bool,
 ) -> Result<Arc<str>, (&'static str, String)> {
     let text = answer.text();
     if answer.finish == Finish::Length {
@@ -215,6 +217,11 @@ fn text_output(
         return Err((LEFT_IN_TEXT, attempt.diagnosis()));
     }
     match schema {
+        // A server that announces a call has lost it; one that does so again announces calls with every answer.
+        None if answer.finish == Finish::ToolCalls && first => Err((
+            "no_call",
+            "Your answer ended as if it held a call, but none came. Make the call, or give the final answer.".to_owned(),
+        )),
         None => Ok(text.into()),
         Some(schema) => match schema.check(text.trim()) {
             Ok(_) => Ok(text.trim().into()),

@@ -307,6 +307,7 @@ fn apply(quirks: &mut Quirks, name: &str, is: Option<&str>) -> bool {
         ("openapi_schemas", None) => quirks.openapi_schemas = true,
         ("cuts_prompts", None) => quirks.cuts_prompts = true,
         ("native_calls", None) => quirks.native_calls = true,
+        ("endless", None) => quirks.endless = true,
         ("effort", Some("without_tools")) => quirks.effort = EffortForm::WithoutTools,
         ("effort", Some("none_with_tools")) => quirks.effort = EffortForm::NoneWithTools,
         ("effort", Some("object")) => quirks.effort = EffortForm::Object,

@@ -2,14 +2,22 @@
 //!
 //! What differs between dialects stands behind [`Format`]: where the request goes, what it says, how the answer reads.
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
 
 use reqwest::{Url, header::CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{
-    BoxFuture, Class, Delta, Dialect, Failure, Means, Patience, Provider, Quirks, Served, Strict, Timeouts,
+    BoxFuture, Class, Delta, Dialect, Failure, ForceForm, Means, Patience, Provider, Quirks, Served, Strict, Timeouts,
     dialect::{Format, Target},
     estimate,
     failure::failure,
@@ -25,11 +33,27 @@ pub struct Client {
     base: Url,
     format: &'static dyn Format,
     quirks: Quirks,
+    /// The same, if it turns out to be llama.cpp's server.
+    llama_cpp: Quirks,
+    kind: Arc<AtomicU8>,
     strict: Strict,
     key: Option<SecretString>,
     http: reqwest::Client,
     timeouts: Timeouts,
 }
+
+/// Which server a client speaks to, by its own account: not asked yet, llama.cpp's (its list of models says so, whatever
+/// name the settings have for it), or another.
+const UNKNOWN: u8 = 0;
+const LLAMA_CPP: u8 = 1;
+const OTHER: u8 = 2;
+
+/// How long a server on this machine may take to tell its models: it has them at hand.
+const LOADED_MAX: Duration = Duration::from_millis(1500);
+
+/// Most tokens to answer with at servers that have no limit of their own, where nobody said how many: more than any call or
+/// answer in earnest, and an end to a small model that repeats itself.
+const OUTPUT_TOKENS: u32 = 16_384;
 
 impl Client {
     /// Begins a client for the server at `base_url`, such as `https://api.openai.com/v1` or `http://127.0.0.1:8000/v1`;
@@ -103,7 +127,7 @@ impl Client {
             Ok(answer) => {
                 let status = incoming.status();
                 incoming.linger().await;
-                let suspected = self.quirks.cuts_prompts;
+                let suspected = target.quirks.cuts_prompts;
                 match suspected.then(|| estimate::cut_short(request, answer.usage)).flatten() {
                     Some(failure) => {
                         let failure = Failure { status: Some(status), ..failure }.told(answer.usage);
@@ -135,7 +159,17 @@ impl Client {
             failure(Class::Credential, &format!("the key holds characters that cannot be sent: {error}"))
         })?;
         let asked = served::ask(self.http.get(self.format.models(&self.base)).headers(headers), self.timeouts).await;
-        asked.map_err(|failure| self.discreet(failure))
+        let served = asked.map_err(|failure| self.discreet(failure))?;
+        let is_llama_cpp = served.iter().any(|it| it.owner.as_deref() == Some("llamacpp"));
+        self.kind.store(if is_llama_cpp { LLAMA_CPP } else { OTHER }, Ordering::Relaxed);
+        Ok(served)
+    }
+
+    fn quirks(&self) -> &Quirks {
+        match self.kind.load(Ordering::Relaxed) {
+            LLAMA_CPP => &self.llama_cpp,
+            _ => &self.quirks,
+        }
     }
 
     fn target<'a>(&'a self, model: &'a str, request: &Request) -> Target<'a> {
@@ -144,17 +178,22 @@ impl Client {
             Strict::Asked => request.hold != Hold::No,
             Strict::Never => false,
         };
-        Target { issuer: &self.name, model, quirks: &self.quirks, strict }
+        Target { issuer: &self.name, model, quirks: self.quirks(), strict }
     }
 
     /// The request as it is written: where the tool that was to be forced is held to, and that is what is wished, nothing is
-    /// forced.
+    /// forced; and a server without a limit on answers gets one.
     fn chosen<'a>(&self, request: &'a Request, target: Target<'_>) -> Cow<'a, Request> {
         let held = request.hold == Hold::RatherThanForce && self.format.means(request, target).strict;
-        match held {
-            true => Cow::Owned(Request { choice: Choice::Auto, ..request.clone() }),
-            false => Cow::Borrowed(request),
+        let endless = target.quirks.endless && request.output_tokens_max.is_none();
+        if !held && !endless {
+            return Cow::Borrowed(request);
         }
+        Cow::Owned(Request {
+            choice: if held { Choice::Auto } else { request.choice.clone() },
+            output_tokens_max: if endless { Some(OUTPUT_TOKENS) } else { request.output_tokens_max },
+            ..request.clone()
+        })
     }
 
     /// The answer without the nulls that only stand there because strict schemas want every property.
@@ -235,7 +274,17 @@ impl Provider for Client {
     }
 
     fn loaded(&self) -> Option<BoxFuture<'_, Result<Vec<Served>, Failure>>> {
-        is_local(&self.base).then(|| Box::pin(self.served()) as BoxFuture<'_, _>)
+        let asked = async {
+            let served = tokio::time::timeout(LOADED_MAX, self.served()).await;
+            // Who does not tell is not asked again before every request.
+            let _ = self.kind.compare_exchange(UNKNOWN, OTHER, Ordering::Relaxed, Ordering::Relaxed);
+            served.unwrap_or_else(|_| Err(failure(Class::Transient, "the server did not tell its models in time")))
+        };
+        is_local(&self.base).then(|| Box::pin(asked) as BoxFuture<'_, _>)
+    }
+
+    fn is_unknown(&self) -> bool {
+        is_local(&self.base) && self.kind.load(Ordering::Relaxed) == UNKNOWN
     }
 }
 
@@ -323,6 +372,15 @@ impl Builder {
             base: url,
             format,
             quirks: self.quirks,
+            llama_cpp: Quirks {
+                force: match self.quirks.force {
+                    ForceForm::Named => ForceForm::Required,
+                    force => force,
+                },
+                endless: true,
+                ..self.quirks
+            },
+            kind: Arc::default(),
             strict: self.strict.unwrap_or(self.quirks.strictness()),
             key: self.key,
             http,

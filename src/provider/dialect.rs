@@ -79,8 +79,10 @@ pub struct Quirks {
     pub no_stream_options: bool,
     /// `openai-chat`: how the wish to think more or less goes.
     pub effort: EffortForm,
-    /// `openai-chat`: how a call of one tool is forced.
+    /// `openai-chat` and `openai-responses`: how a call of one tool is forced.
     pub force: ForceForm,
+    /// An answer has no limit of its own: requests without one get a bound of ours.
+    pub endless: bool,
     /// Tools may be strict: the server holds models to their schemas while they write. What its dialect calls it: `strict`
     /// of OpenAI and Anthropic, Gemini's validated calls.
     pub strict: bool,
@@ -103,6 +105,7 @@ impl Quirks {
         no_stream_options: false,
         effort: EffortForm::Member,
         force: ForceForm::Named,
+        endless: false,
         strict: false,
         native_calls: false,
         no_reasoning_summary: false,
@@ -139,13 +142,13 @@ pub enum EffortForm {
     Never,
 }
 
-/// How `openai-chat` makes a model call one tool.
+/// How `openai-chat` and `openai-responses` make a model call one tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ForceForm {
     /// The tool by name: OpenAI and most others.
     #[default]
     Named,
-    /// Any tool: `required`. Servers that know no names here: LM Studio, older llama.cpp.
+    /// Any tool (`required`), and none but that one on offer. Servers that know no names here: LM Studio, llama.cpp.
     Required,
     /// Not at all: DeepSeek's thinking models refuse it (BerriAI/litellm#37470, 2026).
     Never,
@@ -173,6 +176,13 @@ impl Target<'_> {
     pub(super) fn strictly<'s>(self, schema: &'s Value, subset: &Subset) -> Option<Cow<'s, Value>> {
         if self.strict { schema::strict(schema, subset) } else { None }
     }
+}
+
+/// The tools on offer: where a server can only be told to force some call, the forced tool alone.
+pub(super) fn offered<'r>(request: &'r Request, quirks: &Quirks) -> impl Iterator<Item = &'r ToolDef> {
+    let alone = quirks.force == ForceForm::Required && called(request).next().is_some();
+    let only = if let Choice::Tool(name) = &request.choice { Some(name) } else { None };
+    request.tools.iter().filter(move |tool| !alone || only.is_none_or(|name| tool.name == *name))
 }
 
 /// What of these tools the request is about: the one that is to be called, or all.

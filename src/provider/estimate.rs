@@ -50,6 +50,11 @@ pub fn tool_tokens(tool: &ToolDef) -> u64 {
     FRAME + of_tool(tool).div_ceil(4)
 }
 
+/// About how many tokens an answer of so many bytes took to write.
+pub fn written_tokens(bytes: u64) -> u64 {
+    bytes.div_ceil(TOKEN_BYTES)
+}
+
 /// The failure that a server's own usage shows: it has read less than half of the text that was sent. `None` when it has
 /// not, when it tells nothing, and for short requests, where it cannot be told.
 pub(super) fn cut_short(request: &Request, usage: Option<Usage>) -> Option<Failure> {

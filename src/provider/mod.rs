@@ -36,7 +36,7 @@ mod table;
 pub use blame::{Blame, blame, without_keywords};
 pub use client::{Builder, Client, Error};
 pub use dialect::{Dialect, EffortForm, ForceForm, Quirks};
-pub use estimate::{estimate_tokens, tool_tokens};
+pub use estimate::{estimate_tokens, tool_tokens, written_tokens};
 pub use limits::Limits;
 pub use price::{Above, Price, Rates};
 #[doc(hidden)]
@@ -83,6 +83,11 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// Whether its server is one that is asked by [`loaded`](Self::loaded) and has not been yet.
+    fn is_unknown(&self) -> bool {
+        false
+    }
+
     /// Whether answers come from a script and not from a model; shown wherever the endpoint is.
     fn scripted(&self) -> bool {
         false
@@ -98,6 +103,8 @@ pub enum Delta<'a> {
     Reasoning(&'a str),
     /// A call has its name; its arguments are still coming.
     Call(&'a str),
+    /// More of the arguments of a call. They may be no JSON, and are shown to nobody before the call is whole.
+    Arguments(&'a str),
     /// What the provider still allows; comes with the head of the answer, before anything of it.
     Limits(Limits),
 }

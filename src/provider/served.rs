@@ -20,6 +20,8 @@ pub struct Served {
     pub name: String,
     /// Most tokens of a request and its answer, where the server says so.
     pub window: Option<u64>,
+    /// Who has made it available (`owned_by`): the maker of the model, or the kind of the server.
+    pub owner: Option<String>,
 }
 
 /// Asks for the list.
@@ -60,7 +62,8 @@ fn model(model: &Value) -> Option<Served> {
     let started = |key: &str| json::count(model.get("meta")?, key);
     let window = keys.iter().find_map(|key| json::count(model, key));
     let window = window.or_else(|| started("n_ctx")).or_else(|| started("n_ctx_train")).filter(|window| *window > 0);
-    Some(Served { name: name.strip_prefix("models/").unwrap_or(name).to_owned(), window })
+    let owner = json::text(model, "owned_by").map(str::to_owned);
+    Some(Served { name: name.strip_prefix("models/").unwrap_or(name).to_owned(), window, owner })
 }
 
 #[cfg(test)]
@@ -106,11 +109,11 @@ mod tests {
         ];
         for (text, expected) in table {
             let expected = expected.map(|models| {
-                let served =
-                    |(name, window): &(&str, Option<u64>)| Served { name: (*name).to_owned(), window: *window };
-                models.iter().map(served).collect::<Vec<_>>()
+                models.iter().map(|(name, window)| ((*name).to_owned(), *window)).collect::<Vec<_>>()
             });
-            assert_eq!(read(&serde_json::from_str(text).unwrap()), expected, "{text}");
+            let read = read(&serde_json::from_str(text).unwrap());
+            let read = read.map(|models| models.into_iter().map(|it| (it.name, it.window)).collect::<Vec<_>>());
+            assert_eq!(read, expected, "{text}");
         }
     }
 }

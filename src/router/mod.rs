@@ -109,7 +109,8 @@ pub const ATTEMPTS_MAX: usize = 8;
 /// short outages.
 const LAST_MAX: usize = 4;
 
-/// Most requests to a target behind which another one waits.
+/// Most requests to a target behind which another one waits, and most malformed answers of any target: what a model got
+/// wrong twice, time does not mend.
 const EACH_MAX: usize = 2;
 
 /// First delay between two attempts at the last target; doubled each time, with jitter.
@@ -276,15 +277,16 @@ impl Router {
         targets.iter().filter_map(|target| window(&target.model)).max()
     }
 
-    /// Asks the servers on this machine that a reference leads to how much their models can read, unless they said so within
-    /// the hour. What they do not tell soon is not waited for.
+    /// Asks the servers on this machine that a reference leads to what they are and how much their models can read, unless
+    /// they said so within the hour. What they do not tell soon is not waited for.
     pub async fn survey(&self, reference: &str) {
         let (table, now) = (self.table(), self.shared.clock.now());
         let mut asked: BTreeMap<&str, Vec<Target>> = BTreeMap::new();
         for target in targets(&table, reference).unwrap_or_default() {
             let asked_at = self.remembered().of(&target.model).window_at;
+            let is_old = asked_at.is_none_or(|at| now.since(at) > SURVEYED);
             let name = target.model.split_once('/').and_then(|(name, _)| table.providers.get_key_value(name));
-            if let Some((name, _)) = name.filter(|_| asked_at.is_none_or(|at| now.since(at) > SURVEYED)) {
+            if let Some((name, _)) = name.filter(|(_, provider)| is_old || provider.is_unknown()) {
                 asked.entry(name).or_default().push(target);
             }
         }
@@ -416,6 +418,7 @@ impl Router {
         watch: &mut (dyn FnMut(Attempt<'_>) + Send),
     ) -> ControlFlow<Option<Reply>> {
         let mut delays = delays(if behind { EACH_MAX } else { LAST_MAX });
+        let mut malformed = 0;
         let mut request = Cow::Borrowed(request);
         let mut quarantine = self.learn(|memory, now| memory.quarantine(endpoint, now));
         let (mut learnt, mut said) = (0, BTreeSet::new());
@@ -466,9 +469,17 @@ impl Router {
                     None if std::mem::replace(&mut tries.refused, true) => return ControlFlow::Break(None),
                     None => {}
                 },
+                Class::MalformedAnswer => {
+                    malformed += 1;
+                    // A decoder that is held to schemas gets stuck where a free one does not.
+                    if let Some(plain) = without_hold(asking.table, endpoint, &request) {
+                        request = Cow::Owned(plain);
+                    }
+                }
                 _ => {}
             }
-            let delay = match delays.next().filter(|_| passes(class)) {
+            let again = passes(class) && malformed < EACH_MAX;
+            let delay = match delays.next().filter(|_| again) {
                 // Nobody waits where another can be asked: a pause that was asked for leads there, and what is left is
                 // a second try at once, for what was only a hiccup. A timeout was a long wait already.
                 Some(_) if behind => {
@@ -501,6 +512,10 @@ impl Router {
         let Asking { table, bill: order, conversation } = asking;
         let (provider, model) =
             provider(table, endpoint).map_err(|error| Failure::new(Class::CallerFault, error.to_string()))?;
+        if provider.is_unknown() {
+            // What it is decides how it is asked.
+            Box::pin(self.survey(endpoint)).await;
+        }
         let tariff = tariff(table, endpoint);
         let presumed = tariff.presumed(order);
         let hold = match &table.purse {

@@ -196,6 +196,9 @@ pub enum Verdict {
     Ejected(Time),
     /// Behind all others until then: what may be asked of it in a minute is used up.
     Spent(Spent),
+    /// The conversation is longer than its window by our estimate, but no other target is left, and its server may count
+    /// otherwise.
+    Overfull,
     /// Not asked at all.
     LeftOut(Unfit),
 }
@@ -245,6 +248,9 @@ impl fmt::Display for Verdict {
                     f,
                     "in its place by the policy, which counts the {lost} that its cache saves against the others"
                 );
+            }
+            Verdict::Overfull => {
+                "asked all the same: the conversation is longer than it can read by our estimate, but there is no other"
             }
             Verdict::LeftOut(why) => return write!(f, "left out: {why}"),
         })
@@ -305,6 +311,10 @@ pub fn rank(
         }
     };
     let mut ranked: Vec<(usize, Verdict)> = known.iter().map(verdict).enumerate().collect();
+    if ranked.iter().all(|(_, verdict)| matches!(verdict, Verdict::LeftOut(_))) {
+        let too_long = ranked.iter_mut().filter(|(_, verdict)| *verdict == Verdict::LeftOut(Unfit::TooLong));
+        too_long.for_each(|(_, verdict)| *verdict = Verdict::Overfull);
+    }
     let drawn = draw(known, need.conversation.draw);
     let place = |at: usize, verdict: &Verdict| {
         let group = match verdict {
@@ -314,11 +324,13 @@ pub fn rank(
             Verdict::Shaky => 3,
             Verdict::Blind => 4,
             Verdict::Ejected(_) | Verdict::Spent(_) => 5,
-            Verdict::LeftOut(_) => 6,
+            Verdict::Overfull | Verdict::LeftOut(_) => 6,
         };
         let holds = |it: &Known<'_>| holder == Some(it.endpoint);
         let key = match (verdict, known.get(at)) {
             (Verdict::Ejected(until) | Verdict::Spent(Spent { until, .. }), _) => until.0 as f64,
+            // The longest window first.
+            (Verdict::Overfull, Some(it)) => -it.window.map_or(0.0, |window| window as f64),
             (_, Some(it)) => {
                 let price = price(it, need) + if holds(it) { 0.0 } else { lost };
                 match policy {

@@ -67,7 +67,7 @@ impl Provider for Double {
     /// Only `a` is a server on this machine.
     fn loaded(&self) -> Option<BoxFuture<'_, Result<Vec<Served>, Failure>>> {
         self.surveyed.fetch_add(1, Ordering::SeqCst);
-        let served = Served { name: "m".to_owned(), window: Some(4096) };
+        let served = Served { name: "m".to_owned(), window: Some(4096), owner: None };
         (self.name == "a").then(|| Box::pin(async move { Ok(vec![served]) }) as BoxFuture<'_, _>)
     }
 
@@ -339,8 +339,17 @@ async fn what_cannot_serve_is_left_out_with_the_reason() {
     let tools = Need { tools: true, ..Need::default() };
     let told = world.router.explain("r", &tools).now_or_never().unwrap().unwrap();
     assert_eq!(told[2], ("a/m".to_owned(), Verdict::LeftOut(Unfit::NoTools)));
-    let only = world_with(Policy::Order, &[&[Answers]], facts);
-    assert_eq!(only.ask_in(long).await, (vec![], Err(Class::ContextTooLong)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_estimate_alone_does_not_rule_out_every_target() {
+    let facts = |model: &str| Facts { window: Some(if model == "b/m" { 1000 } else { 50 }), ..Facts::default() };
+    let long = Conversation { tokens: 2000, ..Conversation::default() };
+    let both = world_with(Policy::Order, &[&[Answers], &[Answers]], facts);
+    let verdicts = both.verdicts(long);
+    assert!(verdicts.iter().all(|(_, verdict)| *verdict == Verdict::Overfull), "{verdicts:?}");
+    let (asked, answered) = both.ask_in(long).await;
+    assert_eq!((asked, answered.is_ok()), (vec!["b/m".into()], true), "the longest window first");
 }
 
 #[tokio::test(start_paused = true)]

@@ -642,7 +642,7 @@ pub struct OutputRejected {
 }
 
 /// See [`Event::Compacted`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compacted {
     /// Calls whose results are replaced by a note when the conversation is rendered.
     pub elided: Vec<CallId>,
@@ -650,6 +650,8 @@ pub struct Compacted {
     pub summary: Option<Arc<str>>,
     /// The last turn that `summary` stands for.
     pub through: u32,
+    /// Longest text that models are shown from here on; longer ones lose their middle. `None` changes nothing.
+    pub text_bytes_max: Option<u64>,
 }
 
 /// See [`Event::Rebound`].

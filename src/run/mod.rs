@@ -82,6 +82,8 @@ pub struct Run {
     doubted: HashSet<(ToolName, String)>,
     elided: BTreeSet<CallId>,
     summary: Option<(u32, Arc<str>)>,
+    /// Longest text that models are shown; `None` while all are shown whole.
+    text_bytes_max: Option<u64>,
     /// Inbox items taken in.
     inbox: HashSet<String>,
     tally: Tally,
@@ -476,6 +478,7 @@ impl Run {
             }
             Event::Compacted(compacted) => {
                 self.elided.extend(&compacted.elided);
+                self.text_bytes_max = [self.text_bytes_max, compacted.text_bytes_max].into_iter().flatten().min();
                 self.forget_shown();
                 if let Some(summary) = &compacted.summary {
                     self.summary = Some((compacted.through, summary.clone()));
@@ -650,6 +653,7 @@ impl Run {
             output: answered.output.clone(),
             refused: false,
             in_text: false,
+            paused: answered.finish == Finish::Paused && answered.calls.is_empty(),
             shown: OnceLock::new(),
         });
         // Input that came while the model answered stands behind the answer that has not seen it.

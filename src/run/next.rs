@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::chat::{CallId, Effect, OfferedName, Usage, WrittenCall};
+use crate::{
+    chat::{CallId, Effect, OfferedName, Part, Usage, WrittenCall},
+    repair::clip,
+};
 
 use super::{
     ApprovalAsked, ApprovalGiven, ApprovalReason, Asking, AttemptFailed, CALL_ATTEMPTS_MAX, CallLost, CallRecord,
@@ -76,6 +79,12 @@ pub struct Ask {
 /// Answers in a row with the same invalid calls after which asking again is given up: the model, another endpoint and
 /// a forced call have been tried.
 const REPEATS_MAX: usize = 3;
+
+/// Answers in a row that a provider may interrupt. Anthropic does so when its own tools take long, and rarely twice.
+const PAUSES_MAX: usize = 8;
+
+/// Most bytes of a final answer that was cut that the end of the run repeats. The journal has all of it.
+const CUT_BYTES_MAX: usize = 2048;
 
 impl Run {
     /// What should be in flight now.
@@ -315,7 +324,11 @@ impl Run {
             if let Some(output) = &answer.output {
                 return self.stop(End::Done { output: output.clone() }, want);
             }
-            if answer.calls.is_empty() && !answer.refused {
+            if answer.paused && self.answers().rev().take_while(|answer| answer.paused).count() >= PAUSES_MAX {
+                let message = format!("the provider interrupted the turn {PAUSES_MAX} times and brought it to no end");
+                return self.stop(failed("malformed_answer", &message), want);
+            }
+            if answer.calls.is_empty() && !answer.refused && !answer.paused {
                 want.record.push(Event::OutputRejected(OutputRejected {
                     turn: answer.turn,
                     diagnosis: "That answer held neither a call nor a final answer.".to_owned(),
@@ -327,12 +340,13 @@ impl Run {
         if let Some(rejected) = self.output_rejection.as_ref().filter(|_| !unseen_input)
             && self.output_rejections >= OUTPUT_REJECTIONS_MAX
         {
-            let code = match rejected.code.as_str() {
-                "mismatch" => "output_mismatch",
-                _ => "output_unusable",
-            };
             let refused = self.output_rejections;
             let message = format!("the final answer was refused {refused} times: {}", rejected.diagnosis);
+            let (code, message) = match rejected.code.as_str() {
+                "mismatch" => ("output_mismatch", message),
+                "cut" => ("output_cut", cut_off(refused, answer)),
+                _ => ("output_unusable", message),
+            };
             return self.stop(failed(code, &message), want);
         }
         let again = answer.is_some_and(Answer::missed);
@@ -476,6 +490,22 @@ fn decided(call: &CallRecord, by: &str, allow: bool, refusal: String) -> Event {
         decision: if allow { Decision::Allow } else { Decision::Deny(Some(refusal)) },
         shown: call.arguments().clone(),
     })
+}
+
+/// What a person is told of a final answer that does not fit into the limit of tokens.
+fn cut_off(times: u32, answer: Option<&Answer>) -> String {
+    let text = answer.into_iter().flat_map(|answer| &answer.parts).filter_map(|part| match part {
+        Some(Part::Text(text)) => Some(&**text),
+        _ => None,
+    });
+    let text: String = text.collect();
+    let told = format!(
+        "the final answer was cut off at the limit of tokens {times} times; raise `output_tokens`, or say how to go on"
+    );
+    match text.trim() {
+        "" => told,
+        text => format!("{told}. So far it says: {}", clip(text, CUT_BYTES_MAX)),
+    }
 }
 
 fn ended(end: End) -> Event {

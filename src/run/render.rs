@@ -39,12 +39,7 @@ impl Run {
         if let Some(summary) = summary {
             messages.push(notice(format!("What happened before, in short:\n{summary}")));
         }
-        let covered = self
-            .items
-            .iter()
-            .rposition(|item| matches!(item, Item::Answer(answer) if answer.turn <= through))
-            .map_or(0, |last| last + 1);
-        for item in &self.items[covered..] {
+        for item in &self.items[self.covered(through)..] {
             match item {
                 Item::Input { message, .. } => messages.push(message.clone()),
                 Item::Notice(notice) => remark(&mut messages, notice),
@@ -54,6 +49,7 @@ impl Run {
                 },
             }
         }
+        self.shorten(&mut messages);
         // A conversation begins with a person: when none said anything, the typed input speaks.
         if !matches!(messages.first().map(|first| &**first), Some(Message::User(_))) {
             let input = self.started.as_ref().and_then(|started| started.input.clone());
@@ -92,7 +88,9 @@ impl Run {
             }
         }
         let mut messages = Vec::with_capacity(results.len() + 2);
-        if parts.iter().any(|part| matches!(part, Part::Text(_) | Part::Call(_))) {
+        // What was interrupted goes back as it came, whatever it holds.
+        let is_shown = |part: &Part| answer.paused || matches!(part, Part::Text(_) | Part::Call(_));
+        if parts.iter().any(is_shown) {
             messages.push(Arc::new(Message::Assistant(parts)));
         }
         messages.extend(results.into_iter().map(|result| Arc::new(Message::Tool(result))));
@@ -195,7 +193,7 @@ impl Run {
                 }
                 let taken = text.len() as u64;
                 if taken > room {
-                    *text = shortened(text, usize::try_from(room).unwrap_or(usize::MAX)).into();
+                    *text = shortened(text, usize::try_from(room).unwrap_or(usize::MAX), "result").into();
                 }
                 room = room.saturating_sub(taken);
             }
@@ -299,15 +297,15 @@ pub(super) fn part_bytes(part: &Part) -> usize {
     }
 }
 
-/// The head and the tail of a long text, with a line between them that tells how much is missing.
-fn shortened(text: &str, bytes: usize) -> String {
+/// The head and the tail of a long text, with a line between them that tells how much of `what` is missing.
+pub(super) fn shortened(text: &str, bytes: usize, what: &str) -> String {
     let head = clip_at(text, bytes * 3 / 4);
     let mut tail = text.len() - (bytes - bytes * 3 / 4).min(text.len());
     while !text.is_char_boundary(tail) {
         tail += 1;
     }
     let missing = tail.saturating_sub(head);
-    format!("{}\n[… {missing} bytes of this result left out …]\n{}", &text[..head], &text[tail..])
+    format!("{}\n[… {missing} bytes of this {what} left out …]\n{}", &text[..head], &text[tail..])
 }
 
 /// The largest character boundary at or before `bytes`.

@@ -40,6 +40,8 @@ pub(super) struct Answer {
     pub refused: bool,
     /// Whether it was refused because of something like a call in its text.
     pub in_text: bool,
+    /// Whether its provider interrupted it, so that it goes on with the next request.
+    pub paused: bool,
     /// What models see of it and its results, once that was asked for; to be forgotten when any of it changes.
     pub shown: OnceLock<Box<[Arc<Message>]>>,
 }

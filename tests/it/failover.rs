@@ -15,12 +15,12 @@ use tempfile::TempDir;
 use crate::model::{Model, Reply, nobody};
 
 /// A working directory with an agent that may write notes, and a home of its own.
-struct World {
+pub struct World {
     dir: TempDir,
 }
 
 impl World {
-    fn new(settings: &str) -> Self {
+    pub fn new(settings: &str) -> Self {
         let world = World { dir: TempDir::new().unwrap() };
         fs::create_dir(world.path("notes")).unwrap();
         world.agent("model: smart");
@@ -28,11 +28,11 @@ impl World {
         world
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn agent(&self, model: &str) {
+    pub fn agent(&self, model: &str) {
         let agent = format!(
             "version: 1\nname: notes\n{model}\nservers: {{files: {{builtin: files, root: ./notes}}}}\n\
              policy: {{files.write: {{approve: allow}}}}\n"
@@ -40,11 +40,11 @@ impl World {
         fs::write(self.path("agent.yaml"), agent).unwrap();
     }
 
-    fn settings(&self, settings: &str) {
+    pub fn settings(&self, settings: &str) {
         fs::write(self.path("agentd.yaml"), format!("version: 1\n{settings}")).unwrap();
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agentd"));
         command.args(args).current_dir(self.dir.path()).env("AGENTD_HOME", self.path("home")).stdin(Stdio::null());
         for key in built_in().unwrap().providers().flat_map(|provider| &provider.keys) {
@@ -55,32 +55,32 @@ impl World {
     }
 
     /// Runs a command that must end well, and gives its document.
-    fn agentd(&self, args: &[&str]) -> Value {
+    pub fn agentd(&self, args: &[&str]) -> Value {
         let output = self.command(args).arg("--json").output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{args:?}: {told}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    fn run(&self) -> Value {
+    pub fn run(&self) -> Value {
         self.agentd(&["run", "agent.yaml", "go"])
     }
 
     /// The entries of one type of the newest run.
-    fn entries(&self, of: &str) -> Vec<Value> {
+    pub fn entries(&self, of: &str) -> Vec<Value> {
         let document = self.agentd(&["runs", "show", "@last"]);
         let entries = document["entries"].as_array().unwrap();
         entries.iter().filter(|entry| entry["type"] == of).cloned().collect()
     }
 
     /// Who was asked, in turn.
-    fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         self.entries("model_asked").iter().map(|entry| entry["data"]["endpoint"].as_str().unwrap().to_owned()).collect()
     }
 }
 
 /// Two providers of the chat format and a route over both.
-fn two(a: &str, b: &str, more: &str) -> String {
+pub fn two(a: &str, b: &str, more: &str) -> String {
     format!(
         "providers:\n  a: {{dialect: openai-chat, base_url: \"{a}\"}}\n  b: {{dialect: openai-chat, base_url: \"{b}\"}}\n\
          routes: {{smart: {{targets: [a/m, b/m]}}}}\n{more}"

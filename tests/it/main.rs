@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 #![allow(missing_docs, reason = "nobody outside uses this")]
 
+mod answers;
 mod approvals;
 mod budgets;
 mod canary;

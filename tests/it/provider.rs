@@ -497,7 +497,7 @@ async fn a_prompt_that_was_cut_is_no_answer() {
 async fn the_list_of_models_is_read() {
     let model = Model::replying([]);
     model.lists([json!({"id": "a"}), json!({"id": "b", "context_length": 9})]);
-    let served = |name: &str, window| Served { name: name.to_owned(), window };
+    let served = |name: &str, window| Served { name: name.to_owned(), window, owner: None };
     assert_eq!(client(&model, PATIENT).served().await.unwrap(), [served("a", None), served("b", Some(9))]);
     model.require_key("right");
     let failure = client(&model, PATIENT).served().await.unwrap_err();
@@ -613,7 +613,7 @@ async fn pieces_are_told_before_the_answer_is_whole() {
             }
         })
         .await;
-    assert_eq!(seen, ["one ", "two", "Call(\"f\")"]);
+    assert_eq!(seen, ["one ", "two", "Call(\"f\")", "Arguments(\"{}\")"]);
     assert_eq!(answer.unwrap().text(), "one two");
 }
 

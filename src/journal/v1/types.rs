@@ -220,6 +220,7 @@ stored! {
     } optional {
         elided: Vec<String>,
         summary: Option<Text>,
+        text_bytes_max: Option<u64>,
     };
 
     run::Rebound {

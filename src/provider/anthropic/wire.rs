@@ -300,7 +300,14 @@ impl Reading {
             Content::Text(text) if !text.is_empty() => seen(Delta::Text(text)),
             Content::Thinking { text, .. } if !text.is_empty() => seen(Delta::Reasoning(text)),
             Content::Call(_) if event.is_damaged => return Err(damaged()),
-            Content::Call(call) if !call.name.is_empty() => seen(Delta::Call(&call.name)),
+            Content::Call(call) => {
+                if !call.name.is_empty() {
+                    seen(Delta::Call(&call.name));
+                }
+                if !call.initial.is_empty() {
+                    seen(Delta::Arguments(&call.initial));
+                }
+            }
             _ => {}
         }
         self.add(index, content)
@@ -389,6 +396,9 @@ impl Reading {
                 }
                 call.pieces.push_str(piece);
                 call.scan.feed(piece.as_bytes());
+                if !piece.is_empty() {
+                    seen(Delta::Arguments(piece));
+                }
             }
             (Content::Call(_), _) => {
                 return Err(failure(Class::MalformedAnswer, &format!("a piece of a call is of the kind {kind:?}")));

@@ -282,6 +282,7 @@ impl Reading {
         let is_open =
             is_cut || call.get("partialArgs").is_some() || call.get("willContinue") == Some(&Value::Bool(true));
         seen(Delta::Call(name));
+        seen(Delta::Arguments(&arguments));
         let id = json::id(call, "id");
         self.answer.parts.push(Part::Call { id, name: name.to_owned(), arguments, is_open, signature });
         Ok(())

@@ -28,7 +28,7 @@ use serde_json::{
 use super::{
     super::{
         Failure, Means,
-        dialect::{EffortForm, ForceForm, Target, called},
+        dialect::{EffortForm, ForceForm, Target, called, offered},
         finish::{Reported, finish},
         schema::{self, reduce},
     },
@@ -81,7 +81,7 @@ fn write_rest(request: &Request, target: Target<'_>, body: &mut Vec<u8>) -> Resu
     let tokens = request.output_tokens_max;
     let (reasoning_effort, reasoning) = effort(request, quirks.effort);
     let rest = Rest {
-        tools: request.tools.iter().map(|tool| tool_offer(tool, target)).collect::<Result<_, _>>()?,
+        tools: offered(request, quirks).map(|tool| tool_offer(tool, target)).collect::<Result<_, _>>()?,
         tool_choice: match (&request.choice, quirks.force) {
             (Choice::Auto, _) | (Choice::Tool(_), ForceForm::Never) => None,
             (Choice::Tool(_), ForceForm::Required) => {

@@ -456,6 +456,9 @@ impl Reading {
         if !call_so_far.arguments.is_empty() {
             tell(call_so_far, seen);
         }
+        if !fragment.arguments.is_empty() {
+            seen(Delta::Arguments(fragment.arguments));
+        }
         Ok(at)
     }
 }

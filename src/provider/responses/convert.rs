@@ -14,7 +14,7 @@ use async_openai::types::responses::{
     IncludeEnum, InputContent, InputFileContent, InputImageContent, InputItem, InputTextContent, Item, MessagePhase,
     MessageType, Reasoning as ReasoningParam, ReasoningEffort as EffortParam, ReasoningSummary,
     ResponseFormatJsonSchema, ResponseTextParam, Role, TextResponseFormatConfiguration, ToolChoiceFunction,
-    ToolChoiceParam,
+    ToolChoiceOptions, ToolChoiceParam,
 };
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
@@ -22,7 +22,7 @@ use serde_json::{Value, value::RawValue};
 use super::{
     super::{
         Class, Failure, Means,
-        dialect::{Target, called},
+        dialect::{ForceForm, Target, called, offered},
         failure::failure,
         finish::{Reported, finish},
         schema::{self, reduce},
@@ -60,10 +60,13 @@ pub(super) fn body(request: &Request, target: Target<'_>) -> Result<Vec<u8>, ser
         model: target.model,
         instructions: request.system.as_deref().filter(|system| !system.trim().is_empty()),
         input: input(request, target),
-        tools: request.tools.iter().map(|tool| Tool::new(tool, target)).collect(),
-        tool_choice: match &request.choice {
-            Choice::Auto => None,
-            Choice::Tool(name) => Some(ToolChoiceParam::Function(ToolChoiceFunction { name: name.to_string() })),
+        tools: offered(request, quirks).map(|tool| Tool::new(tool, target)).collect(),
+        tool_choice: match (&request.choice, quirks.force) {
+            (Choice::Auto, _) | (Choice::Tool(_), ForceForm::Never) => None,
+            (Choice::Tool(_), ForceForm::Required) => Some(ToolChoiceParam::Option(ToolChoiceOptions::Required)),
+            (Choice::Tool(name), ForceForm::Named) => {
+                Some(ToolChoiceParam::Function(ToolChoiceFunction { name: name.to_string() }))
+            }
         },
         text: request.output.as_deref().map(|output| text_format(output, target)),
         reasoning: request.effort.map(|effort| ReasoningParam {
@@ -146,7 +149,10 @@ impl<'a> Tool<'a> {
 /// What makes the model call a tool, and properly, in this body.
 pub(super) fn means(request: &Request, target: Target<'_>) -> Means {
     let is_strict = |tool: &ToolDef| target.strictly(&tool.input_schema, &schema::OPENAI_STRICT).is_some();
-    Means { strict: called(request).any(is_strict), forced: matches!(request.choice, Choice::Tool(_)) }
+    Means {
+        strict: called(request).any(is_strict),
+        forced: matches!(request.choice, Choice::Tool(_)) && target.quirks.force != ForceForm::Never,
+    }
 }
 
 fn text_format(output: &OutputFormat, target: Target<'_>) -> ResponseTextParam {

@@ -214,6 +214,7 @@ impl Reading {
                 unless_damaged(event)?;
                 if let Kind::Call(call) = &mut self.find(Sort::Call, place, Stage::Growing)?.kind {
                     call.add(said("delta"));
+                    seen(Delta::Arguments(said("delta")));
                 }
                 self.tell_calls(seen);
                 true

@@ -121,7 +121,10 @@ fn tell(part: &AnswerPart, seen: &mut (dyn FnMut(Delta<'_>) + Send)) {
     match part {
         AnswerPart::Text(text) => text.split_inclusive(' ').for_each(|word| seen(Delta::Text(word))),
         AnswerPart::Reasoning(reasoning) => seen(Delta::Reasoning(&reasoning.text)),
-        AnswerPart::Call(call) => seen(Delta::Call(&call.name)),
+        AnswerPart::Call(call) => {
+            seen(Delta::Call(&call.name));
+            seen(Delta::Arguments(&call.arguments));
+        }
         AnswerPart::Opaque(_) => {}
     }
 }

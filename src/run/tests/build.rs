@@ -340,6 +340,7 @@ pub fn judge(rules: &Rules, run: &Run, turn: u32, attempt: u32, seen: u64, say: 
     }
     if calls.is_empty() {
         match () {
+            () if say.finish == Finish::Paused => {}
             () if cut => refused = Some(OutputRejected { code: "cut".to_owned(), ..rejected("cut off") }),
             () if text.is_empty() => refused = Some(OutputRejected { code: "empty".to_owned(), ..rejected("empty") }),
             () if schema && !is_object(&text) => refused = Some(rejected("no JSON object")),

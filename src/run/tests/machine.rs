@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::build::*;
 use crate::{
-    chat::{Effect, Finish, Usage},
+    chat::{Effect, Finish, Message, Usage},
     run::*,
 };
 
@@ -1366,6 +1366,36 @@ fn an_answer_that_says_nothing_is_refused_even_when_nobody_journaled_that() {
     play.told();
     play.says(Say::text(""));
     assert_eq!(code(&play.run), "output_unusable");
+}
+
+#[test]
+fn a_turn_that_its_provider_interrupts_goes_on_but_not_for_ever() {
+    let paused = || Say { finish: Finish::Paused, ..Say::text("I search.") };
+    let mut play = Play::new(started());
+    play.says(paused());
+    assert_eq!((play.run.end(), play.run.output_rejected().0), (None, 0));
+    assert!(play.run.next().ask.is_some());
+    // It is sent back as it came.
+    assert!(matches!(play.run.conversation().last().map(|last| &**last), Some(Message::Assistant(_))));
+    play.says(Say::text("Found."));
+    assert_eq!(play.run.end(), Some(&End::Done { output: "Found.".into() }));
+    let mut play = Play::new(started());
+    for _ in 0..8 {
+        play.says(paused());
+    }
+    assert_eq!(code(&play.run), "malformed_answer");
+}
+
+#[test]
+fn a_final_text_that_is_cut_says_so_and_does_not_end_the_conversation() {
+    let cut = || Say { finish: Finish::Length, ..Say::text("Once") };
+    let mut play = Play::new(started());
+    play.says(cut());
+    play.says(cut());
+    assert_eq!(code(&play.run), "output_cut");
+    play.push(input("go on"));
+    play.says(Say::text("upon a time."));
+    assert_eq!(play.run.end(), Some(&End::Done { output: "upon a time.".into() }));
 }
 
 // --- What does not fit

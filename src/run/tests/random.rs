@@ -189,7 +189,7 @@ fn step(driver: &mut Driver, world: &mut World, (what, how): (u8, u8)) -> Result
             let through = driver.run.turn() - 1;
             let elided = driver.run.calls().map(|call| call.id).filter(|call| call.turn < u32::from(how % 8)).collect();
             let summary = (how % 4 == 0).then(|| "so far".into());
-            driver.push(now, Event::Compacted(Compacted { elided, summary, through }))
+            driver.push(now, Event::Compacted(Compacted { elided, summary, through, ..Compacted::default() }))
         }
         // Up to what is due by itself.
         Pass => {

@@ -272,7 +272,7 @@ fn what_was_compacted_is_left_out_and_calls_keep_their_results() {
     }
     let compacted = |elided: &[&str], summary: Option<&str>, through| {
         let elided: Vec<CallId> = elided.iter().map(|call| id(call)).collect();
-        Event::Compacted(Compacted { elided, summary: summary.map(Arc::from), through })
+        Event::Compacted(Compacted { elided, summary: summary.map(Arc::from), through, ..Compacted::default() })
     };
     play.push(compacted(&["t1c1", "t3c2"], None, 0));
     let told = play.told();
@@ -312,4 +312,28 @@ fn too_long_a_conversation_loses_its_oldest_results_first_and_in_the_end_all_but
     assert_eq!(told.len(), 11);
     assert_eq!(told.last().unwrap(), "t5c1: short");
     assert_eq!(told.iter().filter(|line| line.contains("[result of 1000 bytes left out")).count(), 4);
+}
+
+#[test]
+fn a_conversation_that_is_still_too_long_loses_turns_and_then_the_middle_of_long_texts() {
+    let mut play = Play::new(started());
+    for turn in 1..=4 {
+        play.calls("read");
+        play.start();
+        play.push(finished(id(&format!("t{turn}c1")), 1, "short"));
+    }
+    play.says(Say::text("done"));
+    play.push(input(&format!("now {}this", "x".repeat(5000))));
+    let mut steps = Vec::new();
+    while let Some(compacted) = play.run.reduction() {
+        steps.push((compacted.through, compacted.text_bytes_max));
+        play.push(Event::Compacted(compacted));
+    }
+    assert_eq!(steps.iter().map(|step| step.0).filter(|through| *through > 0).collect::<Vec<_>>(), [3, 4, 5]);
+    assert_eq!(steps.iter().filter_map(|step| step.1).collect::<Vec<_>>(), [2504, 1275, 661, 512]);
+    let told = play.told();
+    // The task, what was called, and the beginning and the end of the newest message are still there.
+    assert!(told[0].contains("The person said first: do it") && told[0].contains("(4)"), "{told:?}");
+    assert!(told.last().unwrap().starts_with("user: now xxx") && told.last().unwrap().ends_with("xxxthis"), "{told:?}");
+    assert!(told.iter().map(String::len).sum::<usize>() < 1500, "{told:?}");
 }
