@@ -220,7 +220,8 @@ fn text_output(
         // A server that announces a call has lost it; one that does so again announces calls with every answer.
         None if answer.finish == Finish::ToolCalls && first => Err((
             "no_call",
-            "Your answer ended as if it held a call, but none came. Make the call, or give the final answer.".to_owned(),
+            "Your answer ended as if it held a call, but none came. Make the call, or give the final answer."
+                .to_owned(),
         )),
         None => Ok(text.into()),
         Some(schema) => match schema.check(text.trim()) {

@@ -14,8 +14,7 @@ use super::{
     body::{Body, Piece},
     dialect::Target,
     failure::{self, failure},
-    finish,
-    json,
+    finish, json,
 };
 use crate::chat::{Answer, Usage};
 

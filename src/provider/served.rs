@@ -108,9 +108,8 @@ mod tests {
             ("7", None),
         ];
         for (text, expected) in table {
-            let expected = expected.map(|models| {
-                models.iter().map(|(name, window)| ((*name).to_owned(), *window)).collect::<Vec<_>>()
-            });
+            let expected = expected
+                .map(|models| models.iter().map(|(name, window)| ((*name).to_owned(), *window)).collect::<Vec<_>>());
             let read = read(&serde_json::from_str(text).unwrap());
             let read = read.map(|models| models.into_iter().map(|it| (it.name, it.window)).collect::<Vec<_>>());
             assert_eq!(read, expected, "{text}");

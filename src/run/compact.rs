@@ -78,7 +78,8 @@ impl Run {
     /// What the model is told of the turns up to this one: what was said by people, and what was called.
     fn summary_through(&self, through: u32) -> Arc<str> {
         let covered = &self.items[..self.covered(through)];
-        let mut told = String::from("The older part of this conversation was left out, as it is too long for the model.");
+        let mut told =
+            String::from("The older part of this conversation was left out, as it is too long for the model.");
         let inputs: Vec<String> = covered.iter().filter_map(said).collect();
         if let Some((first, later)) = inputs.split_first() {
             let (first_max, later_max) = INPUT_BYTES_MAX;

@@ -63,7 +63,7 @@ fn a_filtered_answer_is_never_done() {
 #[test]
 fn a_filtered_answer_goes_to_the_next_target_and_none_of_its_calls_runs() {
     let a = Model::replying([
-        Reply::call("files__write", json!({"path": "a.txt", "content": "never"})).finish("content_filter"),
+        Reply::call("files__write", json!({"path": "a.txt", "content": "never"})).finish("content_filter")
     ]);
     let b = Model::replying([Reply::text("Hi.")]);
     let world = World::new(&two(&a.base_url(), &b.base_url(), ""));
@@ -129,9 +129,11 @@ fn a_call_that_is_announced_and_does_not_come_is_asked_for() {
 fn a_turn_that_was_interrupted_goes_on() {
     let world = World::new("providers: {demo: {dialect: scripted, script: ./script.yaml}}\n");
     world.agent("model: demo/any");
-    fs::write(world.path("script.yaml"), "version: 1\nanswers: [{text: I search., finish: paused}, {text: Found.}]").unwrap();
+    fs::write(world.path("script.yaml"), "version: 1\nanswers: [{text: I search., finish: paused}, {text: Found.}]")
+        .unwrap();
     assert_eq!(world.run()["output"], "Found.");
-    fs::write(world.path("script.yaml"), "version: 1\nanswers: [{text: I search., finish: paused, repeat: true}]").unwrap();
+    fs::write(world.path("script.yaml"), "version: 1\nanswers: [{text: I search., finish: paused, repeat: true}]")
+        .unwrap();
     assert_eq!(world.fails(&["run", "agent.yaml", "go"], 1)["error"]["code"], "malformed_answer");
 }
 
@@ -174,14 +176,19 @@ fn a_final_text_that_is_cut_is_told_as_cut_and_goes_on() {
     let error = world.fails(&["run", "agent.yaml", "go"], 1)["error"].clone();
     assert_eq!(error["code"], "output_cut");
     let message = error["message"].as_str().unwrap();
-    assert!(message.contains("cut off at the limit of tokens") && message.ends_with("So far it says: Once"), "{message}");
+    assert!(
+        message.contains("cut off at the limit of tokens") && message.ends_with("So far it says: Once"),
+        "{message}"
+    );
     assert_eq!(world.agentd(&["resume", "@last", "go on"])["output"], "upon a time.");
 }
 
 #[test]
 fn an_interrupted_request_counts_what_was_streamed() {
     let text = "word ".repeat(400);
-    let model = Model::answering(move |_| Reply::text(&text).and_call("files__write", json!({"path": "p"})).stall_after_events(3));
+    let model = Model::answering(move |_| {
+        Reply::text(&text).and_call("files__write", json!({"path": "p"})).stall_after_events(3)
+    });
     let world = alone(&model);
     let mut running = world.command(&["run", "agent.yaml", "go"]).stderr(Stdio::null()).spawn().unwrap();
     model.wait_for(1);
@@ -197,7 +204,11 @@ fn an_interrupted_request_counts_what_was_streamed() {
 #[test]
 fn llama_cpp_is_recognised_and_asked_as_it_understands() {
     let wrong = || Reply::call("files__write", json!({"path": 1}));
-    let model = Model::replying([wrong(), Reply::call("files__write", json!({"path": "a.txt", "content": "x"})), Reply::text("Done.")]);
+    let model = Model::replying([
+        wrong(),
+        Reply::call("files__write", json!({"path": "a.txt", "content": "x"})),
+        Reply::text("Done."),
+    ]);
     model.lists([json!({"id": "m", "owned_by": "llamacpp", "meta": {"n_ctx": 8192}})]);
     let world = alone(&model);
     assert_eq!(world.run()["output"], "Done.");

@@ -70,7 +70,9 @@ impl Scripted {
                 let text = answer.text();
                 // As every dialect treats such answers.
                 let answer = match finish {
-                    Finish::Refused => Err(failure(Class::ContentRefused, "the model refused to answer, as the script has it")),
+                    Finish::Refused => {
+                        Err(failure(Class::ContentRefused, "the model refused to answer, as the script has it"))
+                    }
                     _ => finish::with_content(answer),
                 };
                 answer.map_err(|failure| failure.told(*usage).discarding(&text))
