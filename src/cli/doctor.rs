@@ -33,7 +33,7 @@ use crate::{
         self, Daemon,
         models::{self, Listing, Obstacle},
         probe::{Tally, Wish},
-        settings::{Settings, Unready},
+        settings::{self, Settings, Unready},
         variables::Variables,
     },
     mcp::{ToolHost, guard},
@@ -41,6 +41,10 @@ use crate::{
 
 /// Servers that are started at once.
 const SERVERS_AT_ONCE: usize = 8;
+
+/// Percent of the estimated tokens of a request that a server reads at least, if it reads the tools in it: those are most of it,
+/// and the estimate is right within a third.
+const READ_MIN: u64 = 40;
 
 /// How something stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -289,6 +293,14 @@ async fn look_at_models(
         let agent = &sound.agent;
         std::iter::once(agent.model.name.as_str()).chain(agent.model.steps.named())
     });
+    for (name, route) in &settings.routes {
+        let lacks = |model: &str| Some((model.to_owned(), settings.unready_at(model)?.clone()));
+        for (target, unready) in route.targets.iter().filter_map(|target| lacks(&target.model)) {
+            let provider = target.split('/').next().unwrap_or_default();
+            let mend = way(&Obstacle::Unready(unready.clone()), provider);
+            found.warn(format!("route {name}"), format!("it skips {target}: {unready}"), Some(mend));
+        }
+    }
     let named: BTreeSet<&str> = named.chain(settings.routes.keys().map(String::as_str)).collect();
     let mut targets = BTreeSet::new();
     for reference in named {
@@ -368,20 +380,47 @@ async fn ask(
     };
     let measured = daemon.probe(&plan, stop, &mut |_| {}).await;
     found.screen.flying(String::new());
+    let expected = plan.tokens.0 / u64::from(plan.requests.max(1));
     for tally in &measured.tallies {
-        take(tally, found);
+        let blind = blind(settings, tally, expected).await;
+        take(tally, blind, found);
     }
     Ok(())
 }
 
-fn take(tally: &Tally, found: &mut Findings<'_>) {
+/// Why a model that made no good call seems not to have seen the tools at all; `None` when it has, or nothing tells.
+async fn blind(settings: &Settings, tally: &Tally, expected: u64) -> Option<String> {
+    if tally.answered == 0 || tally.first.iter().any(|(verdict, count)| verdict.is_accepted() && *count > 0) {
+        return None;
+    }
+    let provider = tally.target.split('/').next().unwrap_or_default();
+    let server = match settings.providers.get(provider) {
+        Some(settings::Provider::Server(server)) if server.is_local() => Some(server),
+        _ => None,
+    };
+    if let Some(server) = server
+        && models::shows_tools(provider, server).await == Some(false)
+    {
+        return Some("the chat template of its server shows the model no tools".to_owned());
+    }
+    let read = tally.usage.input / (tally.answered + tally.asked_again).max(1);
+    (read > 0 && read.saturating_mul(100) < expected.saturating_mul(READ_MIN)).then(|| {
+        format!(
+            "its server read {read} tokens of about {expected} that were sent, so the chat template leaves the tools out, \
+             or the prompt is cut"
+        )
+    })
+}
+
+fn take(tally: &Tally, blind: Option<String>, found: &mut Findings<'_>) {
     let about = format!("model {}", tally.target);
     let again = format!("agentd probe {} -n 20", tally.target);
     let took = tally.latency.percentile(0.5).map(|took| format!(" in {}", duration(took))).unwrap_or_default();
     match (tally.answered, tally.accepted()) {
         (0, _) => {
             let class = tally.failed.keys().next().copied().unwrap_or("not asked");
-            let why = tally.stopped.clone().map(|why| format!(": {why}")).unwrap_or_default();
+            let why = tally.stopped.as_ref().or(tally.failure.as_ref());
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
             let provider = tally.target.split('/').next().unwrap_or_default();
             let mend = match class {
                 "credential" => format!("set the right key of {provider}; agentd models names the variable"),
@@ -390,6 +429,12 @@ fn take(tally: &Tally, found: &mut Findings<'_>) {
                 _ => again,
             };
             found.fail(about, Code::Provider, format!("no answer ({class}){why}"), Some(mend));
+        }
+        (_, (0, _)) if blind.is_some() => {
+            let way = "give the server a chat template with tools (llama.cpp: --jinja and --chat-template-file) and a larger \
+                       window, or use another model";
+            let blind = blind.unwrap_or_default();
+            found.warn(about, format!("it answers{took}, but made no good call: {blind}"), Some(way.to_owned()));
         }
         (_, (0, 0)) => {
             found.warn(about, format!("it answers{took}, but made no good call, also when told"), Some(again))

@@ -695,7 +695,14 @@ impl Driven {
     pub async fn explain(&self) -> Result<Vec<(String, router::Verdict)>, Error> {
         let (router, model) = (&self.world.router, self.world.model.name());
         let (agent, draw) = (&self.world.agent, engine::draw(self.id()));
-        let conversation = Conversation { draw, agent: &agent.name, ..Conversation::default() };
+        let answered = self.run.answered_by();
+        let conversation = Conversation {
+            draw,
+            agent: &agent.name,
+            cached: answered.map_or(0, |answered| answered.cached),
+            answered: answered.map(|answered| (&*answered.endpoint, answered.at)),
+            ..Conversation::default()
+        };
         let need = Need { conversation, tools: !agent.servers.is_empty(), ..Need::default() };
         Ok(router.explain(model, &need).await?)
     }

@@ -117,6 +117,12 @@ async fn ready(catalogue: &Catalogue, settings: &Settings, name: &str, provider:
     }
 }
 
+/// Whether a server on this machine shows the tools of a request to its model; `None` when it does not say.
+pub async fn shows_tools(name: &str, server: &Server) -> Option<bool> {
+    let timeouts = Timeouts { connect: CONNECT, first_token: PATIENCE, idle: PATIENCE, total: PATIENCE };
+    client(name, server, timeouts).ok()?.shows_tools().await
+}
+
 /// What a server on this machine has.
 async fn served(name: &str, server: &Server) -> Result<Result<Vec<crate::provider::Served>, Obstacle>, Error> {
     let url = server.base_url.parse::<http::Uri>().ok();

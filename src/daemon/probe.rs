@@ -291,7 +291,10 @@ impl Daemon {
         for reference in references {
             self.router.resolve(reference)?;
             let found = match settings.routes.get(reference) {
-                Some(route) => route.targets.iter().map(|target| target.model.clone()).collect(),
+                Some(route) => {
+                    let targets = route.targets.iter().map(|target| target.model.clone());
+                    targets.filter(|target| settings.unready_at(target).is_none()).collect()
+                }
                 None => vec![reference.clone()],
             };
             for endpoint in found {

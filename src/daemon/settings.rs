@@ -187,6 +187,11 @@ impl Settings {
         Ok(settings)
     }
 
+    /// What the provider of a model, `provider/model`, lacks; `None` when it can be asked, or is not known.
+    pub fn unready_at(&self, model: &str) -> Option<&Unready> {
+        self.unready.get(model.split_once('/')?.0)
+    }
+
     /// Reads settings from their text. `file` is what to call it in problems; relative paths start from `dir`.
     pub fn parse(file: &str, text: &str, dir: &Path, env: Env<'_>) -> Result<Settings, Problems> {
         let (mut document, mut faults) = Document::parse(file, text)?;

@@ -172,6 +172,15 @@ impl Client {
         }
     }
 
+    /// Asks a llama.cpp server whether the chat template of its model shows the tools of a request to the model; `None` when the
+    /// server does not say.
+    pub async fn shows_tools(&self) -> Option<bool> {
+        let mut url = self.base.clone();
+        url.set_path("/props");
+        url.set_query(None);
+        served::shows_tools(self.http.get(url), self.timeouts).await
+    }
+
     fn target<'a>(&'a self, model: &'a str, request: &Request) -> Target<'a> {
         let strict = match self.strict {
             Strict::Always => true,

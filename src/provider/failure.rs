@@ -298,6 +298,7 @@ impl Report {
             Some(Class::Transient) if too_long() => return Class::ContextTooLong,
             Some(Class::Transient) if says(UNSERVED) => return Class::ModelGone,
             Some(Class::Transient) if says(MALFORMED) => return Class::MalformedAnswer,
+            Some(Class::Transient) if says(SCHEMA) => return Class::CallerFault,
             Some(Class::Transient) => return Class::Transient,
             Some(Class::Quota) => return Class::Quota,
             _ => {}
@@ -513,6 +514,9 @@ const UNSERVED: &[&str] = &[
     "on-demand throughput",
     "supported on this route",
 ];
+
+/// The schema of a tool is one that the server cannot hold the model to. Some builds of llama.cpp say so with a status of 500.
+const SCHEMA: &[&str] = &["failed to parse grammar", "schema conversion failed", "error parsing grammar"];
 
 /// The model's own answer was none, and the server says so with an error.
 const MALFORMED: &[&str] = &[

@@ -44,6 +44,20 @@ pub(super) async fn ask(request: reqwest::RequestBuilder, timeouts: Timeouts) ->
     }
 }
 
+/// Whether the chat template knows tools, by the `chat_template_caps` of llama.cpp's `/props` (its server's README, 2026-11).
+pub(super) async fn shows_tools(request: reqwest::RequestBuilder, timeouts: Timeouts) -> Option<bool> {
+    let mut incoming = http::send(request, timeouts).await.ok()?;
+    let mut body = Vec::new();
+    while let Some(bytes) = incoming.chunk(Phase::Next).await.ok()? {
+        incoming.is_alive();
+        body.extend_from_slice(&bytes);
+        if body.len() > LIST_BYTES_MAX {
+            return None;
+        }
+    }
+    serde_json::from_slice::<Value>(&body).ok()?.pointer("/chat_template_caps/supports_tools")?.as_bool()
+}
+
 fn read(list: &Value) -> Option<Vec<Served>> {
     let models = [list.get("data"), list.get("models"), Some(list)].into_iter().flatten().find_map(Value::as_array)?;
     Some(models.iter().filter_map(model).collect())

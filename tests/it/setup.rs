@@ -53,6 +53,36 @@ fn a_doctor_says_of_everything_how_it_stands_and_what_mends_it() {
     assert_eq!(well.count(), 1, "one request is enough");
 }
 
+/// A server that renders its prompt without the tools, as llama.cpp does with a template that knows none.
+#[test]
+fn a_doctor_names_a_template_without_tools_and_why_nothing_came() {
+    let says = |caps: Option<Value>| {
+        let answer = move |request: &crate::model::Request| match &caps {
+            Some(caps) if request.path == "/props" => Some(Reply::json(200, caps)),
+            None if request.path == "/props" => Some(Reply::status(404)),
+            _ => Some(Reply::text("I have no tools.").usage(60, 6)),
+        };
+        Model::judged(|_| Ok(()), Box::new(answer))
+    };
+    let (named, counted) = (says(Some(json!({"chat_template_caps": {"supports_tools": false}}))), says(None));
+    let silent = Model::answering(|_| Reply::silence());
+    let world = World::new(&format!(
+        "providers:\n  named: {{dialect: openai-chat, base_url: \"{}\"}}\n  counted: {{dialect: openai-chat, base_url: \"{}\"}}\n  \
+         silent: {{dialect: openai-chat, base_url: \"{}\", timeouts: {{first_token: 100ms}}}}\n\
+         routes: {{all: {{targets: [named/m, counted/m, silent/m]}}}}\n",
+        named.base_url(),
+        counted.base_url(),
+        silent.base_url()
+    ));
+    let document = world.json(4, &["doctor"]);
+    let told = |about: &str| found(&document, about)["message"].as_str().unwrap().to_owned();
+    assert!(told("model named/m").contains("shows the model no tools"), "{document:#}");
+    assert!(told("model counted/m").contains("its server read 60 tokens of about "), "{document:#}");
+    assert!(told("model silent/m").contains("nothing of an answer within 100ms (first-token timeout)"), "{document:#}");
+    let asked = counted.requests().into_iter().find(|request| request.method == "POST").unwrap();
+    assert!(asked.body["max_tokens"].as_u64().is_some(), "an answer has a bound: {}", asked.body);
+}
+
 #[test]
 fn a_doctor_asks_no_model_when_told_so_and_knows_a_good_agent_by_name() {
     let model = right();

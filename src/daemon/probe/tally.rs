@@ -45,6 +45,8 @@ pub struct Tally {
     pub unpriced: u64,
     /// Requests without an answer by the stable name of the failure's class.
     pub failed: BTreeMap<&'static str, u64>,
+    /// Why the last request without an answer had none; `None` when all were answered.
+    pub failure: Option<String>,
     /// Why it was asked no more before all was asked; `None` when it was not.
     pub stopped: Option<String>,
 }
@@ -193,6 +195,7 @@ impl Board {
         tally.known_cost.0 = tally.known_cost.0.saturating_add(cost.unwrap_or_default().0);
         tally.unpriced += u64::from(used && cost.is_none());
         *tally.failed.entry(failure.class.as_str()).or_default() += 1;
+        tally.failure = Some(failure.message.clone());
         *silent += 1;
         if barred(failure.class) || *silent >= SILENT_MAX {
             tally.stopped.get_or_insert_with(|| failure.message.clone());

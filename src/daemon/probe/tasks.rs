@@ -27,6 +27,10 @@ const FILES: [(&str, &str); 4] = [
 const SYSTEM: &str = "You make tool calls exactly as asked. Answer with one tool call and nothing else: the values as they \
     are given, character for character, and no others.";
 
+/// Most tokens of an answer to a task. Its arguments are some hundreds; the rest is for models that think first. A model that
+/// cannot stop does not go on for ever.
+const OUTPUT_TOKENS_MAX: u32 = 8192;
+
 /// One thing to ask a model for.
 #[derive(Debug, Clone)]
 pub(super) struct Task {
@@ -51,7 +55,7 @@ impl Task {
             choice: Choice::Auto,
             output: None,
             temperature: None,
-            output_tokens_max: None,
+            output_tokens_max: Some(OUTPUT_TOKENS_MAX),
             effort: None,
             hold: Hold::No,
             cache_key: None,
@@ -221,6 +225,37 @@ mod tests {
             }
         }
         assert_ne!(tasks[0].tools.tools(), tasks[1].tools.tools(), "neighbours are of different servers");
+    }
+
+    /// A server with a grammar refuses the whole request for patterns that are not anchored or have classes in them, for booleans in
+    /// the place of schemas and for references to the root (llama.cpp): a probe would measure that and not the model.
+    #[test]
+    fn no_bundled_schema_is_one_that_a_server_is_known_to_refuse() {
+        fn look(schema: &Value) {
+            match schema {
+                Value::Object(members) => {
+                    for (key, value) in members {
+                        match (key.as_str(), value) {
+                            ("pattern", Value::String(pattern)) => {
+                                assert!(pattern.starts_with('^') && pattern.ends_with('$'), "{pattern}");
+                                assert!(!pattern.contains(['\\']) && !pattern.contains("(?"), "{pattern}");
+                            }
+                            ("$ref", value) => assert_ne!(value, "#"),
+                            ("properties" | "$defs", Value::Object(places)) => {
+                                assert!(places.values().all(Value::is_object), "{schema}");
+                                places.values().for_each(look);
+                            }
+                            (_, value) => look(value),
+                        }
+                    }
+                }
+                Value::Array(values) => values.iter().for_each(look),
+                _ => {}
+            }
+        }
+        for task in bundled().unwrap() {
+            task.tools.tools().iter().for_each(|tool| look(&tool.input_schema));
+        }
     }
 
     fn texts(value: &Value, into: &mut Vec<String>) {

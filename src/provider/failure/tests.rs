@@ -807,6 +807,11 @@ fn errors_of_each_provider() {
                 ),
                 (
                     500,
+                    r#"{"error":{"code":500,"message":"failed to parse grammar","type":"server_error"}}"#,
+                    CallerFault,
+                ),
+                (
+                    500,
                     r#"{"error":{"code":500,"message":"Failed to parse messages: Missing 'content'","type":"server_error"}}"#,
                     Transient,
                 ),
