@@ -17,6 +17,15 @@ pub fn point(name: &str) {
     let _ = name;
 }
 
+/// Panics if `AGENTD_PANIC_AT` has this name: what a fault of ours would do here.
+#[inline]
+pub fn fault(name: &str) {
+    #[cfg(feature = "chaos")]
+    enabled::fault(name);
+    #[cfg(not(feature = "chaos"))]
+    let _ = name;
+}
+
 #[cfg(feature = "chaos")]
 mod enabled {
     use std::{
@@ -51,6 +60,14 @@ mod enabled {
             let _ = kill_process(getpid(), Signal::KILL);
             // Only if the kernel refused: dying otherwise is still better than going on.
             std::process::abort();
+        }
+    }
+
+    #[expect(clippy::panic, reason = "asked for")]
+    pub(super) fn fault(name: &str) {
+        static PANIC_AT: OnceLock<Option<String>> = OnceLock::new();
+        if PANIC_AT.get_or_init(|| env::var("AGENTD_PANIC_AT").ok()).as_deref() == Some(name) {
+            panic!("at {name}");
         }
     }
 

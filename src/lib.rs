@@ -13,6 +13,7 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod agent;
+pub mod bulkhead;
 pub mod chaos;
 pub mod chat;
 #[cfg(feature = "cli")]

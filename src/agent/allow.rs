@@ -14,12 +14,17 @@ use super::{Agent, Approval};
 
 /// A file that cannot be changed so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}. To allow the tool, this is to stand in the file:\n  policy:\n    {pattern:?}: {{approve: allow}}")]
+#[error("{reason}{}", .pattern.as_ref().map(|pattern| line(pattern)).unwrap_or_default())]
 pub struct Unwritable {
     /// Why.
     pub reason: String,
-    /// The tool, as `policy` names it.
-    pub pattern: String,
+    /// The tool, as `policy` names it; `None` when no pattern means this tool alone.
+    pub pattern: Option<String>,
+}
+
+/// What a person can write by hand.
+fn line(pattern: &str) -> String {
+    format!(". To allow the tool, this is to stand in the file:\n  policy:\n    {pattern:?}: {{approve: allow}}")
 }
 
 impl Agent {
@@ -29,9 +34,12 @@ impl Agent {
     /// When the file is not as it should be, refuses the tool elsewhere, or has a layout that cannot be changed safely.
     pub fn allowing(file: &str, text: &str, tool: &ToolName) -> Result<String, Unwritable> {
         let pattern = tool.to_string();
-        let refuse = |reason: &str| Unwritable { reason: reason.to_owned(), pattern: pattern.clone() };
+        let refuse = |reason: &str| Unwritable { reason: reason.to_owned(), pattern: Some(pattern.clone()) };
         if !pattern.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':')) {
-            return Err(refuse("the tool's name has characters that patterns have not"));
+            // A line with this name would speak of other tools too, or of none.
+            let reason = "the tool's name has characters that mean something else in a pattern, so no rule of the file can \
+                          name it alone; it can be allowed once, or for this run";
+            return Err(Unwritable { reason: reason.to_owned(), pattern: None });
         }
         let agent =
             Agent::parse(file, text).map_err(|problems| refuse(&format!("the file has faults:\n{problems}")))?;
@@ -242,7 +250,13 @@ mod tests {
             let line = "policy:\n    \"files.write\": {approve: allow}";
             assert!(told.contains(why) && told.ends_with(line), "{rest:?}: {told}");
         }
-        let odd = ToolName { server: "files".to_owned(), tool: "wr*te".to_owned() };
-        assert!(Agent::allowing("a.yaml", HEAD, &odd).is_err());
+        for name in ["wr*te", "*", "w?ite", "[a]", "a b"] {
+            let odd = ToolName { server: "files".to_owned(), tool: name.to_owned() };
+            let told = Agent::allowing("a.yaml", HEAD, &odd).unwrap_err().to_string();
+            assert!(
+                told.contains("no rule of the file can name it alone") && !told.contains("approve: allow"),
+                "{told}"
+            );
+        }
     }
 }

@@ -10,7 +10,7 @@ use minijinja::{
 };
 use serde_json::Value;
 
-use super::template::{describe, environment};
+use super::template::{check_expression, describe, environment, roomy};
 use crate::yaml::{Faults, Node, nearest};
 
 /// When a rule of the policy holds.
@@ -33,6 +33,18 @@ impl Condition {
     /// The condition of a node; what is wrong with it is noted.
     pub(super) fn read(node: &Node, faults: &mut Faults) -> Option<Self> {
         let text = faults.text(node)?;
+        if let Err(why) = check_expression(text) {
+            faults.of(node, format!("the condition cannot be read: {why}"));
+            return None;
+        }
+        let read = roomy(|| Condition::parse(text, node, faults));
+        read.unwrap_or_else(|why| {
+            faults.of(node, why);
+            None
+        })
+    }
+
+    fn parse(text: &str, node: &Node, faults: &mut Faults) -> Option<Self> {
         let mut environment = environment();
         // Nothing is known of the arguments yet.
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
@@ -74,15 +86,18 @@ impl Condition {
 
     /// Whether it holds for these arguments, or why that cannot be told.
     pub(super) fn holds(&self, arguments: &Value) -> Result<bool, String> {
-        let environment = environment();
-        let told = environment
-            .compile_expression(&self.expression)
-            .and_then(|expression| expression.eval(context! { args => Serde(arguments) }))
-            .map_err(|error| format!("the condition fails: {}", describe(&error)))?;
-        match told.kind() {
-            minijinja::value::ValueKind::Bool => Ok(told.is_true()),
-            kind => Err(format!("the condition comes to {kind} and not to true or false")),
-        }
+        roomy(|| {
+            let environment = environment();
+            let told = environment
+                .compile_expression(&self.expression)
+                .and_then(|expression| expression.eval(context! { args => Serde(arguments) }))
+                .map_err(|error| format!("the condition fails: {}", describe(&error)))?;
+            match told.kind() {
+                minijinja::value::ValueKind::Bool => Ok(told.is_true()),
+                kind => Err(format!("the condition comes to {kind} and not to true or false")),
+            }
+        })
+        .flatten()
     }
 }
 
@@ -121,5 +136,38 @@ mod tests {
         ] {
             assert_eq!(told(expression), expected, "{expression}");
         }
+    }
+
+    #[test]
+    fn no_condition_that_is_taken_overflows_the_stack() {
+        use super::super::template::EXPRESSION_BYTES_MAX;
+        let fill = |start: &str, piece: &str, end: &str| {
+            let room = EXPRESSION_BYTES_MAX - start.len() - end.len();
+            format!("{start}{}{end}", piece.repeat(room / piece.len()))
+        };
+        // Deeper than a whole expression is bytes long, as a list that holds itself would be.
+        let nested = (0..120).fold(json!(1), |inner, _| json!([inner]));
+        for expression in [
+            fill("1", "+1", " > 0"),
+            fill("", "not ", "true"),
+            fill("", "-", "1 < 0"),
+            fill("args", ".a", ""),
+            fill("args", "[0]", ""),
+            fill("args", "|list", ""),
+            fill("true", " and 1", ""),
+            fill("", "(", ""),
+            fill("", "[", ""),
+            fill("", "1 if 1 else ", "1"),
+            fill("1", "~1", " == ''"),
+            fill("1", "<1", ""),
+        ] {
+            let condition = Condition { expression };
+            for arguments in [json!({"a": nested}), json!({})] {
+                // It holds or it does not; what counts is that the process lives.
+                let _ = condition.holds(&arguments);
+            }
+        }
+        let doubled = "{% set ns = namespace(x=1) %}{% for i in range(100000) %}{% set ns.x = [ns.x] %}{% endfor %}";
+        assert!(roomy(|| environment().render_str(doubled, ()).is_err()).unwrap(), "it is bounded in steps");
     }
 }

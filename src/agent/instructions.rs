@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     Agent,
     parse::Input,
-    template::{describe, environment},
+    template::{check, describe, environment, roomy},
 };
 use crate::yaml::{Content, Faults, Node, Place, Problem, nearest};
 
@@ -42,9 +42,13 @@ impl Agent {
         if !instructions.template {
             return Ok(Some(text.to_owned()));
         }
-        environment().render_str(text, context! { input => Serde(input) }).map(Some).map_err(|error| {
-            let place = instructions.node.line(&self.source.text, error.line().unwrap_or(0));
-            self.source.problem(place, format!("the template fails: {}", describe(&error)))
+        let rendered = roomy(|| {
+            let rendered = environment().render_str(text, context! { input => Serde(input) });
+            rendered.map_err(|error| (error.line(), describe(&error)))
+        });
+        rendered.unwrap_or_else(|why| Err((None, why))).map(Some).map_err(|(line, why)| {
+            let place = instructions.node.line(&self.source.text, line.unwrap_or(0));
+            self.source.problem(place, format!("the template fails: {why}"))
         })
     }
 }
@@ -55,6 +59,18 @@ impl Instructions {
         let text = faults.text(node)?;
         let instructions = Instructions { node: node.clone(), template: input.is_some() };
         let Some(input) = input else { return Some(instructions) };
+        let read = check(text).and_then(|()| roomy(|| Instructions::parse(text, node, input, file, faults)));
+        match read {
+            Ok(sound) => sound.then_some(instructions),
+            Err(why) => {
+                faults.of(node, format!("the template cannot be read: {why}"));
+                None
+            }
+        }
+    }
+
+    /// Reads the template; noted is what is wrong with it. Returns whether it can be rendered at all.
+    fn parse(text: &str, node: &Node, input: &Input, file: &str, faults: &mut Faults) -> bool {
         let environment = environment();
         let template = match environment.template_from_str(text) {
             Ok(template) => template,
@@ -63,7 +79,7 @@ impl Instructions {
                     node.line(file, error.line().unwrap_or(0)),
                     format!("the template fails: {}", describe(&error)),
                 );
-                return None;
+                return false;
             }
         };
         let globals: Vec<&str> = environment.globals().map(|(name, _)| name).collect();
@@ -91,7 +107,7 @@ impl Instructions {
             let line = text.lines().position(|line| line.contains(&name)).map_or(0, |line| line + 1);
             faults.add(node.line(file, line), message);
         }
-        Some(instructions)
+        true
     }
 
     fn text(&self) -> &str {

@@ -394,8 +394,10 @@ impl Reader<'_> {
 
     /// Refuses what other globs have and ours have not.
     fn glob(&mut self, glob: &str, place: Place) {
-        if is_odd(glob) {
-            self.faults.add(place, ODD);
+        match glob.len() {
+            ..=PATTERN_BYTES_MAX if is_odd(glob) => self.faults.add(place, ODD),
+            ..=PATTERN_BYTES_MAX => {}
+            _ => self.faults.add(place, LONG),
         }
     }
 
@@ -536,6 +538,11 @@ fn default_approval(fields: &Fields<'_>) -> Option<Place> {
 
 const ODD: &str = "a pattern is a name in which * stands for anything and ? for one character";
 
+/// Longest pattern, in bytes: a server's name and the longest name of a tool, twice over.
+const PATTERN_BYTES_MAX: usize = 512;
+
+const LONG: &str = "a pattern has at most 512 bytes";
+
 /// Whether a text has what other globs have and ours have not.
 fn is_odd(glob: &str) -> bool {
     glob.is_empty() || glob.contains(['[', ']', '{', '}', '!', ' '])
@@ -545,6 +552,7 @@ fn is_odd(glob: &str) -> bool {
 pub(super) fn check_pattern<'s>(pattern: &str, servers: impl Iterator<Item = &'s str> + Clone) -> Result<(), String> {
     let wild = |text: &str| text.contains(['*', '?']);
     match pattern.split_once('.') {
+        _ if pattern.len() > PATTERN_BYTES_MAX => Err(LONG.to_owned()),
         _ if is_odd(pattern) => Err(ODD.to_owned()),
         Some((server, _)) if !wild(server) && !servers.clone().any(|name| name == server) => {
             let hint = nearest(server, servers).map_or(String::new(), |meant| format!("; did you mean {meant:?}?"));

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::Agent;
+use super::{Agent, Approval, Approvals, Unattended};
 use crate::{
     chat::Effect,
     yaml::{Expanded, Place, Problem, Problems, Written},
@@ -136,9 +136,30 @@ impl Agent {
         written.flat_map(Written::variables).collect()
     }
 
-    /// A problem at the first server that starts a program; `None` when none does.
+    /// A problem at the first line that acts: a server, which is a program or opens a folder, or a word that lets calls run.
+    /// `None` when the file does nothing but describe.
     pub fn distrusted(&self, why: &str) -> Option<Problem> {
-        let server = self.servers.iter().find(|server| matches!(server.start, Start::Command { .. }))?;
+        let server = self.servers.first().map(|server| server.place);
+        let rule = || self.rules.iter().find(|rule| rule.approve == Some(Approval::Allow)).map(|rule| rule.place);
+        let Approvals { default, unattended, on_expire_allow, .. } = self.approvals;
+        let allows = default == Approval::Allow || unattended == Unattended::Allow || on_expire_allow;
+        let top = Place { line: 1, col: 1, start: 0, end: 0 };
+        let approvals = || allows.then(|| self.approvals_place.unwrap_or(top));
+        Some(self.source.problem(server.or_else(rule).or_else(approvals)?, why))
+    }
+
+    /// A problem at a server whose folder leads out of the folder of the file, as far as the text tells; a variable may lead
+    /// anywhere. `leads_out` says the same of what the text does not tell: a path with links in it.
+    pub fn reaching_out(&self, why: &str, leads_out: &dyn Fn(&str) -> bool) -> Option<Problem> {
+        let out = |server: &&Server| match &server.start {
+            Start::Files { root } => {
+                let path = Path::new(root.as_str());
+                let plain = |step| matches!(step, Component::Normal(_) | Component::CurDir);
+                !root.variables().is_empty() || !path.components().all(plain) || leads_out(root.as_str())
+            }
+            Start::Command { .. } => false,
+        };
+        let server = self.servers.iter().find(out)?;
         Some(self.source.problem(server.place, why))
     }
 

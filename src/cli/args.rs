@@ -47,6 +47,10 @@ Example:
   agentd resume @last 'Now do the same for March'")]
     Resume(Resume),
     /// Allow a call that waits for approval, or whose tool has changed; a run that nobody drives goes on when it is resumed
+    ///
+    /// It prints what it allows: the tool, the effect and the arguments. Without the id of a call it allows only what you were
+    /// shown before (by run, resume, runs show or runs watch); a call that has come since is printed, and needs its id.
+    /// @last names no run while more than one waits for a person. Repeated after it took effect, it says so and exits 0.
     #[command(after_help = "\
 Example:
   agentd approve @last && agentd resume @last
@@ -191,6 +195,9 @@ pub(super) struct Run {
     /// Start once: with a KEY that has started a run before, also at this moment, follow that run and end as it does
     #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     pub key: Option<String>,
+    /// Let a files server have a root outside of the folder of the agent file, although that file is not your own
+    #[arg(long)]
+    pub outside_root: bool,
     /// Tell who would be asked first, who then, and why
     #[arg(long)]
     pub explain_route: bool,

@@ -3,7 +3,8 @@
 //! The run tells what it waits for ([`Board`]); the [`Desk`] asks one question at a time and says what is to be posted to
 //! the run. Always true:
 //! - There is no default: an empty line asks again, and the end of input means "later".
-//! - A line that was typed under one question never answers another.
+//! - A line that was typed under one question never answers another, and what was typed before a question answers nothing.
+//! - What is not shown whole is not allowed by one key: the call's id is to be typed too.
 //! - Reading blocks a thread of its own and nothing else.
 
 use std::{
@@ -28,7 +29,8 @@ use super::{
     editor::Draft,
     permit,
     screen::Screen,
-    shown, story,
+    shown::{self, Amount, Shown},
+    story,
     text::{Form, escape},
 };
 
@@ -48,6 +50,8 @@ pub(super) struct Board {
 struct Question {
     key: Key,
     call: CallRecord,
+    /// How many bytes of the call the person was not shown.
+    hidden: usize,
 }
 
 /// A question; the same call may be asked about again after another sending of it.
@@ -77,7 +81,8 @@ impl Board {
                 Wait::Doubt(call) => (run.call(*call)?, Kind::Doubt),
                 Wait::Input(_) | Wait::Other(_) => return None,
             };
-            Some(Question { key: Key { call: call.id, attempts: call.attempts, kind }, call: call.clone() })
+            let key = Key { call: call.id, attempts: call.attempts, kind };
+            Some(Question { key, call: call.clone(), hidden: 0 })
         };
         let person = |wait: &Wait| !matches!(wait, Wait::Other(_));
         let questions: Vec<_> = want.waiting.iter().filter_map(question).collect();
@@ -87,6 +92,18 @@ impl Board {
             ignored,
             stuck: want.is_idle() && !want.waiting.is_empty() && want.waiting.iter().all(person),
         }
+    }
+
+    /// The call of each question, and what tells the question from another one about that call.
+    pub fn marks(&self) -> impl Iterator<Item = (CallId, String)> {
+        self.questions.iter().map(|Question { key, call, .. }| {
+            let why = match key.kind {
+                Kind::Approval(reason) => format!("{reason:?}"),
+                Kind::Doubt => "Doubt".to_owned(),
+            };
+            let about = format!("{why} {} {}", key.attempts, call.arguments());
+            (key.call, blake3::hash(about.as_bytes()).to_hex()[..16].to_owned())
+        })
     }
 }
 
@@ -154,10 +171,12 @@ impl Desk {
         let open = board.questions.iter().filter(|question| !self.answered.contains(&question.key));
         match open.into_iter().find(|question| !put_off(question)) {
             Some(question) => {
-                self.open = Some(question.clone());
+                let mut question = question.clone();
                 self.withdrawn = false;
-                let text = question.text(&self.run.clone().unwrap_or_default());
-                self.screen.ask(format_args!("{text}\n{}", question.choices()));
+                let shown = question.shown(&self.run.clone().unwrap_or_default(), Amount::USUAL);
+                question.hidden = shown.hidden;
+                self.screen.ask_anew(shown.text, question.choices());
+                self.open = Some(question);
                 true
             }
             None => {
@@ -223,6 +242,18 @@ impl Desk {
                 }
                 Err(why) => self.again(question, &why),
             },
+            Some(Answer::Show) => {
+                let shown = question.shown(&self.run.clone().unwrap_or_default(), Amount::ALL);
+                let question = Question { hidden: shown.hidden, ..question };
+                self.screen.ask_anew(shown.text, question.choices());
+                self.open = Some(question);
+                None
+            }
+            Some(Answer::Unseen) => {
+                let call = question.key.call;
+                let why = format!("a part of this call is not shown: see it with s, or type {call} behind that word");
+                self.again(question, &why)
+            }
             None => self.again(question, ""),
         }
     }
@@ -314,10 +345,21 @@ enum Answer {
     Edit,
     /// Allow it in the agent file.
     Write,
+    /// Show all of it.
+    Show,
+    /// It would be allowed although a part of it was not shown.
+    Unseen,
+}
+
+/// A call that waits for a word, as a question shows it.
+pub(super) fn show(run: &Run, call: &CallRecord) -> Shown {
+    let asked = call.asked.as_ref().map(|asked| Kind::Approval(asked.reason));
+    let key = Key { call: call.id, attempts: call.attempts, kind: asked.unwrap_or(Kind::Doubt) };
+    Question { key, call: call.clone(), hidden: 0 }.shown(run, Amount::USUAL)
 }
 
 impl Question {
-    fn text(&self, run: &Run) -> String {
+    fn shown(&self, run: &Run, amount: Amount) -> Shown {
         let call = &self.call;
         let (tool, effect) = match &call.resolved {
             Some(resolved) => (resolved.origin.to_string(), resolved.effect.as_str()),
@@ -330,18 +372,25 @@ impl Question {
             }
             Kind::Doubt => format!("? {tool} ({effect}, {}) was sent, and its outcome is unknown", call.id),
         };
-        format!("{question}\n{}", shown::arguments(run, call))
+        let shown = shown::arguments(run, call, amount);
+        Shown { text: format!("{question}\n{}", shown.text), ..shown }
     }
 
-    fn choices(&self) -> &'static str {
-        match self.key.kind {
+    fn choices(&self) -> String {
+        let choices = match self.key.kind {
             Kind::Approval(ApprovalReason::Policy) => {
                 "  [o]nce, for this [r]un, [w]rite into the agent file, [e]dit, [d]eny (a reason may follow), [l]ater:"
             }
             // A rule for the tool would not answer these.
             Kind::Approval(_) => "  [o]nce, [e]dit, [d]eny (a reason may follow), [l]ater:",
             Kind::Doubt => "  it [h]appened, it did [n]ot, [r]etry it, [l]ater:",
+        };
+        if self.hidden == 0 {
+            return choices.to_owned();
         }
+        let (word, call) = (if self.key.kind == Kind::Doubt { "retry" } else { "once" }, self.key.call);
+        let hidden = Shown { hidden: self.hidden, ..Shown::default() }.left_out();
+        format!("  {hidden}: [s]how them; to have it run unseen, type its id too: {word} {call}\n{choices}")
     }
 
     /// What a line says; `None` when it is none of the choices.
@@ -349,9 +398,21 @@ impl Question {
         let call = self.key.call;
         let (word, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
         let word = word.to_lowercase();
-        if matches!(&*word, "l" | "later") {
-            return Some(Answer::Later);
+        match &*word {
+            "l" | "later" => return Some(Answer::Later),
+            "s" | "show" if self.hidden > 0 => return Some(Answer::Show),
+            _ => {}
         }
+        // The call by its id stands behind a word that has it run; a reason stands behind others.
+        let named = rest.trim() == call.to_string();
+        let runs = match self.key.kind {
+            Kind::Approval(_) => matches!(&*word, "o" | "once" | "y" | "yes" | "r" | "run" | "w" | "write"),
+            Kind::Doubt => matches!(&*word, "r" | "retry"),
+        };
+        if runs && self.hidden > 0 && !named {
+            return Some(Answer::Unseen);
+        }
+        let rest = if runs && named { "" } else { rest };
         let what = match self.key.kind {
             Kind::Approval(_) => {
                 let reason = Some(rest.trim()).filter(|reason| !reason.is_empty()).map(str::to_owned);
@@ -451,7 +512,7 @@ mod tests {
             lost: None,
             state: crate::run::CallState::Ready,
         };
-        Question { key: Key { call: id, attempts: 0, kind }, call }
+        Question { key: Key { call: id, attempts: 0, kind }, call, hidden: 0 }
     }
 
     fn board(questions: &[Question]) -> Board {
@@ -553,7 +614,7 @@ mod tests {
     #[test]
     fn a_question_shows_everything_and_nothing_raw() {
         assert_eq!(
-            question(Kind::Doubt).text(&Run::default()),
+            question(Kind::Doubt).shown(&Run::default(), Amount::USUAL).text,
             "? files__write (unknown effect, t1c2) was sent, and its outcome is unknown\n  {\n    \"path\": \"a\\u001b[2J\",\n    \"text\": \"x,{y\"\n  }"
         );
     }

@@ -1,6 +1,7 @@
 //! What each command does with the daemon.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, IsTerminal},
     path::Path,
@@ -12,6 +13,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::{
+    bulkhead,
     chat::{CallId, Part},
     daemon::{self, Daemon, Driven, Report, Resume, Shown, Which},
     engine::Options,
@@ -30,6 +32,7 @@ use super::{
     out::Out,
     permit, probe, repair, runs,
     screen::Screen,
+    seen,
     serving::Serving,
     start, stats,
     stopper::Stopper,
@@ -50,13 +53,13 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
         Command::Resume(it) => resume(it, screen, out).await,
         Command::Approve(it) => approve(it, screen, out).await,
         Command::Deny(it) => {
-            let (daemon, id) = find(&it.shared, &it.run).await?;
+            let (daemon, id) = find_waiting(&it.shared, &it.run).await?;
             let decision = Decision::Deny(it.reason);
             let calls = daemon.decide(id, which(it.call, it.all), decision, it.for_run).await?;
             answered(&daemon, id, &calls, "refused", it.shared.json, screen, out).await
         }
         Command::Resolve(it) => {
-            let (daemon, id) = find(&it.shared, &it.run).await?;
+            let (daemon, id) = find_waiting(&it.shared, &it.run).await?;
             let resolution = match it.happened {
                 Some(result) => Resolution::Happened(result.map(happened).transpose()?),
                 None if it.retry => Resolution::Retry,
@@ -229,7 +232,8 @@ async fn resume_all(it: args::Resume, screen: &Screen, out: Out) -> Result<Code,
             return None;
         }
         let screen = screen.of_run(id);
-        match resume_one(daemon, id, how, &screen, stopper).await {
+        let resumed = bulkhead::caught(resume_one(daemon, id, how, &screen, stopper)).await;
+        match resumed.unwrap_or_else(|panicked| Err(Trouble::from(daemon::Error::from(panicked)).about(id))) {
             Ok(done) => Some(done),
             Err(trouble) => {
                 screen.tell(trouble.text());
@@ -364,12 +368,23 @@ fn happened(result: String) -> Result<Arc<str>, Trouble> {
 }
 
 async fn approve(it: args::Approve, screen: &Screen, out: Out) -> Result<Code, Trouble> {
-    let (daemon, id) = find(&it.shared, &it.run).await?;
+    let (daemon, id) = find_waiting(&it.shared, &it.run).await?;
+    let run = daemon.show(id).await?.run;
     let mut which = which(it.call, it.all);
+    let for_run = it.for_run || it.write;
+    let plain = !it.edit && it.arguments.is_none();
+    if plain && let Some(done) = allowed_already(&run, which, for_run) {
+        let calls: Vec<CallId> = done.iter().map(|call| call.id).collect();
+        return answered(&daemon, id, &calls, "allowed already", it.shared.json, screen, out).await;
+    }
+    let mut meant = daemon.meant(id, which, &Decision::Allow).await?;
+    let shown = show_questions(&run, &meant, screen);
+    let known = seen::recall(id);
+    seen::remember(id, &run);
+    unseen(id, &run, which, &known, shown)?;
     let mut decision = Decision::Allow;
-    if it.edit || it.arguments.is_some() {
-        let call = daemon.meant(id, which, &decision).await?.into_iter().next();
-        let call = call.ok_or_else(|| Trouble::usage("no call waits for approval"))?;
+    if !plain {
+        let call = meant.first().ok_or_else(|| Trouble::usage("no call waits for approval"))?.clone();
         which = Which::Call(call.id);
         let arguments = match it.arguments {
             Some(arguments) => {
@@ -379,19 +394,94 @@ async fn approve(it: args::Approve, screen: &Screen, out: Out) -> Result<Code, T
             None => edited(&daemon, id, &call, screen).await?,
         };
         decision = Decision::Edit(arguments.into());
+        meant = daemon.meant(id, which, &decision).await?;
     }
     if it.write {
         // Whoever wants both gets both or nothing.
-        let run = daemon.show(id).await?.run;
         let file = permit::agent_file(&run).ok_or_else(|| Trouble::usage("the run never started"))?;
-        for call in daemon.meant(id, which, &decision).await? {
-            let Some(resolved) = &call.resolved else { continue };
+        for resolved in meant.iter().filter_map(|call| call.resolved.as_ref()) {
             permit::write_allow(&file, &resolved.origin).map_err(Trouble::usage)?;
-            screen.tell(format_args!("{} allows {} from now on", file.display(), resolved.origin));
+            let line = format!("{} allows {} from now on", file.display(), resolved.origin);
+            screen.tell(escape(&line, Form::Line));
         }
     }
-    let calls = daemon.decide(id, which, decision, it.for_run || it.write).await?;
-    answered(&daemon, id, &calls, "allowed", it.shared.json, screen, out).await
+    let calls: Vec<CallId> = meant.iter().map(|call| call.id).collect();
+    match daemon.decide_on(id, &meant, decision, for_run).await {
+        // Somebody else said the same a moment ago.
+        Err(daemon::Error::Refused(why)) => {
+            let run = daemon.show(id).await?.run;
+            let named = |call: &CallId| allowed_already(&run, Which::Call(*call), for_run).is_some();
+            match plain && calls.iter().all(named) {
+                true => answered(&daemon, id, &calls, "allowed already", it.shared.json, screen, out).await,
+                false => Err(daemon::Error::Refused(why).into()),
+            }
+        }
+        other => {
+            other?;
+            answered(&daemon, id, &calls, "allowed", it.shared.json, screen, out).await
+        }
+    }
+}
+
+/// The calls that such an approval is about, when it has nothing left to change: all were allowed before. `None` when
+/// something is open or was refused.
+fn allowed_already(run: &Run, which: Which, for_run: bool) -> Option<Vec<&CallRecord>> {
+    let asked = |call: &&CallRecord| call.asked.is_some();
+    let calls: Vec<&CallRecord> = match which {
+        Which::Call(call) => run.call(call).into_iter().collect(),
+        Which::Only | Which::All if run.calls().any(CallRecord::undecided) => return None,
+        // Of what was asked, the newest answer's.
+        Which::Only | Which::All => {
+            let turn = run.calls().filter(asked).map(|call| call.id.turn).max()?;
+            run.calls().filter(asked).filter(|call| call.id.turn == turn).collect()
+        }
+    };
+    let allowed = |call: &&CallRecord| {
+        let decided = call.decided.as_ref().is_some_and(|given| !matches!(given.decision, Decision::Deny(_)));
+        let tool = call.resolved.as_ref().map(|resolved| &resolved.origin);
+        let for_run = !for_run || tool.is_some_and(|tool| run.policy_on(tool).is_some_and(|given| given.allow));
+        decided && !call.undecided() && for_run
+    };
+    (!calls.is_empty() && calls.iter().all(allowed)).then_some(calls)
+}
+
+/// Shows calls that are about to be allowed: tool, effect and arguments. Returns how many bytes were left out.
+fn show_questions(run: &Run, calls: &[CallRecord], screen: &Screen) -> usize {
+    let mut hidden = 0;
+    for call in calls {
+        let shown = ask::show(run, call);
+        hidden += shown.hidden;
+        let more = if shown.hidden > 0 { format!("\n  ({})", shown.left_out()) } else { String::new() };
+        screen.tell(format_args!("{}{more}", shown.text));
+    }
+    hidden
+}
+
+/// Refuses to allow what the person was not shown before: a question that has come since, or one that is another by now.
+/// Whoever names a call means that one, also when they have not seen all of it.
+fn unseen(id: RunId, run: &Run, which: Which, known: &BTreeSet<seen::Question>, hidden: usize) -> Result<(), Trouble> {
+    let open = seen::questions(run);
+    let refuse = |what: &str, call: CallId| {
+        Err(Trouble::usage(format!(
+            "{what}, and nothing is decided. To allow what is shown above: agentd approve {id} {call}"
+        )))
+    };
+    if let Which::Call(call) = which {
+        let other =
+            known.iter().any(|it| it.call == call) && open.iter().any(|it| it.call == call && !known.contains(it));
+        return if other {
+            refuse("this call is asked about for another reason than when you last saw it", call)
+        } else {
+            Ok(())
+        };
+    }
+    match open.iter().find(|question| !known.contains(question)) {
+        Some(question) => refuse(&format!("{} was not shown to you before", question.call), question.call),
+        None => match open.first().filter(|_| hidden > 0) {
+            Some(question) => refuse("a part of what would be allowed is not shown", question.call),
+            None => Ok(()),
+        },
+    }
 }
 
 /// The arguments that somebody puts in place of a call's, in an editor, until they can be run.
@@ -405,8 +495,7 @@ async fn edited(daemon: &Daemon, id: RunId, call: &CallRecord, screen: &Screen) 
         let fault = Trouble::from(fault);
         let attended = io::stdin().is_terminal() && screen.is_terminal();
         if attended {
-            screen.tell(fault.text());
-            screen.ask("edit again? [Y/n]:");
+            screen.ask_anew(fault.text(), "edit again? [Y/n]:");
         }
         let answer = tokio::task::spawn_blocking(move || attended.then(ask::read_line).flatten());
         let answer = answer.await.ok().flatten().map(|line| line.trim().to_lowercase());
@@ -447,6 +536,21 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 async fn find(shared: &args::Shared, run: &str) -> Result<(Daemon, RunId), Trouble> {
     let daemon = open(shared)?;
     let id = daemon.find(&run.to_lowercase()).await?;
+    Ok((daemon, id))
+}
+
+/// The run that is meant, by who decides something: with more than one waiting for a person, `@last` is none of them.
+async fn find_waiting(shared: &args::Shared, run: &str) -> Result<(Daemon, RunId), Trouble> {
+    let (daemon, id) = find(shared, run).await?;
+    if run.eq_ignore_ascii_case("@last") {
+        let person =
+            |listed: &daemon::Listed| listed.waits().any(|wait| matches!(wait, "approval" | "doubt" | "input"));
+        let waiting: Vec<RunId> = daemon.runs().await?.iter().filter(|it| person(it)).map(|it| it.run).collect();
+        if waiting.len() > 1 {
+            let lines: String = waiting.iter().map(|run| format!("\n  {run}")).collect();
+            return Err(Trouble::usage(format!("more than one run waits for a person; say which is meant:{lines}")));
+        }
+    }
     Ok((daemon, id))
 }
 

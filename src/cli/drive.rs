@@ -22,6 +22,7 @@ use super::{
     out::Out,
     permit,
     screen::Screen,
+    seen,
     stopper::Stopper,
     story,
     text::brief,
@@ -133,6 +134,7 @@ pub(super) fn tell(screen: &Screen, run: &Run, id: RunId, talk: bool) {
         Some(end) => screen.tell(story::end(end)),
     }
     let want = run.next();
+    seen::remember(id, run);
     for wait in want.waiting.iter().filter(|_| want.is_idle()) {
         screen.tell(waits_for(run, id, wait));
     }

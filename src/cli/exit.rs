@@ -176,6 +176,7 @@ fn verdict(error: &daemon::Error) -> (Code, Option<String>) {
         daemon::Error::Remote { code, .. } => (of_remote(code), None),
         daemon::Error::Tools(_) => (Code::Tools, None),
         daemon::Error::Misfit(_) => (Code::Store, Some(DAMAGED.to_owned())),
+        daemon::Error::Panicked(_) => (Code::Failed, None),
         daemon::Error::Io { .. } => (Code::Store, None),
         daemon::Error::Journal(error) => match error {
             journal::Error::Fenced { .. } => (Code::Store, None),
@@ -297,6 +298,7 @@ mod tests {
             (daemon::Error::Remote { code: "store_full".to_owned(), message: text() }, 9, "store_full"),
             (server().into(), 5, "tools"),
             (misfit().into(), 9, "store_damaged"),
+            (crate::bulkhead::Panicked(text()).into(), 1, "internal"),
             (io(), 9, "io"),
             (journal::Error::Fenced { run, epoch: 2 }.into(), 9, "fenced"),
             (journal::Error::Corrupt { run, index: None, source: damage() }.into(), 9, "store_damaged"),

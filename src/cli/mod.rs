@@ -32,6 +32,7 @@ mod probe;
 mod repair;
 mod runs;
 mod screen;
+mod seen;
 mod serving;
 mod shown;
 mod start;
@@ -43,7 +44,7 @@ mod text;
 mod tools;
 mod watch;
 
-use std::{env, process::ExitCode};
+use std::{env, panic, process::ExitCode};
 
 use anyhow::Context;
 use clap::Parser;
@@ -52,6 +53,11 @@ use tokio::runtime;
 use exit::{Code, Trouble};
 use out::Out;
 use screen::Screen;
+use text::{Form, escape};
+
+/// The stack of each thread: what is parsed is bounded, and this is many times what the deepest of it takes. Only the pages
+/// that are touched take memory.
+const STACK_BYTES: usize = 16 << 20;
 
 /// Does what the command line of this process says.
 pub fn main() -> ExitCode {
@@ -64,6 +70,9 @@ pub fn main() -> ExitCode {
     let shared = line.command.shared();
     log::start(shared.verbose);
     let screen = Screen::new(shared.verbose > 0);
+    let stderr = screen.clone();
+    // What a panic says may be somebody else's text.
+    panic::set_hook(Box::new(move |panicked| stderr.tell(escape(&panicked.to_string(), Form::Text))));
     match run(line.command, &screen, out) {
         Ok(code) => code.into(),
         Err(trouble) => {
@@ -78,7 +87,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: args::Command, screen: &Screen, out: Out) -> Result<Code, Trouble> {
-    let runtime = runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let mut runtime = runtime::Builder::new_multi_thread();
+    runtime.thread_stack_size(STACK_BYTES);
+    let runtime = runtime.enable_all().build().context("cannot start threads")?;
     let done = runtime.block_on(commands::run(command, screen, out));
     // Whatever still reads or writes in the background must not keep us.
     runtime.shutdown_background();

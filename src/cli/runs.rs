@@ -15,7 +15,8 @@ use super::{
     figures::columns,
     out::Out,
     screen::Screen,
-    shown,
+    seen,
+    shown::{self, Amount},
     story::{Line, Mark, Story, since, tally},
     text::{Form, brief, duration, escape},
 };
@@ -46,6 +47,7 @@ pub(super) async fn ls(daemon: &Daemon, screen: &Screen, out: Out, json: bool) -
 pub(super) async fn show(daemon: &Daemon, id: RunId, out: Out, json: bool, whole: bool) -> Result<(), Trouble> {
     let Shown { run, entries, driver } = daemon.show(id).await?;
     let driven = driver.is_some();
+    seen::remember(id, &run);
     if json {
         out.document(&api::Shown::new(id, &run, &entries, driven))?;
     } else {
@@ -111,7 +113,12 @@ fn story(id: RunId, run: &Run, entries: &[Entry], driven: bool, whole: bool) -> 
     // What somebody may decide about is shown whole, as whoever is asked at a terminal sees it.
     for call in run.calls().filter(|call| call.undecided() && run.end().is_none()) {
         text.push_str(&format!("\n{} waits for approval of {}:\n", call.id, brief(&called(call), CELL_MAX)));
-        text.push_str(&strip_str(&shown::arguments(run, call)).to_string());
+        let amount = if whole { Amount::ALL } else { Amount::USUAL };
+        let shown = shown::arguments(run, call, amount);
+        text.push_str(&strip_str(&shown.text).to_string());
+        if shown.hidden > 0 {
+            text.push_str(&format!("\n  ({}; all of it: agentd runs show {id} -v)", shown.left_out()));
+        }
     }
     let doubts = run.next().waiting.into_iter().filter(|wait| matches!(wait, Wait::Doubt(_)));
     for wait in doubts {

@@ -12,7 +12,7 @@ use std::{
 
 use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use rustix::termios::tcgetwinsize;
+use rustix::termios::{QueueSelector, tcflush, tcgetwinsize};
 
 use super::{
     story::{Line, Mark},
@@ -95,11 +95,27 @@ impl Screen {
 
     /// Writes a question, and keeps still until it is [`answered`](Self::answered).
     pub fn ask(&self, question: impl Display) {
+        self.keep_still();
+        self.write(format_args!("{question} "));
+    }
+
+    fn keep_still(&self) {
         let mut flying = self.lock();
         flying.still = true;
         flying.show();
-        drop(flying);
-        self.write(format_args!("{question} "));
+    }
+
+    /// Writes a question that nobody has seen yet. What was typed before it stood there is dropped, since it was typed as the
+    /// answer to something else.
+    pub fn ask_anew(&self, question: impl Display, choices: impl Display) {
+        self.keep_still();
+        self.write(format_args!("{question}\n"));
+        let stdin = io::stdin();
+        if stdin.is_terminal() {
+            // A terminal that cannot do this is one that has nothing typed ahead.
+            let _ = tcflush(stdin, QueueSelector::IFlush);
+        }
+        self.write(format_args!("{choices} "));
     }
 
     /// What is in flight may move again.

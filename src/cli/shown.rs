@@ -3,7 +3,7 @@
 //!
 //! What models wrote is escaped, here and nowhere after; nothing of it can end a line of ours.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use clap::builder::styling::{AnsiColor, Style};
 use serde_json::{Map, Value};
@@ -18,7 +18,7 @@ use crate::{
 use super::{
     before::{Before, before},
     story,
-    text::{Form, brief, count, escape, indent},
+    text::{Form, brief, close_gaps, count, escape, grouped, indent},
 };
 
 /// Most characters of arguments that are shown; the rest is a mistake or an attack, and `runs show --json` has it.
@@ -29,6 +29,15 @@ const LINES_MAX: usize = 200;
 
 /// Most characters of a line of a difference or a text.
 const LINE_MAX: usize = 1000;
+
+/// Most characters, and lines, of what is shown to somebody who wants to see all of it; no entry of a journal is longer.
+const ALL_MAX: usize = 16 << 20;
+
+/// Most empty lines in a row that are shown as they are.
+const EMPTY_MAX: usize = 3;
+
+/// Widest indentation of a line that is shown as it is, in columns.
+const INDENTATION_MAX: usize = 40;
 
 /// Most characters of a string of several lines within JSON, since its lines follow.
 const STRING_MAX: usize = 60;
@@ -56,33 +65,66 @@ const PAIRS: [(&str, &str); 7] = [
     ("search", "replace"),
 ];
 
+/// How much of a call is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Amount {
+    characters: usize,
+    lines: usize,
+    line: usize,
+}
+
+impl Amount {
+    /// What somebody reads who is asked.
+    pub(super) const USUAL: Amount = Amount { characters: SHOWN_MAX, lines: LINES_MAX, line: LINE_MAX };
+
+    /// What somebody gets who wants to see all of it.
+    pub(super) const ALL: Amount = Amount { characters: ALL_MAX, lines: ALL_MAX, line: ALL_MAX };
+}
+
+/// A call as a person gets to see it.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// Over several lines; without a line break at the end.
+    pub text: String,
+    /// How many bytes of it were left out.
+    pub hidden: usize,
+}
+
+impl Shown {
+    /// Says how much is not there, in words.
+    pub(super) fn left_out(&self) -> String {
+        format!("{} of this call are not shown", count(self.hidden as u64, "byte"))
+    }
+}
+
 /// The arguments of a call of this run over several lines.
-pub(super) fn arguments(run: &Run, call: &CallRecord) -> String {
-    let arguments = clipped(&shortened(&indent(call.arguments(), "  ")), Form::Text);
-    let mut shown = match call.resolved.as_ref().filter(|it| !it.repairs.is_empty() && call.edited.is_none()) {
-        None => arguments,
-        Some(resolved) => {
-            let written = clipped(&format!("{} {}", call.written.name, call.written.arguments), Form::Line);
-            let mended: String = resolved.repairs.iter().map(|it| format!("  ~ {}\n", story::mended(it))).collect();
-            format!("  as the model wrote it:\n  {written}\n{mended}  as it would run:\n{arguments}")
-        }
-    };
+pub(super) fn arguments(run: &Run, call: &CallRecord, amount: Amount) -> Shown {
+    let mut page = Page { shown: Shown::default(), amount };
+    let repaired = call.resolved.as_ref().filter(|it| !it.repairs.is_empty() && call.edited.is_none());
+    if let Some(resolved) = repaired {
+        page.push("  as the model wrote it:\n  ");
+        page.clipped(&close_gaps(&format!("{} {}", call.written.name, call.written.arguments)), Form::Line);
+        page.push("\n");
+        resolved.repairs.iter().for_each(|it| page.push(&format!("  ~ {}\n", story::mended(it))));
+        page.push("  as it would run:\n");
+    }
+    page.clipped(&shortened(&indent(call.arguments(), "  ")), Form::Text);
     if let Ok(Value::Object(arguments)) = serde_json::from_str(call.arguments()) {
         let before = before(run, call);
         if let Some(Before { argument, text, call, written }) = &before {
             let done = if *written { "written" } else { "read" };
-            shown.push_str(&format!("\n  {argument}, against what was {done} at {call}:"));
+            page.push(&format!("\n  {argument}, against what was {done} at {call}:"));
             let new = arguments.get(*argument).and_then(Value::as_str).unwrap_or_default();
-            difference(&redact(text), &redact(new), &mut shown);
+            page.difference(&redact(text), &redact(new));
         }
-        texts("", &arguments, before.as_ref().map(|before| before.argument), &mut shown);
+        page.texts("", &arguments, before.as_ref().map(|before| before.argument));
     }
     let resolved = call.resolved.as_ref().filter(|_| call.undecided());
     if let Some((old, new)) = resolved.and_then(|it| Some((run.held_tool(&it.origin)?, run.tool(&it.origin)?))) {
-        shown.push_str("\n  what its server has changed about the tool:");
-        difference(&redact(&definition(old)), &redact(&definition(new)), &mut shown);
+        page.push("\n  what its server has changed about the tool:");
+        page.difference(&redact(&definition(old)), &redact(&definition(new)));
     }
-    shown
+    page.shown
 }
 
 /// The definition of a tool over several lines, members in one order, so that a difference shows what differs alone.
@@ -102,16 +144,6 @@ fn sorted(value: &Value) -> Value {
         Value::Array(items) => items.iter().map(sorted).collect(),
         other => other.clone(),
     }
-}
-
-/// Somebody else's text, with a word on what is left out.
-fn clipped(text: &str, form: Form) -> String {
-    // First, since half of a secret would not be known again.
-    let text = redact(text);
-    let shown: String = text.chars().take(SHOWN_MAX).collect();
-    let rest = text.len() - shown.len();
-    let rest = if rest > 0 { format!("\n  … and {rest} more bytes") } else { String::new() };
-    format!("{}{rest}", escape(&shown, form))
 }
 
 /// JSON whose long strings of several lines are cut: they are shown as texts below it.
@@ -152,85 +184,146 @@ fn string_in(text: &str) -> (usize, Option<usize>, u64) {
     (text.len(), fits, breaks)
 }
 
-/// The texts of a map that JSON makes hard to read: pairs of old and new as a difference, others of several lines as they
-/// are. What is shown `already` is left out.
-fn texts(path: &str, map: &Map<String, Value>, already: Option<&str>, shown: &mut String) {
-    let text = |key: &str| map.get(key).and_then(Value::as_str);
-    let pairs: Vec<_> = PAIRS
-        .iter()
-        .filter_map(|(old, new)| Some((*old, *new, text(old)?, text(new)?)))
-        .filter(|(_, _, before, after)| before.contains('\n') || after.contains('\n'))
-        .collect();
-    for (old, new, before, after) in &pairs {
-        shown.push_str(&format!("\n  {}{old} → {new}:", brief(path, NAME_MAX)));
-        difference(&redact(before), &redact(after), shown);
-    }
-    for (key, value) in map {
-        let paired = pairs.iter().any(|(old, new, ..)| key == old || key == new);
-        if !paired && already != Some(key) {
-            text_of(&format!("{path}{key}"), value, shown);
-        }
-    }
+/// What is shown, while it is written.
+struct Page {
+    shown: Shown,
+    amount: Amount,
 }
 
-fn text_of(path: &str, value: &Value, shown: &mut String) {
-    match value {
-        Value::String(text) if text.contains('\n') => {
-            shown.push_str(&format!("\n  {}:", brief(path, NAME_MAX)));
-            lines(redact(text).lines().map(|line| (' ', line)), shown);
-        }
-        Value::Object(map) => texts(&format!("{path}."), map, None, shown),
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(place, item)| text_of(&format!("{path}[{place}]"), item, shown));
-        }
-        _ => {}
+impl Page {
+    /// Text of ours, or that was made fit to be seen.
+    fn push(&mut self, text: &str) {
+        self.shown.text.push_str(text);
     }
-}
 
-/// What differs between two texts, line by line.
-fn difference(before: &str, after: &str, shown: &mut String) {
-    if before == after {
-        shown.push_str("\n  (the same text)");
-        return;
+    /// Somebody else's text, with a word on what is left out. Long gaps within its lines are closed.
+    fn clipped(&mut self, text: &str, form: Form) {
+        // First, since half of a secret would not be known again.
+        let text = redact(text);
+        let closed: String = text
+            .split_inclusive('\n')
+            .flat_map(|line| {
+                // The indentation is ours.
+                let (margin, rest) = line.split_at(line.len() - line.trim_start_matches(' ').len());
+                let (rest, end) = rest.split_at(rest.trim_end_matches('\n').len());
+                [Cow::Borrowed(margin), close_gaps(rest), Cow::Borrowed(end)]
+            })
+            .collect();
+        let cut = closed.char_indices().nth(self.amount.characters).map(|(end, _)| end);
+        let (shown, rest) = closed.split_at(cut.unwrap_or(closed.len()));
+        self.push(&escape(shown, form));
+        if !rest.is_empty() {
+            self.shown.hidden += rest.len();
+            self.push(&format!("\n  … and {} more bytes", rest.len()));
+        }
     }
-    let diff = TextDiff::configure().timeout(DIFF_TIME_MAX).diff_lines(before, after);
-    let groups = diff.grouped_ops(CONTEXT);
-    let changes = groups.iter().enumerate().flat_map(|(place, group)| {
-        let gap = (place > 0).then_some((GAP, ""));
-        let changes = group.iter().flat_map(|op| diff.iter_changes(op)).map(|change| {
-            let mark = match change.tag() {
-                ChangeTag::Delete => '-',
-                ChangeTag::Insert => '+',
-                ChangeTag::Equal => ' ',
-            };
-            (mark, change.value().trim_end_matches(['\r', '\n']))
+
+    /// The texts of a map that JSON makes hard to read: pairs of old and new as a difference, others of several lines as they
+    /// are. What is shown `already` is left out.
+    fn texts(&mut self, path: &str, map: &Map<String, Value>, already: Option<&str>) {
+        let text = |key: &str| map.get(key).and_then(Value::as_str);
+        let pairs: Vec<_> = PAIRS
+            .iter()
+            .filter_map(|(old, new)| Some((*old, *new, text(old)?, text(new)?)))
+            .filter(|(_, _, before, after)| before.contains('\n') || after.contains('\n'))
+            .collect();
+        for (old, new, before, after) in &pairs {
+            self.push(&format!("\n  {}{old} → {new}:", brief(path, NAME_MAX)));
+            self.difference(&redact(before), &redact(after));
+        }
+        for (key, value) in map {
+            let paired = pairs.iter().any(|(old, new, ..)| key == old || key == new);
+            if !paired && already != Some(key) {
+                self.text_of(&format!("{path}{key}"), value);
+            }
+        }
+    }
+
+    fn text_of(&mut self, path: &str, value: &Value) {
+        match value {
+            Value::String(text) if text.contains('\n') => {
+                self.push(&format!("\n  {}:", brief(path, NAME_MAX)));
+                self.lines(redact(text).lines().map(|line| (' ', line)));
+            }
+            Value::Object(map) => self.texts(&format!("{path}."), map, None),
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(place, item)| self.text_of(&format!("{path}[{place}]"), item));
+            }
+            _ => {}
+        }
+    }
+
+    /// What differs between two texts, line by line.
+    fn difference(&mut self, before: &str, after: &str) {
+        if before == after {
+            self.push("\n  (the same text)");
+            return;
+        }
+        let diff = TextDiff::configure().timeout(DIFF_TIME_MAX).diff_lines(before, after);
+        let groups = diff.grouped_ops(CONTEXT);
+        let changes = groups.iter().enumerate().flat_map(|(place, group)| {
+            let gap = (place > 0).then_some((GAP, ""));
+            let changes = group.iter().flat_map(|op| diff.iter_changes(op)).map(|change| {
+                let mark = match change.tag() {
+                    ChangeTag::Delete => '-',
+                    ChangeTag::Insert => '+',
+                    ChangeTag::Equal => ' ',
+                };
+                (mark, change.value().trim_end_matches(['\r', '\n']))
+            });
+            gap.into_iter().chain(changes)
         });
-        gap.into_iter().chain(changes)
-    });
-    lines(changes, shown);
-    if before.ends_with('\n') != after.ends_with('\n') && !before.is_empty() && !after.is_empty() {
-        let which = if after.ends_with('\n') { "old" } else { "new" };
-        shown.push_str(&format!("\n  (the {which} text has no line break at its end)"));
+        self.lines(changes);
+        if before.ends_with('\n') != after.ends_with('\n') && !before.is_empty() && !after.is_empty() {
+            let which = if after.ends_with('\n') { "old" } else { "new" };
+            self.push(&format!("\n  (the {which} text has no line break at its end)"));
+        }
     }
-}
 
-/// Lines behind their marks, escaped, and not more of them than somebody reads.
-fn lines<'t>(mut marked: impl Iterator<Item = (char, &'t str)>, shown: &mut String) {
-    for (mark, line) in marked.by_ref().take(LINES_MAX) {
+    /// Lines behind their marks, escaped, and not more of them than somebody reads. Many empty ones are one.
+    fn lines<'t>(&mut self, marked: impl Iterator<Item = (char, &'t str)>) {
+        let mut marked = marked.peekable();
+        let mut room = self.amount.lines;
+        while room > 0
+            && let Some((mark, line)) = marked.next()
+        {
+            room -= 1;
+            let mut empty = usize::from(mark != GAP && line.trim().is_empty());
+            while empty > 0 && marked.next_if(|(next, line)| *next == mark && line.trim().is_empty()).is_some() {
+                empty += 1;
+            }
+            match empty {
+                0 => self.line(mark, line),
+                1..=EMPTY_MAX => (0..empty).for_each(|_| self.line(mark, "")),
+                _ => self.line(mark, &format!("⟪{} empty lines⟫", grouped(empty as u64))),
+            }
+        }
+        let (mut more, mut bytes) = (0, 0);
+        for (_, line) in marked {
+            (more, bytes) = (more + 1, bytes + line.len() + 1);
+        }
+        if more > 0 {
+            self.shown.hidden += bytes;
+            self.push(&format!("\n  … and {more} more lines ({})", count(bytes as u64, "byte")));
+        }
+    }
+
+    fn line(&mut self, mark: char, line: &str) {
         let style = match mark {
             '-' => Style::new().fg_color(Some(AnsiColor::Red.into())),
             '+' => Style::new().fg_color(Some(AnsiColor::Green.into())),
             _ => Style::new(),
         };
-        let cut = line.char_indices().nth(LINE_MAX).map(|(end, _)| end);
-        let rest = cut.map(|end| format!(" … and {} more bytes", line.len() - end)).unwrap_or_default();
-        let line = escape(&line[..cut.unwrap_or(line.len())], Form::Line);
-        let text = format!("\n  {style}{mark}{style:#}| {line}{rest}");
-        shown.push_str(text.trim_end());
-    }
-    let more = marked.count();
-    if more > 0 {
-        shown.push_str(&format!("\n  … and {more} more lines"));
+        // An indentation is no gap, up to half a screen.
+        let indented = line.len() - line.trim_start_matches(' ').len();
+        let (margin, text) = line.split_at(if indented <= INDENTATION_MAX { indented } else { 0 });
+        let line = format!("{margin}{}", close_gaps(text));
+        let cut = line.char_indices().nth(self.amount.line).map(|(end, _)| end);
+        let (line, rest) = line.split_at(cut.unwrap_or(line.len()));
+        let more = if rest.is_empty() { String::new() } else { format!(" … and {} more bytes", rest.len()) };
+        self.shown.hidden += rest.len();
+        let text = format!("\n  {style}{mark}{style:#}| {}{more}", escape(line, Form::Line));
+        self.push(text.trim_end());
     }
 }
 
@@ -279,7 +372,8 @@ mod tests {
     }
 
     fn plain(arguments: &str, repairs: Vec<Repair>) -> String {
-        anstream::adapter::strip_str(&super::arguments(&Run::default(), &call(arguments, repairs))).to_string()
+        let shown = super::arguments(&Run::default(), &call(arguments, repairs), Amount::USUAL);
+        anstream::adapter::strip_str(&shown.text).to_string()
     }
 
     #[test]
@@ -329,6 +423,32 @@ mod tests {
     fn what_nobody_reads_is_cut() {
         let long: String = (0..LINES_MAX + 5).map(|line| format!("{line}\n")).collect();
         let shown = plain(&serde_json::json!({"content": long}).to_string(), Vec::new());
-        assert!(shown.ends_with("\n  … and 5 more lines"), "{shown}");
+        assert!(shown.ends_with("\n  … and 5 more lines (20 bytes)"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_and_can_be_seen_whole() {
+        let cut =
+            |arguments: &str, amount| super::arguments(&Run::default(), &call(arguments, Vec::new()), amount).hidden;
+        let long = |text: String| serde_json::json!({ "content": text }).to_string();
+        for arguments in [
+            long("x".repeat(SHOWN_MAX)),
+            long("x\n".repeat(LINES_MAX + 1)),
+            long(format!("a\n{}", "x".repeat(LINE_MAX + 1))),
+            serde_json::json!({"old": "a\nb", "new": "c\n".repeat(LINES_MAX)}).to_string(),
+        ] {
+            assert!(cut(&arguments, Amount::USUAL) > 0, "{}", &arguments[..40]);
+            assert_eq!(cut(&arguments, Amount::ALL), 0, "{}", &arguments[..40]);
+        }
+        assert_eq!(cut(&long("x\n".repeat(10)), Amount::USUAL), 0);
+    }
+
+    #[test]
+    fn gaps_do_not_push_text_out_of_sight() {
+        let text = format!("first{}\n{}    last{}!", " ".repeat(300), "  \n".repeat(100), " ".repeat(2000));
+        let arguments = serde_json::json!({ "command": format!("ls{}; rm -rf ~", " ".repeat(400)), "text": text });
+        let shown = plain(&arguments.to_string(), Vec::new());
+        let gap = "   | first⟪300 blanks⟫\n   | ⟪100 empty lines⟫\n   |     last⟪2,000 blanks⟫!";
+        assert!(shown.contains("\"command\": \"ls⟪400 blanks⟫; rm -rf ~\"") && shown.ends_with(gap), "{shown}");
     }
 }

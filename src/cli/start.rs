@@ -23,7 +23,7 @@ const PROMPT_BYTES_MAX: u64 = 16 << 20;
 /// What a new run starts from, as the command line says it.
 pub(super) fn new(run: &args::Run) -> Result<New, Trouble> {
     let (path, prompt) = locate(run.agent.as_deref(), run.prompt.as_deref(), Path::new(""))?;
-    let (file, definition, dir) = read(&path)?;
+    let (file, definition, dir) = read(&path, run.outside_root)?;
     let input = match &run.input_json {
         Some(json) => {
             Some(serde_json::from_str(json).map_err(|error| Trouble::usage(format!("--input-json: {error}")))?)
@@ -66,11 +66,13 @@ pub(super) fn prompt(prompt: &str) -> Result<String, Trouble> {
 pub(super) fn agent(reference: &str) -> Result<(String, String, PathBuf), Trouble> {
     // With something behind it, a word is no prompt for another agent.
     let (path, _) = locate(Some(reference), Some(""), Path::new(""))?;
-    read(&path)
+    read(&path, false)
 }
 
 /// The name of an agent file in messages, its text, and the directory that its paths start from.
-fn read(path: &Path) -> Result<(String, String, PathBuf), Trouble> {
+///
+/// With `outside`, the folders of servers may lead out of that directory whoever wrote the file.
+fn read(path: &Path, outside: bool) -> Result<(String, String, PathBuf), Trouble> {
     let dir = path.parent().unwrap_or(Path::new(""));
     let dir = std::path::absolute(if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
     let dir = dir.context("cannot tell the working directory")?;
@@ -88,6 +90,20 @@ fn read(path: &Path) -> Result<(String, String, PathBuf), Trouble> {
         // What else is wrong with it is told as well.
         let agent = Agent::parse(&file, &text).map_err(wrong)?;
         if let Some(problem) = agent.distrusted(&why) {
+            return Err(wrong(problem.into()));
+        }
+    }
+    if !source.own && !outside {
+        let agent = Agent::parse(&file, &text).map_err(wrong)?;
+        let real = fs::canonicalize(&dir).ok();
+        let leads_out = |root: &str| match fs::canonicalize(dir.join(root)) {
+            Ok(root) => real.as_ref().is_none_or(|dir| !root.starts_with(dir)),
+            // What is not there leads nowhere.
+            Err(_) => false,
+        };
+        let why = "the root of this server leads out of the folder of the file, and the file is not your own; if you have read \
+                   it and trust it: --outside-root, or make it a file of yours";
+        if let Some(problem) = agent.reaching_out(why, &leads_out) {
             return Err(wrong(problem.into()));
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`escape`] is the one way of such text to a terminal.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -10,10 +10,61 @@ use crate::{chat::Usage, show::redact};
 
 pub(super) use crate::show::{Form, escape};
 
+/// Blanks in a row that are shown as they are. More of them could push what follows out of sight.
+const BLANKS_MAX: usize = 16;
+
+/// The text with each long run of blanks replaced by a mark that says how many there were: white space as it is, and as JSON
+/// escapes it.
+pub(super) fn close_gaps(text: &str) -> Cow<'_, str> {
+    let mut closed = String::new();
+    let (mut kept, mut at) = (0, 0);
+    while at < text.len() {
+        let (start, mut blanks) = (at, 0);
+        while let Some(bytes) = blank(&text[at..]) {
+            at += bytes;
+            blanks += 1;
+        }
+        if blanks > BLANKS_MAX {
+            closed.push_str(&text[kept..start]);
+            closed.push_str(&format!("⟪{} blanks⟫", grouped(blanks as u64)));
+            kept = at;
+        }
+        if blanks == 0 {
+            // An escaped character is no blank, whatever it begins with.
+            let first = text[at..].chars().next().map_or(1, char::len_utf8);
+            let second = text[at + first..].chars().next().filter(|_| text[at..].starts_with('\\'));
+            at += first + second.map_or(0, char::len_utf8);
+        }
+    }
+    if kept == 0 {
+        return Cow::Borrowed(text);
+    }
+    closed.push_str(&text[kept..]);
+    Cow::Owned(closed)
+}
+
+/// How many bytes the blank takes that a text begins with; `None` when it begins with something else.
+fn blank(text: &str) -> Option<usize> {
+    let first = text.chars().next()?;
+    if first.is_whitespace() {
+        return Some(first.len_utf8());
+    }
+    let escape = text.strip_prefix('\\')?;
+    match escape.as_bytes().first()? {
+        b'n' | b't' | b'r' | b'f' => Some(2),
+        b'u' => {
+            let code = u32::from_str_radix(escape.get(1..5)?, 16).ok()?;
+            char::from_u32(code).is_some_and(char::is_whitespace).then_some(6)
+        }
+        _ => None,
+    }
+}
+
 /// The text on one line, escaped, about `columns` wide at most.
 pub(super) fn brief(text: &str, columns: usize) -> String {
     // First, since half of a secret would not be known again.
     let text = &*redact(text);
+    let text = &*close_gaps(text);
     let mut used = 0;
     let too_much = text.char_indices().find(|(_, c)| {
         used += c.width().unwrap_or(1);
@@ -145,6 +196,21 @@ pub(super) fn count(number: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_gaps_are_shown_as_gaps() {
+        let blanks = " ".repeat(500);
+        assert_eq!(close_gaps(&format!("ls{blanks}; rm -rf ~")), "ls⟪500 blanks⟫; rm -rf ~");
+        assert_eq!(brief(&format!("ls{blanks}; rm -rf ~"), 40), "ls⟪500 blanks⟫; rm -rf ~");
+        let json = format!(r#"{{"a":"x{}y{}"}}"#, r"\n".repeat(40), r"\u00a0\t ".repeat(10));
+        assert_eq!(close_gaps(&json), r#"{"a":"x⟪40 blanks⟫y⟪30 blanks⟫"}"#);
+        for same in
+            ["a  b", r"\\n\\n\\n\\n\\n\\n\\n\\n\\n\\n\\n\\n\\n\\n\\n\\n\\n\\n", "", "\\", "ü\\ü", &" ".repeat(16)]
+        {
+            assert!(matches!(close_gaps(same), Cow::Borrowed(it) if it == same), "{same}");
+        }
+        assert_eq!(close_gaps(&"\u{3000}".repeat(17)), "⟪17 blanks⟫");
+    }
 
     #[test]
     fn compact_json_is_the_same_document() {

@@ -1,6 +1,7 @@
 //! Why something could not be done with a run, with a stable name for each reason.
 
 use crate::{
+    bulkhead::Panicked,
     engine, journal, mcp, router,
     run::{Misfit, RunId},
     store,
@@ -69,6 +70,12 @@ pub enum Error {
     /// The entries of a run do not add up: its journal is damaged.
     #[error("the journal of this run does not add up: {0}")]
     Misfit(#[from] Misfit),
+    /// agentd itself failed while it drove the run: a fault in it, which ended this drive and nothing else. The run stands
+    /// as it was last durable.
+    #[error(
+        "agentd failed while it drove this run, which is a fault in agentd ({0}); the run stands as it was last saved"
+    )]
+    Panicked(#[from] Panicked),
     /// A directory or file of ours cannot be used.
     #[error("{what}: {source}")]
     Io {
@@ -100,6 +107,7 @@ impl Error {
             Error::Remote { code, .. } => code,
             Error::Tools(_) => "tools",
             Error::Misfit(_) => "store_damaged",
+            Error::Panicked(_) => "internal",
             Error::Io { .. } => "io",
             Error::Journal(error) => match error {
                 journal::Error::Fenced { .. } => "fenced",

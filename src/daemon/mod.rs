@@ -43,6 +43,7 @@ use uuid::Uuid;
 
 use crate::{
     agent::{Agent, Steps},
+    bulkhead,
     chat::{CallId, Part},
     engine::{self, Clock, Left, Options, Seen, Stop, SystemClock, World},
     journal::{self, Journal, Posted, What},
@@ -401,15 +402,28 @@ impl Daemon {
         for_run: bool,
     ) -> Result<Vec<CallId>, Error> {
         let meant = self.meant(id, which, &decision).await?;
+        self.decide_on(id, &meant, decision, for_run).await?;
+        Ok(meant.iter().map(|record| record.id).collect())
+    }
+
+    /// The same about these calls as they stand here: a call that has other arguments by now is not decided.
+    ///
+    /// # Errors
+    /// As [`decide`](Self::decide).
+    pub async fn decide_on(
+        &self,
+        id: RunId,
+        meant: &[CallRecord],
+        decision: Decision,
+        for_run: bool,
+    ) -> Result<(), Error> {
         let word = |record: &CallRecord| {
             let tool = record.resolved.as_ref().map(|resolved| resolved.origin.to_string());
             let (decision, shown) = (decision.clone(), record.arguments().clone());
             What::Approval { call: record.id, decision, shown, for_run: tool.filter(|_| for_run) }
         };
-        let calls = meant.iter().map(|record| record.id).collect();
-        let words = meant.iter().map(word).collect();
-        self.post(id, words).await?;
-        Ok(calls)
+        self.post(id, meant.iter().map(word).collect()).await?;
+        Ok(())
     }
 
     /// The calls that such a decision would be about, as they stand.
@@ -780,7 +794,9 @@ impl Driven {
             seen(shown);
         };
         let left = tokio::select! {
-            left = engine::drive(world, &mut self.run, &mut self.journal, begun, options, stop, &mut told) => left,
+            left = bulkhead::caught(
+                engine::drive(world, &mut self.run, &mut self.journal, begun, options, stop, &mut told),
+            ) => left,
             never = routing::look_after(&self.keeper, &self.world) => match never {},
         };
         self.keeper.keep(&self.world.router, Instant::now()).await;
@@ -789,13 +805,13 @@ impl Driven {
             // Followers hear that it is over, and others may take the run in hand.
             self.driving = None;
         }
-        Ok(left?)
+        Ok(left??)
     }
 
     /// Lets tools run without asking for the rest of the run.
     fn allow(&mut self, patterns: Vec<String>) -> Result<(), Error> {
         patterns.into_iter().try_for_each(|pattern| {
-            self.push(Event::PolicyGiven(PolicyGiven { pattern, allow: true, inbox: None, by: user() }))
+            self.push(Event::PolicyGiven(PolicyGiven { pattern, exact: false, allow: true, inbox: None, by: user() }))
         })
     }
 

@@ -170,7 +170,7 @@ impl Settings {
             Some(file) => {
                 let unreadable =
                     |source: io::Error| Error::Io { what: format!("cannot read {}", file.display()), source };
-                let owned::Source { bytes, doubt } = owned::read(&file)?;
+                let owned::Source { bytes, doubt, .. } = owned::read(&file)?;
                 let name = file.display().to_string();
                 if let Some(doubt) = doubt {
                     return Err(Error::File(format!("{name}: {doubt}")));

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     agent::Unattended,
-    chaos,
+    bulkhead, chaos,
     chat::{CallId, Choice, Draft, Effect, Hold, Message, OutputFormat, Part, Request, ToolDef, Usage, WrittenCall},
     journal::Journal,
     mcp::{self, GuardId, Lost, Outcome, Prepared},
@@ -557,6 +557,7 @@ impl<'a> Drive<'a> {
     fn start_call(&mut self, wanted: &CallWant, guard: Option<GuardId>) -> Result<Option<mcp::Call>, Error> {
         let Some(record) = self.run.call(wanted.call) else { return Ok(None) };
         let Some(resolved) = &record.resolved else { return Ok(None) };
+        chaos::fault("tool.start");
         let call = mcp::Call {
             tool: resolved.origin.clone(),
             arguments: record.arguments().clone(),
@@ -586,7 +587,14 @@ impl<'a> Drive<'a> {
             chaos::point("tool.send");
             let begun = Instant::now();
             let mut progress = |progress| drop(tell.try_send(Happening::Progress(id, Box::new(progress))));
-            let outcome = prepared.call(call, &mut progress).await;
+            let answered = async {
+                chaos::fault("tool.send");
+                prepared.call(call, &mut progress).await
+            };
+            let outcome = bulkhead::caught(answered).await.unwrap_or_else(|panicked| {
+                // It may have been sent, and without an outcome the run would wait for ever.
+                Outcome::Lost(format!("agentd failed while it waited for the answer: {panicked}"))
+            });
             chaos::point("tool.answered");
             let called = Box::new(Called { call: id, attempt, outcome, latency: begun.elapsed() });
             // The loop is gone only when nobody wants the outcome any more.

@@ -49,11 +49,20 @@ pub(super) fn events(
                 if expired && !matches!(decision, Decision::Deny(_)) {
                     return note(format!("{by} decided about {call} after the question had expired"));
                 }
+                if *shown != **record.arguments() {
+                    return note(format!("{by} decided about {call} with other arguments than it has"));
+                }
                 if let Err(why) = check_edit(record, tools, agent, &decision) {
                     return note(format!("{call} cannot run with the arguments that {by} gave: {why}"));
                 }
                 let allow = !matches!(decision, Decision::Deny(_));
-                let policy = for_run.map(|pattern| PolicyGiven { pattern, allow, inbox: item.clone(), by: by.clone() });
+                let policy = for_run.map(|tool| PolicyGiven {
+                    pattern: tool,
+                    exact: true,
+                    allow,
+                    inbox: item.clone(),
+                    by: by.clone(),
+                });
                 let given = ApprovalGiven { call, inbox: item.clone(), by, decision, shown };
                 let policy = policy.map(Event::PolicyGiven);
                 [Event::ApprovalGiven(given)].into_iter().chain(policy).collect()

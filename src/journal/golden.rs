@@ -485,8 +485,14 @@ pub(crate) fn every_event() -> Vec<Event> {
         approval(Decision::Edit("{\"path\":\"b.txt\"}".into())),
         approval(Decision::Deny(Some("write it elsewhere".into()))),
         approval(Decision::Deny(None)),
-        Event::PolicyGiven(PolicyGiven { pattern: "files.*".into(), allow: true, inbox: None, by: by() }),
-        Event::PolicyGiven(PolicyGiven { pattern: "git.*".into(), allow: false, inbox: inbox(), by: by() }),
+        Event::PolicyGiven(PolicyGiven { pattern: "files.*".into(), exact: false, allow: true, inbox: None, by: by() }),
+        Event::PolicyGiven(PolicyGiven {
+            pattern: "git.*".into(),
+            exact: false,
+            allow: false,
+            inbox: inbox(),
+            by: by(),
+        }),
         Event::ToolStarted(ToolStarted {
             arguments: Some("{\"path\":\"b.txt\"}".into()),
             guard: Some("g-1".into()),

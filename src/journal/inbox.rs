@@ -44,8 +44,7 @@ pub enum What {
         decision: Decision,
         /// The arguments that were shown.
         shown: Arc<str>,
-        /// Which tools the same is to hold for during the rest of the run, a glob over `server.tool`; `None`: this call
-        /// alone.
+        /// The tool, `server.tool`, that the same is to hold for during the rest of the run; `None`: this call alone.
         for_run: Option<String>,
     },
     /// Somebody knows about a call of unknown outcome.

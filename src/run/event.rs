@@ -542,8 +542,10 @@ pub enum Decision {
 /// See [`Event::PolicyGiven`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyGiven {
-    /// Which tools: a glob over `server.tool`.
+    /// Which tools: a glob over `server.tool`, or with [`exact`](Self::exact) one tool by its name.
     pub pattern: String,
+    /// Whether `pattern` is the name of one tool, in which `*` and `?` stand for themselves.
+    pub exact: bool,
     /// `true` lets them run without asking, `false` refuses them.
     pub allow: bool,
     /// The inbox item it came with.

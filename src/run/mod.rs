@@ -227,7 +227,11 @@ impl Run {
             return None;
         }
         let name = tool.to_string();
-        self.policies.iter().rev().find(|given| glob(&given.pattern, &name))
+        let speaks = |given: &&PolicyGiven| match given.exact {
+            true => given.pattern == name,
+            false => glob(&given.pattern, &name),
+        };
+        self.policies.iter().rev().find(speaks)
     }
 
     /// Whether this inbox item was taken in already.

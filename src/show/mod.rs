@@ -36,9 +36,13 @@ fn escaped(text: &str, form: Form) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 16);
+    let mut before = ' ';
     for c in text.chars() {
+        let picture = is_picture(std::mem::replace(&mut before, c));
         match c {
             c if stays(c) => escaped.push(c),
+            // One selector behind a picture chooses how that is drawn. Anywhere else it says something that nobody sees.
+            '\u{fe0e}' | '\u{fe0f}' if picture => escaped.push(c),
             c if form == Form::Json => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     // Writing to a string cannot fail.
@@ -98,14 +102,21 @@ fn conceals(before: Option<char>, c: char, after: Option<char>) -> bool {
     }
 }
 
+/// Whether a character is a symbol that has two looks, as text and as emoji (emoji-variation-sequences.txt 16.0, without
+/// the digits and what else is also plain text).
+fn is_picture(c: char) -> bool {
+    matches!(c, '\u{203c}'..='\u{3299}' | '\u{1f000}'..='\u{1faff}') && !c.is_alphanumeric() && !hidden(c)
+}
+
 /// Whether a terminal obeys this character or shows nothing for it: controls, line and paragraph separators, and what
 /// Unicode calls default-ignorable (DerivedCoreProperties 16.0), which holds all bidirectional controls, zero-width
-/// characters and tags. The variation selectors FE00–FE0F are let through: emoji are full of them, and all they can do
-/// is choose between two pictures.
+/// characters, tags and variation selectors. Beside them what fonts draw as nothing although Unicode counts it as visible:
+/// the blank Braille pattern, the empty note head, the Khitan filler, and the controls of Egyptian hieroglyphs.
 pub fn hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{2800}' | '\u{fe00}'..='\u{fe0f}' | '\u{13430}'..='\u{1343f}' | '\u{16fe4}' | '\u{1d159}'
             | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
             | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}')
@@ -127,6 +138,10 @@ mod tests {
             ("\u{2066}isolate\u{2069}", "\\u{2066}isolate\\u{2069}"),
             ("zero\u{200b}width\u{200d}\u{feff}", "zero\\u{200b}width\\u{200d}\\u{feff}"),
             ("tag\u{e0041}", "tag\\u{e0041}"),
+            ("blank\u{2800}", "blank\\u{2800}"),
+            ("a\u{fe0f}b\u{fe00}", "a\\u{fe0f}b\\u{fe00}"),
+            ("✔\u{fe0f}\u{fe0f}", "✔\u{fe0f}\\u{fe0f}"),
+            ("\u{e0100}\u{16fe4}\u{1d159}\u{13430}", "\\u{e0100}\\u{16fe4}\\u{1d159}\\u{13430}"),
             ("two\nlines\tand a tab", "two\nlines\tand a tab"),
         ] {
             assert_eq!(escape(raw, Form::Text), shown);

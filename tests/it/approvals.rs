@@ -65,7 +65,7 @@ fn several_are_decided_one_by_one_or_all_at_once() {
     assert_eq!(decisions(&world), [""; 0]);
     let all = world.agentd(&["approve", "@last", "--all"]);
     assert_eq!(all.code, 0, "{all:#?}");
-    assert!(all.stderr.starts_with("t1c1, t1c2 allowed\n"), "{all:#?}");
+    assert!(all.stderr.contains("\nt1c1, t1c2 allowed\n"), "{all:#?}");
     assert_eq!(decisions(&world), ["t1c1 allow by a person", "t1c2 allow by a person"]);
     assert_eq!(world.agentd(&["resume", "@last"]).code, 3, "the third is asked about anew");
     assert_eq!(world.agentd(&["deny", "@last", "--all"]).code, 0);
@@ -193,9 +193,10 @@ fn a_no_is_heard_after_the_clock_has_allowed_a_call_that_nobody_has_sent_yet() {
     assert_eq!(world.agentd(&["run", "agent.yaml", "go"]).code, 3);
     let_it_expire(&world);
     // Whoever comes too late to allow it has its time looked at.
-    assert_eq!(world.agentd(&["approve", "@last", "t1c1"]).code, 2);
+    assert_eq!(world.agentd(&["approve", "@last", "t1c1"]).code, 0, "it came to what was wanted");
     assert_eq!(decisions(&world), ["t1c1 allow by expiry"]);
-    assert_eq!(world.agentd(&["approve", "@last"]).code, 2, "it is allowed already");
+    let again = world.agentd(&["approve", "@last"]);
+    assert!(again.code == 0 && again.stderr.contains("allowed already"), "{again:#?}");
     let denied = world.agentd(&["deny", "@last"]);
     assert_eq!(denied.code, 0, "{denied:#?}");
     assert_eq!(decisions(&world), ["t1c1 allow by expiry", "t1c1 deny by a person"]);

@@ -9,6 +9,7 @@ use syn::{UseTree, spanned::Spanned, visit::Visit};
 
 /// The floor of each module. A module sees those below it; on the ground floor, all of its neighbours.
 const FLOORS: &[(&str, u8)] = &[
+    ("bulkhead", 0),
     ("chaos", 0),
     ("clock", 0),
     ("json", 0),

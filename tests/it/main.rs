@@ -11,6 +11,7 @@ mod commits;
 mod control;
 mod conversation;
 mod crash;
+mod doors;
 mod example;
 mod failover;
 mod faults;

@@ -175,10 +175,25 @@ fn files_that_others_can_write_start_nothing() {
         assert!(stderr.contains("agent.yaml:5:3: ") && stderr.contains("chmod g-w agent.yaml"), "{args:?}: {stderr}");
     }
     assert!(!dir.path().join("effects.log").exists());
-    // What names no command starts nothing of anybody's.
-    let harmless = "version: 1\nname: notes\nmodel: demo/any\nservers: {files: {builtin: files, root: .}}\n";
-    fs::write(&path, harmless).unwrap();
-    assert_eq!(ran(&dir, &["tools", "ls", "agent.yaml"]).0, 0);
+    // A folder that is opened and a word that allows act too; what only describes does not.
+    for (more, code) in [
+        ("servers: {files: {builtin: files, root: .}}", 2),
+        ("policy: {\"*\": {approve: allow}}", 2),
+        ("approvals: {default: allow}", 2),
+        ("approvals: {unattended: allow}", 2),
+        ("policy: {\"*\": {approve: deny}}", 0),
+        ("instructions: Be kind.", 0),
+    ] {
+        fs::write(&path, format!("version: 1\nname: notes\nmodel: demo/any\n{more}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
+        assert_eq!(ran(&dir, &["tools", "ls", "agent.yaml"]).0, code, "{more}");
+        // So does a folder in which others can put another file.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let (found, _, stderr) = ran(&dir, &["tools", "ls", "agent.yaml"]);
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(found == code && (code == 0 || stderr.contains("chmod go-w")), "{more}: {stderr}");
+    }
 
     fs::write(dir.path().join("agentd.yaml"), "version: 1\n").unwrap();
     fs::set_permissions(dir.path().join("agentd.yaml"), fs::Permissions::from_mode(0o646)).unwrap();

@@ -4,6 +4,7 @@
 Plain JSON-RPC without a library, so that it starts fast. Lines of the log: `start PID`, `TOOL ARGUMENTS KEY`.
 $SLOW_MS: how long each call takes, half of it before the effect and half after.
 $GATE: a file without which `look` does not answer.
+$EXTRA: the name of one more tool, a write.
 """
 
 import json
@@ -22,6 +23,8 @@ TOOLS = {
     "set": {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": True},
     "wipe": {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": False},
 }
+if os.environ.get("EXTRA"):
+    TOOLS[os.environ["EXTRA"]] = TOOLS["put"]
 
 
 def log(line):

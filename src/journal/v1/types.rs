@@ -182,6 +182,7 @@ stored! {
         by: String,
     } optional {
         inbox: Option<String>,
+        exact: bool,
     };
 
     run::CancelAsked {

@@ -129,7 +129,13 @@ pub fn given(call: &str, decision: Decision) -> Event {
 
 /// Somebody sets a rule for the rest of the run.
 pub fn policy(pattern: &str, allow: bool) -> Event {
-    Event::PolicyGiven(PolicyGiven { pattern: pattern.to_owned(), allow, inbox: None, by: "ada".to_owned() })
+    Event::PolicyGiven(PolicyGiven {
+        pattern: pattern.to_owned(),
+        exact: false,
+        allow,
+        inbox: None,
+        by: "ada".to_owned(),
+    })
 }
 
 pub fn resolved(call: &str, resolution: Resolution) -> Event {

@@ -11,6 +11,10 @@ pub(crate) enum Error {
         "{path:?} leads out of the root: only files below it can be used; pass a path relative to the root, without `..` or a leading slash"
     )]
     Outside { path: String },
+    #[error(
+        "the path that begins with {start:?} is too long ({bytes} bytes, {parts} parts): pass one of at most 4096 bytes and 32 parts"
+    )]
+    Long { start: String, bytes: usize, parts: usize },
     #[error("{path:?} does not exist{}", proposals(.above, .nearest))]
     Missing { path: String, above: String, nearest: Vec<String> },
     #[error("{path:?} is a folder, not a file: list it, or name a file")]

@@ -32,6 +32,15 @@ use crate::error::Error;
 /// Most bytes of a file that is changed in memory.
 const EDIT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// Longest path of a call, in bytes; Linux takes no longer one (PATH_MAX).
+const PATH_BYTES_MAX: usize = 4096;
+
+/// Most folders of a path. What lies deeper could be written, but never be found by `list` or `search`.
+const PATH_PARTS_MAX: usize = crate::walk::DEPTH_MAX as usize;
+
+/// Characters of a path that is too long which are quoted in the refusal.
+const PATH_SHOWN: usize = 60;
+
 /// How alike (0 to 1, Damerau-Levenshtein) a name must be to be proposed for a missing one; below half it is noise.
 const LIKENESS_MIN: f64 = 0.5;
 
@@ -255,6 +264,10 @@ pub(crate) fn relative(path: &str) -> Result<PathBuf, Error> {
     let outside = || Error::Outside { path: path.into() };
     if path.contains('\0') {
         return Err(outside());
+    }
+    if path.len() > PATH_BYTES_MAX || Path::new(path).components().count() > PATH_PARTS_MAX {
+        let start = path.chars().take(PATH_SHOWN).collect();
+        return Err(Error::Long { start, bytes: path.len(), parts: Path::new(path).components().count() });
     }
     let mut clean = PathBuf::new();
     for part in Path::new(path).components() {

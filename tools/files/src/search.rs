@@ -34,6 +34,19 @@ const HIT_BYTES: usize = 16;
 /// Most memory that a compiled pattern takes.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
+/// Longest text of a pattern, in bytes. What is parsed grows with it, by a large factor.
+const PATTERN_TEXT_MAX: usize = 16 * 1024;
+
+/// Longest glob, in bytes: what is compiled from it stays far below globset's own bound.
+const GLOB_TEXT_MAX: usize = 1024;
+
+/// Most braces within each other in a glob. The parser and the compiler behind it call themselves for each level, and a
+/// stack overflow would end the process and all that runs in it.
+const GLOB_DEPTH_MAX: usize = 16;
+
+/// Lines after which a search looks whether it was cancelled.
+const LINES_UNWATCHED: usize = 4096;
+
 /// What to look for, and where.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -100,6 +113,7 @@ pub(crate) fn search(root: &Root, input: Input, cancelled: &dyn Fn() -> bool) ->
     let glob = input.glob.as_deref().map(glob).transpose()?;
     let mut search = Search {
         pattern,
+        cancelled,
         limit: input.limit.clamp(1, LIMIT_MAX) as usize,
         hits: Vec::new(),
         hit_bytes: 0,
@@ -144,8 +158,9 @@ fn single(root: &Root, path: &str) -> Result<Vec<u8>, Error> {
 }
 
 /// A search under way.
-struct Search {
+struct Search<'a> {
     pattern: Regex,
+    cancelled: &'a dyn Fn() -> bool,
     limit: usize,
     hits: Vec<Hit>,
     hit_bytes: usize,
@@ -157,7 +172,7 @@ struct Search {
     stopped: Option<String>,
 }
 
-impl Search {
+impl Search<'_> {
     /// Searches a file that the walk came by. What cannot be searched is counted, not an error.
     fn file(&mut self, folder: &Dir, name: &Path, path: &str) {
         let content = open_file(folder, name).ok().and_then(|file| {
@@ -181,6 +196,9 @@ impl Search {
     fn content(&mut self, path: &str, content: String) {
         self.files += 1;
         for (index, line) in content.lines().enumerate() {
+            if index % LINES_UNWATCHED == LINES_UNWATCHED - 1 && (self.cancelled)() {
+                return;
+            }
             let Some(found) = self.pattern.find(line) else { continue };
             let text = around(line, found.start());
             let length = path.len() + text.len() + HIT_BYTES;
@@ -233,14 +251,39 @@ impl Glob {
 }
 
 fn glob(text: &str) -> Result<Glob, Error> {
+    let refuse = |reason: String| Err(Error::Glob { reason });
+    if text.len() > GLOB_TEXT_MAX {
+        return refuse(format!("it has {} bytes, more than {GLOB_TEXT_MAX}", text.len()));
+    }
+    if depth(text) > GLOB_DEPTH_MAX {
+        return refuse(format!("it has more than {GLOB_DEPTH_MAX} braces within each other"));
+    }
     let glob = GlobBuilder::new(text).literal_separator(true).build();
     let glob = glob.map_err(|error| Error::Glob { reason: error.kind().to_string() })?;
     Ok(Glob { matcher: glob.compile_matcher(), by_path: text.contains('/') })
 }
 
+/// The most braces that are open at once, or more: one that is escaped or in a class is counted too.
+fn depth(glob: &str) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for c in glob.chars() {
+        match c {
+            '{' => open += 1,
+            '}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
+}
+
 fn pattern(input: &Input) -> Result<Regex, Error> {
     if input.pattern.is_empty() {
         return Err(Error::PatternEmpty);
+    }
+    if input.pattern.len() > PATTERN_TEXT_MAX {
+        let reason = format!("it has {} bytes, more than {PATTERN_TEXT_MAX}", input.pattern.len());
+        return Err(Error::Pattern { reason });
     }
     let text = if input.regex { input.pattern.clone() } else { regex::escape(&input.pattern) };
     RegexBuilder::new(&text)
