@@ -32,6 +32,7 @@ pub mod run;
 pub mod server;
 pub mod show;
 pub mod store;
+pub mod waiting;
 pub mod yaml;
 
 pub use mcp::guard::enter as guard;

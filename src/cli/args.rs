@@ -309,6 +309,8 @@ pub(super) struct Approve {
     #[arg(long, value_name = "JSON", conflicts_with = "all")]
     pub arguments: Option<String>,
     #[command(flatten)]
+    pub patience: Patience,
+    #[command(flatten)]
     pub shared: Shared,
 }
 
@@ -329,6 +331,8 @@ pub(super) struct Deny {
     /// Why, for the model
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    #[command(flatten)]
+    pub patience: Patience,
     #[command(flatten)]
     pub shared: Shared,
 }
@@ -353,6 +357,8 @@ pub(super) struct Resolve {
     #[arg(long)]
     pub retry: bool,
     #[command(flatten)]
+    pub patience: Patience,
+    #[command(flatten)]
     pub shared: Shared,
 }
 
@@ -362,6 +368,8 @@ pub(super) struct Cancel {
     /// The run: its id, the unique beginning of one, or @last
     #[arg(add = ArgValueCompleter::new(complete::runs))]
     pub run: String,
+    #[command(flatten)]
+    pub patience: Patience,
     #[command(flatten)]
     pub shared: Shared,
 }
@@ -449,6 +457,8 @@ pub(super) struct Probe {
     #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
     pub max_cost: Option<NanoDollars>,
     #[command(flatten)]
+    pub patience: Patience,
+    #[command(flatten)]
     pub shared: Shared,
 }
 
@@ -487,6 +497,8 @@ pub(super) struct Stats {
     /// Only the runs of this agent, by its name
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::names))]
     pub agent: Option<String>,
+    #[command(flatten)]
+    pub patience: Patience,
     #[command(flatten)]
     pub shared: Shared,
 }
@@ -572,6 +584,8 @@ pub(super) struct ToolsLs {
     #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
     pub agent: String,
     #[command(flatten)]
+    pub patience: Patience,
+    #[command(flatten)]
     pub shared: Shared,
 }
 
@@ -590,6 +604,8 @@ pub(super) struct ToolsCall {
     /// Allow the call if it would ask; never what is denied
     #[arg(long)]
     pub yes: bool,
+    #[command(flatten)]
+    pub patience: Patience,
     #[command(flatten)]
     pub shared: Shared,
 }
@@ -648,6 +664,8 @@ Example:
 #[derive(Debug, Args)]
 pub(super) struct Ls {
     #[command(flatten)]
+    pub patience: Patience,
+    #[command(flatten)]
     pub shared: Shared,
 }
 
@@ -657,6 +675,8 @@ pub(super) struct Show {
     /// The run: its id, the unique beginning of one, or @last
     #[arg(default_value = "@last", add = ArgValueCompleter::new(complete::runs))]
     pub run: String,
+    #[command(flatten)]
+    pub patience: Patience,
     #[command(flatten)]
     pub shared: Shared,
 }
@@ -670,6 +690,8 @@ pub(super) struct Watch {
     /// Print the run's journal on stdout, one entry a line, each as soon as it is durable
     #[arg(long, conflicts_with = "json")]
     pub stream_json: bool,
+    #[command(flatten)]
+    pub patience: Patience,
     #[command(flatten)]
     pub shared: Shared,
 }
@@ -702,6 +724,8 @@ pub(super) struct Doctor {
     /// Ask no model
     #[arg(long)]
     pub offline: bool,
+    #[command(flatten)]
+    pub patience: Patience,
     #[command(flatten)]
     pub shared: Shared,
 }
@@ -750,7 +774,35 @@ pub(super) struct Shared {
     pub verbose: u8,
 }
 
+/// How long a command waits for others.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Patience {
+    /// Give up after this long, whatever is waited for then (another process, a tool server): 30s, 5m
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<Duration>,
+}
+
 impl Command {
+    /// How long the command may take; `None` for one that has a measure of its own or waits for nobody.
+    pub fn timeout(&self) -> Option<Duration> {
+        let patience = match self {
+            Command::Approve(it) => &it.patience,
+            Command::Deny(it) => &it.patience,
+            Command::Resolve(it) => &it.patience,
+            Command::Cancel(it) => &it.patience,
+            Command::Probe(it) => &it.patience,
+            Command::Stats(it) => &it.patience,
+            Command::Doctor(it) => &it.patience,
+            Command::Tools(Tools { what: ToolsWhat::Ls(it) }) => &it.patience,
+            Command::Tools(Tools { what: ToolsWhat::Call(it) }) => &it.patience,
+            Command::Runs(Runs { look: Some(Look::Ls(it)), .. }) => &it.patience,
+            Command::Runs(Runs { look: Some(Look::Show(it)), .. }) => &it.patience,
+            Command::Runs(Runs { look: Some(Look::Watch(it)), .. }) => &it.patience,
+            _ => return None,
+        };
+        patience.timeout
+    }
+
     /// Whether stdout is to carry one document, and how much is to be logged.
     pub fn shared(&self) -> Shared {
         match self {

@@ -37,6 +37,7 @@ use crate::{
         variables::Variables,
     },
     mcp::{ToolHost, guard},
+    waiting,
 };
 
 /// Servers that are started at once.
@@ -228,7 +229,9 @@ async fn look_at_servers(sound: &Sound, variables: &Variables, found: &mut Findi
             let listed = match made {
                 Err(error) => Err(Trouble::from(error)),
                 Ok((host, left_out)) => {
+                    let waiting = waiting::on(format!("the tool server {} to list its tools", server.name));
                     let listed = host.list().await;
+                    drop(waiting);
                     host.close().await;
                     listed
                         .map(|mut listing| {

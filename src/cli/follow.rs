@@ -17,6 +17,7 @@ use crate::{
     journal::v1,
     mcp::Progress,
     run::{Entry, Event, Run},
+    waiting::{self, Waiting},
 };
 
 use super::{
@@ -43,6 +44,8 @@ pub(super) struct Follower {
     /// How many answers came to nothing so far.
     ignored: u64,
     flying: Flying,
+    /// What is in flight, where no moving line shows it.
+    waiting: Option<(String, Waiting)>,
 }
 
 /// What is in flight, in words, and since when.
@@ -90,7 +93,8 @@ impl Follower {
             let servers: Vec<_> = driven.agent().servers.iter().map(|server| server.name.as_str()).collect();
             flying.doing = (!servers.is_empty()).then(|| Doing::now(format!("starting {}", servers.join(", "))));
         }
-        let follower = Follower {
+        let mut follower = Follower {
+            waiting: None,
             screen: screen.clone(),
             story: Story::of(run, screen.columns()),
             stream,
@@ -134,8 +138,15 @@ impl Follower {
         }
     }
 
-    fn show(&self) {
-        match self.flying.shown() {
+    fn show(&mut self) {
+        let shown = self.flying.shown();
+        if !self.screen.is_terminal() {
+            let what = shown.as_ref().map(|(what, _)| what);
+            if what != self.waiting.as_ref().map(|(what, _)| what) {
+                self.waiting = what.map(|what| (what.clone(), waiting::on(format!("this: {what}"))));
+            }
+        }
+        match shown {
             Some((what, since)) => self.screen.flying_since(what, since),
             None => self.screen.flying(String::new()),
         }

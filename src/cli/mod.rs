@@ -44,16 +44,18 @@ mod text;
 mod tools;
 mod watch;
 
-use std::{env, panic, process::ExitCode};
+use std::{env, panic, process::ExitCode, thread, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use tokio::runtime;
+use tokio::{runtime, time};
 
 use exit::{Code, Trouble};
 use out::Out;
 use screen::Screen;
-use text::{Form, escape};
+use text::{Form, duration, escape};
+
+use crate::waiting;
 
 /// The stack of each thread: what is parsed is bounded, and this is many times what the deepest of it takes. Only the pages
 /// that are touched take memory.
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
     let stderr = screen.clone();
     // What a panic says may be somebody else's text.
     panic::set_hook(Box::new(move |panicked| stderr.tell(escape(&panicked.to_string(), Form::Text))));
+    tell_of_waits(screen.clone());
     match run(line.command, &screen, out) {
         Ok(code) => code.into(),
         Err(trouble) => {
@@ -90,11 +93,44 @@ fn run(command: args::Command, screen: &Screen, out: Out) -> Result<Code, Troubl
     let mut runtime = runtime::Builder::new_multi_thread();
     runtime.thread_stack_size(STACK_BYTES);
     let runtime = runtime.enable_all().build().context("cannot start threads")?;
-    let done = runtime.block_on(commands::run(command, screen, out));
+    let timeout = command.timeout();
+    let done = runtime.block_on(async {
+        let done = commands::run(command, screen, out);
+        match timeout {
+            None => done.await,
+            Some(most) => time::timeout(most, done).await.unwrap_or_else(|_| Err(gave_up(most))),
+        }
+    });
     // Whatever still reads or writes in the background must not keep us.
     runtime.shutdown_background();
     done
 }
+
+/// Says what is waited for when that takes long, once of each; from a thread of its own, since what is waited for may be whoever
+/// reads what we write.
+fn tell_of_waits(screen: Screen) {
+    thread::spawn(move || {
+        loop {
+            thread::sleep(LOOK);
+            for what in waiting::long(LONG) {
+                let line = format!("waiting for {what} ({} so far)", duration(LONG));
+                screen.tell(escape(&line, Form::Line));
+            }
+        }
+    });
+}
+
+fn gave_up(most: Duration) -> Trouble {
+    let what = waiting::oldest().unwrap_or_else(|| "what it was to do".to_owned());
+    let message = format!("gave up after {}: still waiting for {what}", duration(most));
+    Trouble { code: Code::Store, name: "timed_out".to_owned(), message, run: None }
+}
+
+/// How long something may be waited for without a word.
+const LONG: Duration = Duration::from_secs(10);
+
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Help, the version, or a command line that makes no sense.
 fn misread(error: &clap::Error, out: Out) -> ExitCode {

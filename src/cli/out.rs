@@ -6,7 +6,10 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::text::{Form, escape};
-use crate::show::redact;
+use crate::{show::redact, waiting};
+
+/// Who may keep us waiting.
+const READER: &str = "whoever reads stdout, to read on";
 
 /// Where answers go.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +38,7 @@ impl Out {
     /// # Errors
     /// Also when nobody reads any more.
     pub fn line(&self, json: &str) -> io::Result<()> {
+        let _waiting = waiting::on(READER);
         let mut stdout = io::stdout().lock();
         let shown = if self.terminal { escape(json, Form::Json) } else { redact(json) };
         writeln!(stdout, "{shown}")?;
@@ -42,6 +46,7 @@ impl Out {
     }
 
     fn write(&self, text: &str, form: Form) -> anyhow::Result<()> {
+        let _waiting = waiting::on(READER);
         let mut stdout = io::stdout().lock();
         let shown = if self.terminal { escape(text, form) } else { redact(text) };
         let end = if shown.ends_with('\n') { "" } else { "\n" };

@@ -28,7 +28,7 @@ use crate::{
     provider::tool_tokens,
     repair::Schema,
     run::holds,
-    yaml,
+    waiting, yaml,
 };
 
 /// Longest name of a tool in a table, in characters.
@@ -84,7 +84,9 @@ fn open(
 async fn ls(it: &args::ToolsLs, screen: &Screen, out: Out) -> Result<Code, Trouble> {
     let Opened { agent, host, left_out } = open(&it.agent, &it.shared, |_| Ok(None))?;
     screen.flying("starting tool servers".to_owned());
+    let waiting = waiting::on(servers(&agent));
     let listed = host.list().await;
+    drop(waiting);
     host.close().await;
     screen.flying(String::new());
     let mut listing = listed.map_err(daemon::Error::from)?;
@@ -255,6 +257,12 @@ async fn call(it: &args::ToolsCall, screen: &Screen, out: Out) -> Result<Code, T
     done
 }
 
+/// The servers of an agent, as they are waited for.
+fn servers(agent: &Agent) -> String {
+    let names: Vec<&str> = agent.servers.iter().map(|server| server.name.as_str()).collect();
+    format!("the tool servers ({}) to list their tools", names.join(", "))
+}
+
 /// Finds the tool, checks the arguments, asks, and makes the call.
 async fn made(
     it: &args::ToolsCall,
@@ -266,7 +274,9 @@ async fn made(
     out: Out,
 ) -> Result<Code, Trouble> {
     screen.flying(format!("starting {}", brief(&it.tool, NAME_MAX)));
+    let waiting = waiting::on(servers(agent));
     let mut listing = host.list().await.map_err(daemon::Error::from)?;
+    drop(waiting);
     if let Some((server, why)) = listing.missing.pop() {
         return Err(daemon::Error::from(mcp::Error::NotStarted { server, detail: why }).into());
     }
@@ -301,6 +311,7 @@ async fn made(
         let message = progress.message.map(|message| format!(" {}", brief(&message, MESSAGE_MAX))).unwrap_or_default();
         screen.flying(format!("{} {}{total}{message}", brief(&it.tool, NAME_MAX), progress.done));
     };
+    let waiting = waiting::on(format!("{} to answer", call.tool));
     let stopper = Stopper::listen().map_err(anyhow::Error::from)?;
     let outcome = tokio::select! {
         outcome = prepared.call(call, &mut progress) => outcome,
@@ -311,6 +322,7 @@ async fn made(
             return Ok(stopper.first().map_or(Code::Interrupted, Code::of_signal));
         }
     };
+    drop(waiting);
     screen.flying(String::new());
     told(it, &outcome, screen, out)
 }

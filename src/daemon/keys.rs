@@ -19,7 +19,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use crate::{chaos, run::RunId};
+use crate::{chaos, run::RunId, waiting};
 
 /// How often a lock is tried that somebody else holds: for as long as it takes to open a store.
 const LOOK: Duration = Duration::from_millis(10);
@@ -37,6 +37,7 @@ impl Key {
     /// Waits until nobody else starts with this key.
     pub(super) async fn hold(home: &Path, key: &str) -> io::Result<Key> {
         let file = open(home, key)?;
+        let _waiting = waiting::on("another process, which starts a run with the same key");
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Key { file }),

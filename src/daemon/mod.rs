@@ -55,6 +55,7 @@ use crate::{
         NanoDollars, PolicyGiven, Resolution, Run, RunId, Started, Status, Wait, Woken,
     },
     store::{self, InboxId},
+    waiting,
 };
 
 pub use error::Error;
@@ -586,18 +587,23 @@ impl Daemon {
     ) -> Result<T, Error> {
         let until = Instant::now() + GONE_WITHIN;
         loop {
-            match ask(self.reach(slot).await?).await {
+            let (reach, pid) = self.reach(slot).await?;
+            let waiting =
+                pid.map(|pid| waiting::on(format!("process {pid}, which holds the slot of this run, to answer")));
+            let answer = ask(reach).await;
+            drop(waiting);
+            match answer {
                 Err(Error::Gone(_)) if Instant::now() < until => tokio::time::sleep(GONE_LOOK).await,
                 other => return other,
             }
         }
     }
 
-    /// The way to a slot: ours, which it becomes if it is free, or over its control socket.
-    async fn reach(&self, slot: usize) -> Result<Arc<dyn Reach>, Error> {
+    /// The way to a slot: ours, which it becomes if it is free, or over its control socket to another process.
+    async fn reach(&self, slot: usize) -> Result<(Arc<dyn Reach>, Option<u32>), Error> {
         match (self.slots.holder(slot).await?, &self.connect) {
-            (Holder::Here(slot), _) => Ok(slot),
-            (Holder::There { socket, .. }, Some(connect)) => Ok(connect(&socket)),
+            (Holder::Here(slot), _) => Ok((slot, None)),
+            (Holder::There { socket, pid }, Some(connect)) => Ok((connect(&socket), Some(pid))),
             (Holder::There { pid, .. }, None) => Err(store::Error::Locked { pid: Some(pid) }.into()),
         }
     }

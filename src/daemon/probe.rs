@@ -39,6 +39,7 @@ use crate::{
     provider::{Class, Failure, estimate_tokens},
     router::{Attempt, Conversation, Reply},
     run::NanoDollars,
+    waiting,
 };
 
 pub use judge::Verdict;
@@ -310,7 +311,9 @@ impl Daemon {
     async fn tasks_of(&self, file: &AgentFile, model: &str) -> Result<(Vec<Task>, Vec<String>), Error> {
         let agent = parse(&file.file, &file.definition)?;
         let host = self.world(agent, &file.dir, model)?.host;
+        let waiting = waiting::on("the tool servers to list their tools");
         let listed = host.list().await;
+        drop(waiting);
         host.close().await;
         let listing = listed?;
         let tools: Arc<[ToolDef]> = listing.tools.into();

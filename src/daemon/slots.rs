@@ -12,13 +12,13 @@
 use std::{
     collections::HashMap,
     io::{self, ErrorKind},
-    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use tokio::{
+    net::UnixStream,
     task::spawn_blocking,
     time::{Instant, sleep},
 };
@@ -168,7 +168,7 @@ impl Slots {
             };
             match self.dirs.get(slot).and_then(|dir| index::read(dir, slot)) {
                 // Who was killed a moment ago may seem to hold it still.
-                Some(index::Read { closed: false, socket: Some(socket), pid, .. }) if listens(&socket) => {
+                Some(index::Read { closed: false, socket: Some(socket), pid, .. }) if listens(&socket).await => {
                     return Ok(Holder::There { pid, socket });
                 }
                 _ if Instant::now() >= until => return Err(locked.into()),
@@ -275,9 +275,10 @@ async fn open(number: usize, dir: PathBuf, node: Node) -> Result<Slot, store::Er
 }
 
 /// Whether somebody listens at a control socket. Who may not even ask finds out when it matters.
-fn listens(socket: &Path) -> bool {
+async fn listens(socket: &Path) -> bool {
+    // Not a blocking one, which would wait for a process that is stopped.
     let refused = |error: io::Error| matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);
-    UnixStream::connect(socket).map_or_else(|error| !refused(error), |_| true)
+    UnixStream::connect(socket).await.map_or_else(|error| !refused(error), |_| true)
 }
 
 /// All heads of a store.

@@ -187,7 +187,7 @@ impl Daemon {
                 } else if since.is_none_or(|since| listed.columns.updated >= since) {
                     let reach = match &reach {
                         Some(reach) => Arc::clone(reach),
-                        None => reach.insert(self.reach(slot).await?).clone(),
+                        None => reach.insert(self.reach(slot).await?.0).clone(),
                     };
                     match reach.entries(listed.run).await {
                         Ok(entries) => {

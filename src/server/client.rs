@@ -4,6 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::http::{Method, Request, Response, header};
@@ -21,10 +22,14 @@ use crate::{
     journal::{self, Posted, v1},
     run::{Entry, RunId},
     store::{BoxFuture, InboxId},
+    waiting,
 };
 
 /// Most bytes of an answer that is no stream: the largest journals, by far.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
+
+/// How long to wait until a process that has many waiting may accept another connection.
+const CONNECT_AGAIN: Duration = Duration::from_millis(100);
 
 /// The way to slots of other processes, for [`Daemon::connect`](crate::daemon::Daemon::connect).
 pub fn connect() -> Connect {
@@ -44,7 +49,14 @@ impl Client {
         item: Option<InboxId>,
         body: Bytes,
     ) -> Result<Response<Incoming>, Error> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
+        let connected = loop {
+            match UnixStream::connect(&self.socket).await {
+                // Others wait at a process that does not accept; so do we.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(CONNECT_AGAIN).await,
+                connected => break connected,
+            }
+        };
+        let stream = connected.map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => {
                 Error::Io { what: format!("cannot speak to {}", self.socket.display()), source: error }
             }
@@ -85,7 +97,13 @@ impl Reach for Client {
         Box::pin(async move {
             let path = format!("/api/v1/runs/{run}/entries?from={from}");
             let answer = self.ask(Method::GET, path, None, Bytes::new()).await?;
-            let events = SseStream::new(answer.into_body()).map_err(|error| Error::Gone(Some(io::Error::other(error))));
+            let waiting =
+                waiting::on(format!("the process that drives run {run}, from which nothing has come for a while"));
+            let body = answer.into_body().map_frame(move |frame| {
+                waiting.stirred();
+                frame
+            });
+            let events = SseStream::new(body).map_err(|error| Error::Gone(Some(io::Error::other(error))));
             let entries = events.try_filter_map(async |event| match event.data {
                 Some(line) => v1::read_line(&line).map(|entry| Some(Arc::new(entry))).map_err(strange),
                 None => Ok(None),

@@ -217,3 +217,49 @@ fn another_user_is_turned_away() {
     assert_eq!(live.send("GET /api/v1/runs", &[], b"").status(), 200);
     live.stop();
 }
+
+#[test]
+fn who_does_nothing_or_takes_its_time_keeps_no_good_client_out() {
+    let live = Live::start();
+    let connect = |bytes: &str| {
+        let mut stream = UnixStream::connect(&live.socket).unwrap();
+        // Who had to give way already hears so at the next write.
+        let _ = stream.write_all(bytes.as_bytes());
+        stream
+    };
+    let post = format!("POST /api/v1/runs/{}/inbox HTTP/1.1\r\nhost: localhost\r\n", live.run);
+    for begun in [
+        String::new(),
+        "GET /api/v1/runs HTTP/1.1\r\nhost: local".to_owned(),
+        format!("{post}content-length: 200000\r\n\r\n{{"),
+        format!("{post}content-length: 9000000\r\n\r\n{{"),
+        format!("{post}transfer-encoding: chunked\r\n\r\n1\r\n{{\r\n"),
+        format!("GET /api/v1/runs/{}/entries HTTP/1.1\r\nhost: localhost\r\n\r\n", live.run),
+    ] {
+        let crowd: Vec<UnixStream> = (0..200).map(|_| connect(&begun)).collect();
+        assert_eq!(live.send("GET /api/v1/runs", &[], b"").status(), 200, "{begun:?}");
+        drop(crowd);
+    }
+    let words = write_posted(&Posted {
+        by: "ada".to_owned(),
+        at: Time(1),
+        what: What::Prompt { parts: vec![Part::text("more")] },
+    });
+    let item = [("Idempotency-Key", "00112233445566778899aabbccddeeff")];
+    let path = format!("POST /api/v1/runs/{}/inbox", live.run);
+    assert_eq!(live.send(&path, &item, &words).status(), 200);
+    live.stop();
+}
+
+#[test]
+fn a_body_that_does_not_come_is_refused_in_time() {
+    let live = Live::start();
+    let mut stream = UnixStream::connect(&live.socket).unwrap();
+    let head =
+        format!("POST /api/v1/runs/{}/inbox HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{{", live.run);
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("connection: close"), "{answer}");
+    live.stop();
+}

@@ -1,6 +1,10 @@
 //! What comes in from outside ends no process, decides nothing that nobody decided, and keeps nobody waiting without a word.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    process::Stdio,
+};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -411,4 +415,59 @@ fn a_root_outside_of_the_folder_needs_a_file_of_ones_own_or_a_word() {
         assert!(!told.contains("leads out of the folder"), "{root}: {told}");
         fs::remove_file(dir.join("work/agent.yaml")).unwrap();
     }
+}
+
+#[test]
+fn a_process_that_is_stopped_keeps_no_command_waiting_without_a_word() {
+    let world = World::new(&agent(""), "answers: [{delay: 120s, text: late}]");
+    let mut running = Running::start(world.command(&["run", "agent.yaml", "go", "--stream-json"]));
+    running.until("model_asked");
+    running.signal(Signal::STOP);
+    let pid = running.child.id();
+    let said = world.agentd(&["runs", "show", "@last", "--timeout", "12s"]);
+    running.signal(Signal::CONT);
+    running.signal(Signal::KILL);
+    running.child.wait().unwrap();
+    assert_eq!(said.code, 9, "{said:#?}");
+    let what = format!("waiting for process {pid}, which holds the slot of this run, to answer");
+    assert!(said.stderr.contains(&format!("{what} (10.0s so far)")), "{said:#?}");
+    assert!(said.stderr.contains(&format!("gave up after 12.0s: still {what}")), "{said:#?}");
+}
+
+#[test]
+fn a_tool_server_that_is_stopped_keeps_no_command_waiting_without_a_word() {
+    let agent = "version: 1\nname: a\nmodel: demo/any\nservers: {still: {command: sh, args: [-c, 'kill -STOP $$']}}\n";
+    let world = World::new(agent, "answers: [{text: done}]");
+    let said = world.agentd(&["tools", "ls", "agent.yaml", "--timeout", "12s"]);
+    assert_eq!(said.code, 9, "{said:#?}");
+    assert!(
+        said.stderr.contains("waiting for the tool servers (still) to list their tools (10.0s so far)"),
+        "{said:#?}"
+    );
+    assert!(said.stderr.contains("gave up after 12.0s"), "{said:#?}");
+    // A run says so too, and goes on waiting as long as the server may take.
+    let mut command = world.command(&["run", "agent.yaml", "go"]);
+    let mut run = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(run.stderr.take().unwrap());
+    let mut told = String::new();
+    while !told.contains("waiting for this: starting still") {
+        assert!(stderr.read_line(&mut told).unwrap() > 0, "{told}");
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+}
+
+#[test]
+fn a_reader_that_does_not_read_is_told_of() {
+    let world = World::new(&agent(""), &format!("answers: [{{text: {}}}]", "long ".repeat(100_000)));
+    let mut command = world.command(&["run", "agent.yaml", "go"]);
+    let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(run.stderr.take().unwrap());
+    let mut told = String::new();
+    while !told.contains("waiting for whoever reads stdout") {
+        assert!(stderr.read_line(&mut told).unwrap() > 0, "{told}");
+    }
+    let mut output = String::new();
+    run.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    assert!(run.wait().unwrap().success() && output.trim_end().ends_with("long"));
 }

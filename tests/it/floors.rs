@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("repair", 0),
     ("run", 0),
     ("show", 0),
+    ("waiting", 0),
     ("store", 1),
     ("provider", 1),
     ("mcp", 1),
