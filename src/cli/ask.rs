@@ -96,14 +96,7 @@ impl Board {
 
     /// The call of each question, and what tells the question from another one about that call.
     pub fn marks(&self) -> impl Iterator<Item = (CallId, String)> {
-        self.questions.iter().map(|Question { key, call, .. }| {
-            let why = match key.kind {
-                Kind::Approval(reason) => format!("{reason:?}"),
-                Kind::Doubt => "Doubt".to_owned(),
-            };
-            let about = format!("{why} {} {}", key.attempts, call.arguments());
-            (key.call, blake3::hash(about.as_bytes()).to_hex()[..16].to_owned())
-        })
+        self.questions.iter().map(Question::mark)
     }
 }
 
@@ -184,6 +177,11 @@ impl Desk {
                 !board.stuck || under_way
             }
         }
+    }
+
+    /// The question that stands open, with its mark; see [`Board::marks`].
+    pub fn asks(&self) -> Option<(CallId, String)> {
+        self.open.as_ref().map(Question::mark)
     }
 
     /// What the person does next; never completes while nothing is asked. Nothing is lost when it is dropped.
@@ -359,6 +357,17 @@ pub(super) fn show(run: &Run, call: &CallRecord) -> Shown {
 }
 
 impl Question {
+    /// The call, and what tells this question from another one about it.
+    fn mark(&self) -> (CallId, String) {
+        let Question { key, call, .. } = self;
+        let why = match key.kind {
+            Kind::Approval(reason) => format!("{reason:?}"),
+            Kind::Doubt => "Doubt".to_owned(),
+        };
+        let about = format!("{why} {} {}", key.attempts, call.arguments());
+        (key.call, blake3::hash(about.as_bytes()).to_hex()[..16].to_owned())
+    }
+
     fn shown(&self, run: &Run, amount: Amount) -> Shown {
         let call = &self.call;
         let (tool, effect) = match &call.resolved {

@@ -73,7 +73,7 @@ async fn follow(driven: &mut Driven, how: How, screen: &Screen, stopper: &Stoppe
     let (boards, mut board) = watch::channel(Board::default());
     let mut follower = Follower::new(driven, screen, how.stream, how.options.attended.then_some(boards), how.named);
     let mut desk = Desk::new(screen.clone(), driven.agent().clone(), permit::agent_file(driven.run()));
-    let post = driven.post();
+    let (post, id, mut asked) = (driven.post(), driven.id(), None);
     let mut see = |seen: crate::engine::Seen<'_>| follower.see(seen);
     let drive = driven.drive(how.options, wishes, &mut see);
     tokio::pin!(drive);
@@ -112,6 +112,12 @@ async fn follow(driven: &mut Driven, how: How, screen: &Screen, stopper: &Stoppe
                 }
                 parked = !desk.look(&board.borrow());
             }
+        }
+        let asks = desk.asks();
+        if asks != asked {
+            // Others may answer it by what stands here.
+            asks.clone().into_iter().for_each(|asks| seen::remember_also(id, seen::Question::of(asks)));
+            asked = asks;
         }
         if parked {
             stop.send_if_modified(|stop| {

@@ -96,9 +96,12 @@ fn run(command: args::Command, screen: &Screen, out: Out) -> Result<Code, Troubl
     let timeout = command.timeout();
     let done = runtime.block_on(async {
         let done = commands::run(command, screen, out);
-        match timeout {
-            None => done.await,
-            Some(most) => time::timeout(most, done).await.unwrap_or_else(|_| Err(gave_up(most))),
+        let Some(most) = timeout else { return done.await };
+        tokio::pin!(done);
+        tokio::select! {
+            done = &mut done => done,
+            // What it waits for is known as long as it waits.
+            () = time::sleep(most) => Err(gave_up(most)),
         }
     });
     // Whatever still reads or writes in the background must not keep us.

@@ -21,14 +21,28 @@ pub(super) struct Question {
 
 /// The questions that a run has now.
 pub(super) fn questions(run: &Run) -> BTreeSet<Question> {
-    let board = Board::of(run, 0);
-    let question = |(call, mark)| Question { call, mark };
-    board.marks().map(question).collect()
+    Board::of(run, 0).marks().map(Question::of).collect()
+}
+
+impl Question {
+    /// The question about a call that has this mark.
+    pub(super) fn of((call, mark): (CallId, String)) -> Self {
+        Question { call, mark }
+    }
 }
 
 /// Keeps that a person was shown what the run asks now. Where that cannot be kept, the next `approve` shows it again.
 pub(super) fn remember(id: RunId, run: &Run) {
     let questions = questions(run);
+    if let Err(error) = write(id, &questions) {
+        tracing::debug!(%error, "what was shown is not remembered");
+    }
+}
+
+/// Keeps that a person was shown this question too.
+pub(super) fn remember_also(id: RunId, question: Question) {
+    let mut questions = recall(id);
+    questions.insert(question);
     if let Err(error) = write(id, &questions) {
         tracing::debug!(%error, "what was shown is not remembered");
     }

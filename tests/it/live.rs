@@ -147,7 +147,8 @@ fn what_is_approved_after_its_process_was_killed_runs_once() {
     let world = world(SCRIPT);
     let running = asking(&world);
     running.signal(Signal::KILL);
-    // Nobody waits until it is gone.
+    // Nobody waits until it is gone. What is to be allowed was looked at.
+    world.show();
     let approved = world.agentd(&["approve", "@last", "--all"]);
     assert_eq!(approved.code, 0, "{approved:#?}");
     assert!(approved.stderr.contains("resume with: agentd resume"), "{approved:#?}");
