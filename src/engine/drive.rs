@@ -593,7 +593,8 @@ impl<'a> Drive<'a> {
             };
             let outcome = bulkhead::caught(answered).await.unwrap_or_else(|panicked| {
                 // It may have been sent, and without an outcome the run would wait for ever.
-                Outcome::Lost(format!("agentd failed while it waited for the answer: {panicked}"))
+                let why = format!("agentd failed while it waited for the answer: {panicked}");
+                Outcome::Lost(mcp::Lost { why, timed_out: false, over: false })
             });
             chaos::point("tool.answered");
             let called = Box::new(Called { call: id, attempt, outcome, latency: begun.elapsed() });
