@@ -86,7 +86,8 @@ pub async fn rounds(tasks: usize, spoilt: f64, ladder: bool, seed: u64) -> Total
         said.push(seeds.iter().map(|seed| says(&mut rng, seed, &classes, spoilt)).collect::<Vec<_>>());
         made.push(Task { offer, calls: seeds.iter().map(Seed::call).collect() });
     }
-    let model = Model::answering(move |request| answer(&said, request));
+    let mut asked = BTreeMap::new();
+    let model = Model::answering(move |request| answer(&said, &mut asked, request));
     let client: Arc<dyn Provider> = Arc::new(Client::builder(Dialect::OpenAiChat, model.base_url()).build().unwrap());
     let router = Router::new(BTreeMap::from([("double".to_owned(), client)]));
     let mut totals = Totals { tasks: made.len() as u64, ..Totals::default() };
@@ -147,14 +148,18 @@ fn is_that(calls: &[(String, Value)], wanted: &(String, Value)) -> bool {
     matches!(calls, [(name, arguments)] if *name == wanted.0 && same(arguments, &wanted.1))
 }
 
-/// The model's next word: the task by the model's name, the step by the results that are there.
-fn answer(said: &[Vec<Vec<Says>>], request: &Request) -> Reply {
+/// The model's next word: the task by the model's name, the step by the results that are there (behind which a remark may
+/// stand), and how often it was `asked` at that step.
+fn answer(said: &[Vec<Vec<Says>>], asked: &mut BTreeMap<(usize, usize), usize>, request: &Request) -> Reply {
     let number =
         request.body["model"].as_str().and_then(|name| name.strip_prefix(NAME)?.parse::<usize>().ok()).unwrap();
-    let is_result = |message: &&Value| message["role"] == "tool" && message["content"] == DONE;
+    let is_result = |message: &&Value| {
+        message["role"] == "tool" && message["content"].as_str().is_some_and(|text| text.starts_with(DONE))
+    };
     let step = request.messages().iter().filter(is_result).count();
-    let since = request.messages().iter().rev().take_while(|message| !is_result(message));
-    let tries = since.filter(|message| message["role"] == "assistant").count();
+    let times = asked.entry((number, step)).or_default();
+    let tries = *times;
+    *times += 1;
     let input = request.bytes.len() as u64 / 4;
     // The assistant's message that led to the result stands before it.
     match said[number].get(step).map(|says| &says[tries.min(TRIES - 1)]) {
