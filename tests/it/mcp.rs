@@ -524,7 +524,7 @@ async fn odd_answers_are_answers() {
     let tested = tested([hostile("legacy")]);
     for (what, wanted) in [
         ("error-without-code", "\"it is broken\""),
-        ("error", "no such row (error -32602, {\"row\":7})"),
+        ("error", "no such row (error -32602, {\"row\": 7})"),
         ("input", "the server needs input from a person, which agentd cannot ask for yet"),
     ] {
         assert_eq!(error(tested.does(what).await), wanted, "{what}");
