@@ -44,9 +44,15 @@ const DEPTH_MAX: usize = 48;
 
 /// The schema as this target accepts it, borrowed when it is so already.
 pub(super) fn reduce<'a>(schema: &'a Value, subset: &Subset) -> Cow<'a, Value> {
-    match sound(schema, subset.places.is_none()) {
+    let lists = subset.places.is_none();
+    let reduced = match sound(schema, lists) {
         Cow::Borrowed(schema) => reduce_sound(schema, subset),
         Cow::Owned(schema) => Cow::Owned(reduce_sound(&schema, subset).into_owned()),
+    };
+    match reduced {
+        // What was merged may contradict itself: a type of one place beside the values of another.
+        Cow::Owned(reduced) => Cow::Owned(sound(&reduced, lists).into_owned()),
+        whole => whole,
     }
 }
 
