@@ -20,7 +20,7 @@ pub use glob::{glob, specificity};
 pub use made::PerTool;
 pub use media::{Media, MediaKind, MediaSource, Senses};
 pub use request::{
-    Answer, AnswerPart, Choice, Finish, Hold, OutputFormat, ReasoningEffort, Request, Usage, WrittenCall,
+    Answer, AnswerPart, Choice, Finish, Hold, OutputFormat, ReasoningEffort, Request, UNREAD_CALL, Usage, WrittenCall,
 };
 pub use tool::{CallId, Effect, EffectSource, OfferedName, ToolDef, ToolName, same_binding};
 

@@ -170,9 +170,12 @@ pub enum Finish {
     Refused,
     /// Its provider interrupted a long turn, which goes on when the answer is sent back.
     Paused,
-    /// Any other reason, or none given (`""`).
+    /// Any other reason, or none given (`""`). [`UNREAD_CALL`] is the one of answers that a server took for a broken call.
     Other(String),
 }
+
+/// Groq's code for an answer in which it could not read a call.
+pub const UNREAD_CALL: &str = "tool_use_failed";
 
 /// Tokens of one answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

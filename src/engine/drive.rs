@@ -816,6 +816,7 @@ impl<'a> Drive<'a> {
                     self.world.router.called_natively(&endpoint);
                 }
                 let author = author(&self.world, &endpoint);
+                let (answer, unpacked) = lift::unpack(answer, &self.tools);
                 let Lifted { answer, repairs, attempt } =
                     lift::lift(answer, &self.tools, self.output.as_ref(), &author);
                 let rules = judge::Rules {
@@ -830,6 +831,7 @@ impl<'a> Drive<'a> {
                 let written: Vec<String> = answer.calls().map(name).collect();
                 let mut events = judge::judge(&rules, self.run, answer, attempt.as_ref(), origin);
                 lift::dialects(&repairs, &events).for_each(|it| self.world.router.called_in_text(&endpoint, it));
+                lift::record(unpacked, &mut events);
                 lift::record(repairs, &mut events);
                 let in_text =
                     events.iter().any(|event| matches!(event, Event::OutputRejected(it) if it.code == LEFT_IN_TEXT));

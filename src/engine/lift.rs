@@ -2,10 +2,10 @@
 //! told apart (`repair/text` has the rule).
 
 use crate::{
-    chat::{Answer, AnswerPart, Finish},
+    chat::{Answer, AnswerPart, Finish, UNREAD_CALL, WrittenCall},
     repair::{
         Repair, Risk, Schema, ToolSet, canonical, clip,
-        text::{Attempt, Author, Extracted, Extractor, Found, TextCalls, extract},
+        text::{Attempt, Author, Extracted, Extractor, Found, TextCalls, extract, parallel},
     },
     run::Event,
 };
@@ -38,6 +38,8 @@ pub(super) fn lift(mut answer: Answer, tools: &ToolSet, output: Option<&Schema>,
         return Lifted { answer, repairs: lifted, attempt: None };
     };
     let given: Vec<(String, String)> = answer.calls().map(|call| key(&call.name, &call.arguments)).collect();
+    // The server has looked already and says that it is one.
+    let is_unread = given.is_empty() && answer.finish == Finish::Other(UNREAD_CALL.to_owned());
     if given.is_empty() && output.is_some_and(|schema| schema.check(text.trim()).is_ok()) {
         return Lifted { answer, repairs: lifted, attempt: None };
     }
@@ -46,7 +48,9 @@ pub(super) fn lift(mut answer: Answer, tools: &ToolSet, output: Option<&Schema>,
     let Extracted { text: shown, calls, attempt } = extract(&text, tools, &author, complete);
     let repeats = |found: &Found| given.contains(&key(&found.name, &found.arguments));
     if !given.is_empty() && !calls.iter().all(repeats) || calls.is_empty() {
-        return Lifted { answer, repairs: lifted, attempt: attempt.filter(|_| given.is_empty()) };
+        let attempt = attempt.filter(|attempt| given.is_empty() && (attempt.ends || !is_unread));
+        let attempt = attempt.or_else(|| is_unread.then(|| Attempt::whole(&text)));
+        return Lifted { answer, repairs: lifted, attempt };
     }
     let before = answer.parts[..place].iter().filter(|part| matches!(part, AnswerPart::Call(_))).count();
     let mut parts = Vec::with_capacity(calls.len() + 1);
@@ -59,6 +63,48 @@ pub(super) fn lift(mut answer: Answer, tools: &ToolSet, output: Option<&Schema>,
     }
     answer.parts.splice(place..=place, parts);
     Lifted { answer, repairs: lifted, attempt: None }
+}
+
+/// Puts the calls of an answer that stand within one (`multi_tool_use.parallel`) in its place. The repairs say what each
+/// was made of.
+pub(super) fn unpack(mut answer: Answer, tools: &ToolSet) -> (Answer, Repairs) {
+    let mut repairs = Repairs::new();
+    if !answer.calls().any(|call| parallel(call, tools).is_some()) {
+        return (answer, repairs);
+    }
+    let mut parts = Vec::with_capacity(answer.parts.len());
+    let mut place = 0;
+    for part in std::mem::take(&mut answer.parts) {
+        let inner = if let AnswerPart::Call(call) = &part { parallel(call, tools) } else { None };
+        match (inner, part) {
+            (Some(inner), AnswerPart::Call(outer)) => {
+                for call in inner {
+                    repairs.push((place, unpacked(&outer, &call)));
+                    parts.push(AnswerPart::Call(call));
+                    place += 1;
+                }
+            }
+            (_, part) => {
+                place += usize::from(matches!(part, AnswerPart::Call(_)));
+                parts.push(part);
+            }
+        }
+    }
+    answer.parts = parts;
+    (answer, repairs)
+}
+
+fn unpacked(outer: &WrittenCall, call: &WrittenCall) -> Repair {
+    let written = |call: &WrittenCall| clip(&format!("{}({})", call.name, call.arguments), TOLD_BYTES_MAX).into_owned();
+    Repair {
+        rung: "name".to_owned(),
+        kind: "parallel".to_owned(),
+        path: String::new(),
+        span: None,
+        before: written(outer),
+        after: written(call),
+        risk: Risk::Lossless,
+    }
 }
 
 /// Writes into the answer's event what made its calls, before what mended them.
@@ -225,6 +271,55 @@ mod tests {
             let lifted = lift(answer(parts.clone()), &tools(), None, &author);
             assert_eq!((lifted.answer.parts, lifted.repairs.len()), (parts, 0), "{name}");
             assert_eq!(lifted.attempt.map(|attempt| attempt.ends), attempt, "{name}");
+        }
+    }
+
+    /// What a server could not read as a call is asked about, whatever it looks like.
+    #[test]
+    fn an_unread_call_is_never_an_answer() {
+        let native = Author { is_native: true, ..author() };
+        let off = Author { text_calls: TextCalls::Off, ..author() };
+        for author in [author(), native, off] {
+            let answer = Answer { finish: Finish::Other(UNREAD_CALL.to_owned()), ..answer(vec![text("read a</x>")]) };
+            let attempt = lift(answer, &tools(), None, &author).attempt.expect("an attempt");
+            assert!(attempt.ends && attempt.diagnosis().contains("It begins: read a</x>"), "{attempt:?}");
+        }
+        let answer = Answer { finish: Finish::Other(UNREAD_CALL.to_owned()), ..answer(vec![text(CALL)]) };
+        assert_eq!(lift(answer, &tools(), None, &author()).answer.parts, [call("a")]);
+    }
+
+    #[test]
+    fn parallel_calls_within_one_are_unpacked() {
+        let written = |name: &str, arguments: &str, complete| {
+            AnswerPart::Call(WrittenCall {
+                provider_id: Some("c1".into()),
+                name: name.to_owned(),
+                arguments: arguments.into(),
+                complete,
+                opaque: None,
+            })
+        };
+        let one =
+            |path| format!("{{\"recipient_name\": \"functions.read\", \"parameters\": {{\"path\": \"{path}\"}}}}");
+        let both = format!("{{\"tool_uses\": [{}, {}]}}", one("a"), one("b"));
+        for name in
+            ["multi_tool_use.parallel", "functions.multi_tool_use.parallel", "multi_tool_use_parallel", "parallel"]
+        {
+            let (answer, repairs) = unpack(answer(vec![call("c"), written(name, &both, true)]), &tools());
+            assert_eq!(answer.parts, [call("c"), call("a"), call("b")], "{name}");
+            assert_eq!(repairs.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [1, 2], "{name}");
+        }
+        for (name, arguments, complete) in [
+            ("multi_tool_use.parallel", &*both, false),
+            ("multi_tool_use.parallel", &both[..both.len() - 2], true),
+            ("multi_tool_use.parallel", "{\"tool_uses\": []}", true),
+            ("multi_tool_use.parallel", "{\"tool_uses\": [{\"recipient_name\": \"functions.read\"}, 1]}", true),
+            ("multi_tool_use.parallel", &both.replace("]}", "], \"dry_run\": true}"), true),
+            ("read", &both, true),
+        ] {
+            let parts = vec![written(name, arguments, complete)];
+            let (kept, repairs) = unpack(answer(parts.clone()), &tools());
+            assert_eq!((kept.parts, repairs.len()), (parts, 0), "{name}: {arguments}");
         }
     }
 

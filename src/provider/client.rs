@@ -24,7 +24,7 @@ use super::{
     http::{self, Phase},
     schema, served,
 };
-use crate::chat::{Answer, AnswerPart, Choice, Hold, Request};
+use crate::chat::{Answer, AnswerPart, Choice, Finish, Hold, Request, UNREAD_CALL};
 
 /// One server that speaks a known dialect. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -142,7 +142,7 @@ impl Client {
                 let text = if failure.discarded.is_empty() { reading.text() } else { failure.discarded.clone() };
                 let written = estimate::text_tokens(&text) + thought / estimate::TOKEN_BYTES;
                 let failure = Failure { status, ..failure }.cut_at(reading.usage(), written);
-                Err(failure.discarding(&text))
+                Err(if failure.unread { failure } else { failure.discarding(&text) })
             }
         }
     }
@@ -239,6 +239,22 @@ impl Client {
     }
 }
 
+/// The answer that a server reported as an error because it could not read a call in it: what the model wrote, as text.
+///
+/// # Errors
+/// Every other failure, as it was.
+fn as_written(mut failure: Failure) -> Result<Answer, Failure> {
+    if !failure.unread {
+        return Err(failure);
+    }
+    let text = std::mem::take(&mut failure.discarded);
+    let usage = failure.used.filter(|used| !used.estimated).map(|used| used.tokens);
+    // Words where a call was forced are no broken call.
+    let is_call = !failure.message.contains("did not call a tool");
+    let finish = if is_call { Finish::Other(UNREAD_CALL.to_owned()) } else { Finish::Stop };
+    Ok(Answer { parts: vec![AnswerPart::Text(text.into())], finish, usage, model: None, id: None })
+}
+
 impl fmt::Debug for Client {
     /// Without the key and without the query of the URL, where some put a key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -271,7 +287,7 @@ impl Provider for Client {
     ) -> BoxFuture<'a, Result<Answer, Failure>> {
         Box::pin(async move {
             let answer = self.answer(model, request, patience.over(self.timeouts), seen).await;
-            answer.map_err(|failure| self.discreet(failure))
+            answer.or_else(as_written).map_err(|failure| self.discreet(failure))
         })
     }
 

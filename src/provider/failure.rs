@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{Class, Failure, Used, json, limits};
 use crate::{
-    chat::Usage,
+    chat::{UNREAD_CALL, Usage},
     show::{hidden, redact},
 };
 
@@ -82,6 +82,7 @@ pub(super) fn failure(class: Class, message: &str) -> Failure {
         discarded: String::new(),
         used: None,
         timed_out: false,
+        unread: false,
     }
 }
 
@@ -174,6 +175,8 @@ struct Report {
     wait: Option<Duration>,
     /// The part of the request that the provider objects to, such as `tools[1].function.parameters`.
     part: Option<String>,
+    /// What the model wrote, where the server could not read it.
+    written: Option<String>,
 }
 
 impl Report {
@@ -236,6 +239,9 @@ impl Report {
             self.status = self.status.or(status.filter(|status| (400..600).contains(status)));
         }
         self.part = self.part.take().or_else(|| part(value));
+        // Groq (console.groq.com/docs/tool-use, 2026-11), beside the code `tool_use_failed`.
+        let written = json::text(value, "failed_generation").filter(|text| !text.trim().is_empty());
+        self.written = self.written.take().or(written.map(str::to_owned));
     }
 
     /// What both say, the other one first.
@@ -246,6 +252,7 @@ impl Report {
         report.status = report.status.or(self.status);
         report.wait = report.wait.max(self.wait);
         report.part = report.part.or(self.part);
+        report.written = report.written.or(self.written);
         report
     }
 
@@ -280,6 +287,10 @@ impl Report {
             _ => None,
         };
         let mut failure = Failure { retry_after, ..failure(class, message) };
+        if class == Class::MalformedAnswer && self.codes.contains(UNREAD_CALL) {
+            failure.unread = self.written.is_some();
+            failure.discarded = self.written.clone().unwrap_or_default();
+        }
         if class == Class::Quota {
             failure.tell_reset(now);
         }

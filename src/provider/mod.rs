@@ -210,6 +210,9 @@ pub struct Failure {
     pub used: Option<Used>,
     /// Whether one of our own timeouts passed. The same wait is likely at the same endpoint, so another one is asked first.
     pub timed_out: bool,
+    /// Whether `discarded` is all that the model wrote, and the server reports with this error that it could not read a call
+    /// in it (Groq's `failed_generation`). A [`Client`] makes it an answer.
+    pub unread: bool,
 }
 
 /// Tokens of an attempt that brought no answer.
@@ -226,7 +229,7 @@ impl Failure {
     pub fn new(class: Class, message: impl Into<String>) -> Self {
         let message = message.into();
         let (status, retry_after, discarded, used) = (None, None, String::new(), None);
-        Failure { class, message, status, retry_after, discarded, used, timed_out: false }
+        Failure { class, message, status, retry_after, discarded, used, timed_out: false, unread: false }
     }
 }
 

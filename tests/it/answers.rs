@@ -228,3 +228,66 @@ fn llama_cpp_is_recognised_and_asked_as_it_understands() {
     assert_eq!(requests[1].body["tool_choice"]["function"]["name"], "files__write");
     assert!(requests.iter().all(|request| request.body.get("max_tokens").is_none()));
 }
+
+/// Groq's words for an answer in which it could not read a call, by itself or in the midst of a stream.
+fn unread(written: &str, in_stream: bool) -> Reply {
+    let error = json!({
+        "message": "Failed to call a function. Please adjust your prompt. See 'failed_generation' for more details.",
+        "type": "invalid_request_error",
+        "code": "tool_use_failed",
+        "failed_generation": written,
+    });
+    let body = json!({ "error": error });
+    match in_stream {
+        true => Reply::stream(format!("event: error\ndata: {body}\n\n")),
+        false => Reply::json(400, &body),
+    }
+}
+
+#[test]
+fn a_call_that_the_server_could_not_read_runs_where_its_dialect_is_taken() {
+    for in_stream in [false, true] {
+        let written = r#"<function=files__write{"path": "a.txt", "content": "new"}</function>"#;
+        let model = Model::replying([unread(written, in_stream), Reply::text("Written.")]);
+        let world = alone(&model);
+        assert_eq!(world.run()["output"], "Written.");
+        assert_eq!(std::fs::read_to_string(world.path("notes/a.txt")).unwrap(), "new");
+        assert_eq!(world.failed(), [""; 0]);
+        let call = &world.entries("model_answered")[0]["data"]["calls"][0];
+        assert_eq!(call["resolved"]["repairs"][0]["rung"], "text", "{call:#}");
+    }
+}
+
+#[test]
+fn a_model_is_told_which_call_its_server_could_not_read() {
+    let written = "files__write{\"path\": \"a.txt\"}</function>";
+    let model = Model::replying([unread(written, false), Reply::text("I could not write it.")]);
+    let world = alone(&model);
+    assert_eq!(world.run()["output"], "I could not write it.");
+    assert!(!world.path("notes/a.txt").exists());
+    let requests = model.requests();
+    let told = requests[1].last();
+    assert!(told.contains("what looks like a call") && told.contains(written), "{told}");
+    assert_eq!(world.entries("output_rejected")[0]["data"]["code"], "left_in_text");
+}
+
+/// Without a word of what the model wrote it is a malformed answer as any other.
+#[test]
+fn an_empty_failed_generation_is_a_malformed_answer() {
+    let model = Model::replying([unread("", false), Reply::text("Hi.")]);
+    let world = alone(&model);
+    assert_eq!((world.run()["output"].clone(), world.failed()), (json!("Hi."), vec!["malformed_answer".to_owned()]));
+}
+
+#[test]
+fn parallel_calls_within_one_run_each_as_itself() {
+    let write =
+        |path: &str| json!({"recipient_name": "functions.files__write", "parameters": {"path": path, "content": "x"}});
+    let uses = json!({"tool_uses": [write("a.txt"), write("b.txt"), {"recipient_name": "functions.nobody", "parameters": {}}]});
+    let model = Model::replying([Reply::call("multi_tool_use.parallel", uses), Reply::text("Written.")]);
+    let world = alone(&model);
+    assert_eq!(world.run()["output"], "Written.");
+    assert!(world.path("notes/a.txt").exists() && world.path("notes/b.txt").exists());
+    assert_eq!(world.entries("call_rejected").len(), 1);
+    model.assert_valid();
+}

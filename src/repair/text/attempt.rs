@@ -16,7 +16,7 @@ use super::{
     place::{Place, Stand},
     plain::FENCES,
     python,
-    region::{run, steps},
+    region::{Look, begins_marker, run, steps},
 };
 use crate::repair::clip;
 
@@ -74,10 +74,16 @@ fn answer_of(text: &str) -> Option<&str> {
     let mut answer = text;
     for (open, close) in THINKING {
         steps(answer.len());
-        if let Some(at) = answer.rfind(close) {
-            answer = &answer[at + close.len()..];
+        let places = close.strip_suffix(":>").map_or(*close, |word| &close[..=word.len()]);
+        let ends = |at: &usize| begins_marker(&answer[*at..], close, true);
+        let last = answer.rfind(places).and_then(|at| match ends(&at) {
+            Look::Yes(length) => Some(at + length),
+            Look::No | Look::More => None,
+        });
+        if let Some(end) = last {
+            answer = &answer[end..];
         }
-        if answer.trim_start().starts_with(open) {
+        if let Look::Yes(_) = begins_marker(answer.trim_start(), open, true) {
             return None;
         }
     }
@@ -286,8 +292,11 @@ impl Walk<'_> {
     fn token(&self) -> Here {
         let rest = &self.text[self.at..];
         let known = |wanted: fn(&Marker) -> bool| {
-            let of = markers(rest).filter(|(text, marker)| wanted(marker) && rest.starts_with(text));
-            of.map(|(text, _)| text.len()).max()
+            let length = |text: &str| match begins_marker(rest, text, true) {
+                Look::Yes(length) => Some(length),
+                Look::No | Look::More => None,
+            };
+            markers(rest).filter(|(_, marker)| wanted(marker)).filter_map(|(text, _)| length(text)).max()
         };
         if known(|marker| matches!(marker, Marker::Result)).is_some() {
             return Here::Result;

@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use super::tags::{Form, Shape};
 
-/// A marker behind which a call may stand.
+/// A marker behind which a call may stand. Here and in all tables, `:>` at the end of a marker stands for a suffix
+/// ([`begins_marker`](super::region::begins_marker)).
 #[derive(Debug)]
 pub(super) struct Opener {
     pub(super) marker: &'static str,
@@ -30,6 +31,8 @@ pub(super) enum Body {
     Builtin,
     /// `name[ARGS]{…}`, an id in between.
     Args,
+    /// The name of a tool on offer on a line of its own, and `{…}` on the next.
+    Recipient,
     /// `functions.name:0<|tool_call_argument_begin|>{…}`.
     Kimi,
     /// `name<｜tool▁sep｜>{…}`, or `function<｜tool▁sep｜>name` and the JSON in a code fence.
@@ -151,9 +154,11 @@ pub(super) const OPENERS: &[Opener] = &[
     row("<function=", &[], &[(Body::Tags(&QWEN_TAGS), "qwen3_coder")]),
     // MiniMax-M2 (tool calling guide in its repository) and Anthropic's XML (prompting guide), prefixed by some proxies.
     row("<invoke ", &[], &[(Body::Tags(&INVOKE_TAGS), "invoke")]).only(DOTS.but()),
-    // dots (chat template, vLLM `dots`): the same with a newline at either side of values, which only its wrapper tells.
+    // dots (chat template, vLLM `dots`): the same with a newline at either side of values. The wrapper tells it from
+    // models of other names ([`BY_WRAPPER`]).
     row("<invoke ", &[], &[(Body::Tags(&DOTS_TAGS), "dots")]).only(DOTS),
-    row("<dots_function_call>\n<invoke ", &[], &[(Body::Tags(&DOTS_TAGS), "dots")]),
+    // Claude 2 and 3 before they had native calls (Anthropic's legacy tool use guide): tags for everything.
+    row("<invoke>", &[], &[(Body::Tags(&CHILD_TAGS), "claude2_xml")]),
     row(concat!("<", "antml:invoke "), &[], &[(Body::Tags(&PREFIXED_TAGS), "invoke")]),
     // DeepSeek V3.2 and V4 DSML (`encoding_dsv32.py` in its repository), V4.1 with a space.
     row("<｜DSML｜invoke ", &[], &[(Body::Tags(&DSML_TAGS), "dsml")]).only(DEEPSEEK),
@@ -169,9 +174,9 @@ pub(super) const OPENERS: &[Opener] = &[
     row("<xai:function_call ", &[], &[(Body::Tags(&XAI_TAGS), "xai")]).only(GROK),
     // MiniCPM4 and 5 (chat templates; SGLang `minicpm`).
     row("<function ", &[], &[(Body::Tags(&MINICPM_TAGS), "minicpm")]).only(MINICPM),
-    // Hunyuan 3 and 4, whose tokens have a suffix (chat templates; vLLM `hy_v3`); the arguments may be JSON.
-    row("<tool_call:opensource>", &[], &[(Body::Tags(&HY3_TAGS), "hunyuan")]).only(HUNYUAN),
-    row("<tool_call:6124c78e>", &[], &[(Body::Tags(&HY4_TAGS), "hunyuan")]).only(HUNYUAN),
+    // Hunyuan 3 and 4, whose tokens have a suffix that each release chooses anew (chat templates; vLLM `hy_v3`); the
+    // arguments may be JSON.
+    row("<tool_call:>", &[], &[(Body::Tags(&HY_TAGS), "hunyuan")]).only(HUNYUAN),
     // K2 Horizon (chat template; SGLang `k2_v3`).
     row(
         "<ifm|tool_call>",
@@ -266,11 +271,15 @@ pub(super) const OPENERS: &[Opener] = &[
     row("Action:", &[], &[(Body::Action, "react")]).line(),
 ];
 
-/// The names of dialects that one form of tags makes, by what stands around.
-pub(super) const BY_WRAPPER: &[(&str, &str, &str)] = &[
-    ("invoke", "<minimax:tool_call>", "minimax_m2"),
-    ("invoke", "function_calls>", "anthropic_xml"),
-    ("qwen3_coder", "<seed:tool_call>", "seed_oss"),
+/// Functionary 3.2 at the beginning of an answer, where the prompt ends in its marker.
+pub(super) static RECIPIENT: Opener = row("", &[], &[(Body::Recipient, "functionary")]).only(FUNCTIONARY);
+
+/// The dialects that one form of tags makes, by what stands around: form, wrapper, name and tags.
+pub(super) const BY_WRAPPER: &[(&str, &str, &str, &Shape)] = &[
+    ("invoke", "<minimax:tool_call>", "minimax_m2", &INVOKE_TAGS),
+    ("invoke", "<dots_function_call>", "dots", &DOTS_TAGS),
+    ("invoke", "function_calls>", "anthropic_xml", &INVOKE_TAGS),
+    ("qwen3_coder", "<seed:tool_call>", "seed_oss", &QWEN_TAGS),
 ];
 
 /// What stands around calls and is no text beside one; else it stays.
@@ -283,6 +292,7 @@ pub(super) const FRAMES: &[&str] = &[
     "</function_calls>",
     "</function_call>",
     "</function>",
+    "</parameters>",
     "</invoke>",
     "<TOOLCALL>",
     "</TOOLCALL>",
@@ -296,14 +306,10 @@ pub(super) const FRAMES: &[&str] = &[
     "]<]minimax[>[",
     "<seed:tool_call>",
     "</seed:tool_call>",
-    "<tool_calls:opensource>",
-    "</tool_calls:opensource>",
-    "</tool_call:opensource>",
-    "<end_of_tool_call:opensource>",
-    "<tool_calls:6124c78e>",
-    "</tool_calls:6124c78e>",
-    "</tool_call:6124c78e>",
-    "<end_of_tool_call:6124c78e>",
+    "<tool_calls:>",
+    "</tool_calls:>",
+    "</tool_call:>",
+    "<end_of_tool_call:>",
     "<ifm|tool_calls>",
     "</ifm|tool_calls>",
     "</ifm|tool_call>",
@@ -478,8 +484,7 @@ pub(super) const THINKING: &[(&str, &str)] = &[
     ("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
     ("<|channel>thought", "<channel|>"),
     ("◁think▷", "◁/think▷"),
-    ("<think:opensource>", "</think:opensource>"),
-    ("<think:6124c78e>", "</think:6124c78e>"),
+    ("<think:>", "</think:>"),
     ("<ifm|think>", "</ifm|think>"),
     ("<ifm|think_fast>", "</ifm|think_fast>"),
     ("<ifm|think_faster>", "</ifm|think_faster>"),
@@ -575,8 +580,7 @@ macro_rules! pairs {
 }
 
 pairs!(GLM_TAGS, "", "");
-pairs!(HY3_TAGS, "", ":opensource");
-pairs!(HY4_TAGS, "", ":6124c78e");
+pairs!(HY_TAGS, "", ":");
 pairs!(IFM_TAGS, "ifm|", "");
 pairs!(LONGCAT_TAGS, "longcat_", "");
 
@@ -601,13 +605,24 @@ invokes!(GCML_TAGS, "｜GCML｜", "tool_calls");
 
 const DOTS_TAGS: Shape = Shape {
     form: Form::Attributes,
-    call: &["<invoke ", "<dots_function_call>\n<invoke "],
+    call: &["<invoke "],
     call_end: &["</invoke>"],
     param: &["<parameter "],
     param_end: &["</parameter>"],
     close: ">",
     around: &["</dots_function_call>"],
     framed: true,
+};
+
+const CHILD_TAGS: Shape = Shape {
+    form: Form::Children,
+    call: &["<invoke>"],
+    call_end: &["</invoke>"],
+    param: &["<"],
+    param_end: &[],
+    close: ">",
+    around: &["<parameters>", "</parameters>", "<function_calls>", "</function_calls>"],
+    framed: false,
 };
 
 const XAI_TAGS: Shape = Shape {

@@ -2,14 +2,16 @@
 //!
 //! Text goes out as soon as it is certain to be text. A call is held back: it counts only if the message ends with it.
 
+use std::borrow::Cow;
+
 use super::{
     super::ToolSet,
     Attempt, Author, Extracted, Found, TextCalls,
-    dialect::{BY_WRAPPER, Body, FRAMES, Families, Marker, Opener, TURNS, markers},
+    dialect::{BY_WRAPPER, Body, FRAMES, FUNCTIONARY, Families, Marker, Opener, RECIPIENT, TURNS, markers},
     harmony, marked,
     place::{Place, Stand},
     plain,
-    region::{Around, Look, Step, begins, next_solid, steps},
+    region::{Around, Look, Step, begins_marker, next_solid, steps},
     tags,
 };
 use crate::chat::Effect;
@@ -78,7 +80,7 @@ pub struct Extractor {
 enum Mode {
     Prose,
     /// Up to this.
-    Thinking(&'static str),
+    Thinking(Cow<'static, str>),
     /// In a code fence of so many of this byte; whether the walk is at the beginning of a line.
     Code {
         byte: u8,
@@ -105,8 +107,13 @@ impl Region {
             (Body::Harmony, _) => Region::Harmony(Box::new(harmony::Reader::new(opener))),
             (Body::Action, _) => Region::Action(Box::new(plain::Action::new())),
             (Body::Tags(shape), label) => {
-                let by_wrapper = BY_WRAPPER.iter().find(|(form, wrapper, _)| *form == label && held.contains(wrapper));
-                let label = by_wrapper.map_or(label, |(_, _, label)| label);
+                // What decides how values read must not stand in one.
+                let wraps = |wrapper: &str| match wrapper.ends_with("function_calls>") {
+                    true => held.contains(wrapper),
+                    false => held.trim_start().starts_with(wrapper),
+                };
+                let by_wrapper = BY_WRAPPER.iter().find(|(form, wrapper, ..)| *form == label && wraps(wrapper));
+                let (label, shape) = by_wrapper.map_or((label, shape), |(_, _, label, shape)| (*label, *shape));
                 Region::Tags(Box::new(tags::Reader::new(shape, label)))
             }
             _ => Region::Marked(Box::new(marked::Reader::new(opener))),
@@ -200,9 +207,12 @@ impl Extractor {
 
     fn walk(&mut self, ended: bool, complete: bool) {
         while self.at < self.text.len() || (ended && matches!(self.mode, Mode::Region(..))) {
-            let goes_on = match self.mode {
+            let goes_on = match &self.mode {
                 Mode::Prose => self.prose(ended),
-                Mode::Thinking(close) => self.thinking(close, ended),
+                Mode::Thinking(close) => {
+                    let close = close.clone();
+                    self.thinking(&close, ended)
+                }
                 Mode::Code { .. } => self.code(ended),
                 Mode::Region(..) => self.region(ended, complete),
             };
@@ -234,7 +244,7 @@ impl Extractor {
                 'f' => self.place.stand().may_open(),
                 // A sign that one family thinks between.
                 '◁' => true,
-                _ => false,
+                _ => self.is_fresh && solid == start && self.begins_behind_marker(c),
             };
             if may_begin && !(self.refused && at == start) {
                 break;
@@ -257,6 +267,13 @@ impl Extractor {
         if self.at == self.text.len() { true } else { self.marker(ended) }
     }
 
+    /// Whether a call may begin here whose marker stands at the end of the prompt.
+    fn begins_behind_marker(&self, c: char) -> bool {
+        let is_meant = self.families != Families::ANY && self.families.meets(FUNCTIONARY);
+        let was_used = || self.used.iter().any(|used| used == RECIPIENT.bodies[0].1);
+        self.place.last().is_none() && (c.is_alphabetic() || c == '_') && (is_meant || was_used())
+    }
+
     /// Looks at a byte that may begin more than prose.
     fn marker(&mut self, ended: bool) -> bool {
         if self.is_plain {
@@ -270,6 +287,11 @@ impl Extractor {
                 return true;
             }
             Look::No => {}
+        }
+        if self.is_fresh && rest.chars().next().is_some_and(|c| self.begins_behind_marker(c)) {
+            self.label = RECIPIENT.bodies[0].1;
+            self.mode = Mode::Region(Region::of(&RECIPIENT, &self.held), RECIPIENT.of);
+            return true;
         }
         let first = rest.as_bytes().first().copied().unwrap_or_default();
         let may_open = self.may_open() && self.place.is_blank();
@@ -317,7 +339,7 @@ impl Extractor {
             if !is_meant {
                 continue;
             }
-            match begins(rest, text, ended) {
+            match begins_marker(rest, text, ended) {
                 Look::Yes(length) if found.is_none_or(|(own, longest, _)| (own, longest) < (counts, length)) => {
                     found = Some((counts, length, *marker));
                 }
@@ -345,6 +367,14 @@ impl Extractor {
             Marker::Channel => self.at += length,
             Marker::Thinking(close) => {
                 let was_fresh = self.is_fresh;
+                let close = match close.strip_suffix(":>") {
+                    Some(word) => {
+                        let suffix = &self.text[self.at..self.at + length];
+                        let suffix = suffix.find(':').map_or("", |at| &suffix[at..]);
+                        Cow::Owned(format!("{word}{suffix}"))
+                    }
+                    None => Cow::Borrowed(close),
+                };
                 self.show_next(length);
                 self.is_fresh = was_fresh;
                 self.mode = Mode::Thinking(close);
@@ -386,7 +416,7 @@ impl Extractor {
     }
 
     /// Walks over thinking, all of it text.
-    fn thinking(&mut self, close: &'static str, ended: bool) -> bool {
+    fn thinking(&mut self, close: &str, ended: bool) -> bool {
         let rest = &self.text[self.at..];
         let was_fresh = self.is_fresh;
         let found = rest.find(close);
@@ -495,7 +525,11 @@ impl Extractor {
     /// The marker here begins no call. It may still stand around one.
     fn refuse(&mut self) {
         let rest = &self.text[self.at..];
-        let frame = FRAMES.iter().filter(|frame| rest.starts_with(**frame)).map(|frame| frame.len()).max();
+        let length = |frame: &&str| match begins_marker(rest, frame, true) {
+            Look::Yes(length) => Some(length),
+            Look::No | Look::More => None,
+        };
+        let frame = FRAMES.iter().filter_map(length).max();
         match frame {
             Some(length) => self.take_mark(length, Marker::Frame),
             // A fence like any other.

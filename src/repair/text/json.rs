@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use serde_json::Value;
+
 use super::region::{SPACE_BYTES_MAX, steps};
 
 /// How deep calls may be wrapped into objects of their own.
@@ -20,8 +22,8 @@ const DESCRIBES: [&str; 3] = ["description", "inputSchema", "input_schema"];
 /// A member that holds a list of calls.
 const LISTS: [&str; 2] = ["tool_calls", "tool_uses"];
 
-/// A tool that stands for several calls at once, as models of OpenAI make it up.
-const PARALLEL: &str = "multi_tool_use.parallel";
+/// A tool that stands for several calls at once, as models of OpenAI make it up; the last form only as a call of its own.
+pub(super) const PARALLEL: [&str; 3] = ["multi_tool_use.parallel", "multi_tool_use_parallel", "parallel"];
 
 /// Follows text that should be JSON to the end of its first value.
 #[derive(Debug, Clone, Default)]
@@ -133,6 +135,19 @@ pub(super) fn keyed(value: &str) -> Option<Vec<Call>> {
     (!found.is_empty()).then_some(found)
 }
 
+/// The calls of `{"tool_uses": […]}`. `None` unless all of it is whole and consists of them.
+pub(super) fn tool_uses(arguments: &str) -> Option<Vec<Call>> {
+    let arguments = arguments.trim();
+    let Value::Object(object) = serde_json::from_str(arguments).ok()? else { return None };
+    let list = object.get(LISTS[1])?.as_array().filter(|_| object.len() == 1)?;
+    let is_use = |it: &Value| {
+        let is_alone = it.as_object().is_some_and(|it| it.len() == 2);
+        is_alone && it["recipient_name"].is_string() && it["parameters"].is_object()
+    };
+    let found = within(arguments, 0).filter(|_| list.iter().all(is_use))?;
+    (found.len() == list.len() && found.iter().all(|call| call.closed && !call.has_more)).then_some(found)
+}
+
 fn within(value: &str, wrappers: usize) -> Option<Vec<Call>> {
     match value.as_bytes().first()? {
         b'{' => {
@@ -142,7 +157,7 @@ fn within(value: &str, wrappers: usize) -> Option<Vec<Call>> {
                 Some(list) => within(&value[list.value.clone()], wrappers + 1),
                 None => {
                     let call = call(value, &members, wrappers)?;
-                    let several = call.name.trim_start_matches("functions.") == PARALLEL;
+                    let several = PARALLEL[..2].contains(&call.name.trim_start_matches("functions."));
                     let inner = call.arguments.as_deref().filter(|_| several && wrappers < WRAPPERS_MAX);
                     Some(inner.and_then(|inner| within(inner.trim(), wrappers + 1)).unwrap_or_else(|| vec![call]))
                 }

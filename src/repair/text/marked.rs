@@ -125,6 +125,11 @@ impl Reader {
                     Look::Yes((name, length)) => Some(self.json_phase(Some(name), self.at + length)),
                     Look::No => None,
                 },
+                Body::Recipient => match recipient_header(rest, around) {
+                    Look::More => return more(),
+                    Look::Yes((name, length)) => Some(self.json_phase(Some(name), self.at + length)),
+                    Look::No => None,
+                },
                 Body::Keyed if first == '[' => match next {
                     Look::More => return more(),
                     Look::Yes('{') => Some(self.json_phase(None, self.at)),
@@ -391,6 +396,20 @@ fn args_header(text: &str, ended: bool) -> Look<(String, usize)> {
         Look::No => {}
     }
     brace(text, at, ended, name)
+}
+
+/// A tool on offer, alone on its line, and its arguments on the next.
+fn recipient_header(text: &str, around: &Around<'_>) -> Look<(String, usize)> {
+    let name = run(text, names::is_name_char);
+    if name.len() > NAME_BYTES_MAX {
+        return Look::No;
+    }
+    match begins(&text[name.len()..], "\n", around.ended) {
+        Look::Yes(_) if names::offered(name, around.tools).is_none() => Look::No,
+        Look::Yes(newline) => brace(text, name.len() + newline, around.ended, name),
+        Look::More => Look::More,
+        Look::No => Look::No,
+    }
 }
 
 /// The arguments begin behind white space at most.

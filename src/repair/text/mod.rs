@@ -134,6 +134,11 @@ impl Attempt {
         Attempt { name, seen: clip(raw, SEEN_BYTES_MAX).into_owned(), ends }
     }
 
+    /// A text that somebody else took for a call.
+    pub(crate) fn whole(text: &str) -> Self {
+        Attempt::of(&[], text.trim_start(), true)
+    }
+
     /// What the model is told.
     pub fn diagnosis(&self) -> String {
         let of = self.name.as_ref().map_or(String::new(), |name| format!(" of {name:?}"));
@@ -162,6 +167,22 @@ pub struct Extracted {
     pub calls: Vec<Found>,
     /// Something like a call; never beside calls.
     pub attempt: Option<Attempt>,
+}
+
+/// The calls within a call of `multi_tool_use.parallel`, which models of OpenAI make up. `None` for any other call, for one
+/// that does not read as a list of calls and nothing else, and where a tool of that name is on offer.
+pub(crate) fn parallel(call: &WrittenCall, tools: &ToolSet) -> Option<Vec<WrittenCall>> {
+    let name = names::bare(&call.name);
+    let is_meant = json::PARALLEL.contains(&name) && call.complete && names::offered(&call.name, tools).is_none();
+    let found = json::tool_uses(&call.arguments).filter(|_| is_meant)?;
+    let written = |inner: json::Call| WrittenCall {
+        provider_id: None,
+        name: names::bare(&inner.name).to_owned(),
+        arguments: inner.arguments.unwrap_or_default().into(),
+        complete: true,
+        opaque: None,
+    };
+    Some(found.into_iter().map(written).collect())
 }
 
 /// Reads a whole text. `complete` says whether it ended of itself and not at a limit.

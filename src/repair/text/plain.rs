@@ -9,7 +9,10 @@ use super::{
     marked::python_calls,
     names::{self, NAME_BYTES_MAX},
     python,
-    region::{Around, Look, SPACE_BYTES_MAX, Step, begins, begins_any, find_near, next_solid, run, skip_space, steps},
+    region::{
+        Around, Look, SPACE_BYTES_MAX, Step, begins, begins_any, begins_marker, find_near, longest, next_solid, run,
+        skip_space, steps,
+    },
 };
 
 /// The words behind a fence that can hold a call.
@@ -159,7 +162,9 @@ impl Message {
                 self.phase = Phase::Head { fenced };
                 None
             }
-            Some(_) => match begins_any(rest, FRAMES, around.ended).or(|| begins_any(rest, TURNS, around.ended)) {
+            Some(_) => match longest(FRAMES.iter().map(|frame| begins_marker(rest, frame, around.ended)))
+                .or(|| begins_any(rest, TURNS, around.ended))
+            {
                 Look::More => Some(Step::More),
                 Look::No => Some(Step::Text),
                 Look::Yes(length) => {

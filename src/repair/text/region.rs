@@ -63,11 +63,63 @@ pub(super) fn begins(text: &str, marker: &str, ended: bool) -> Look<usize> {
     }
 }
 
+/// Longest suffix of a marker, in bytes.
+const SUFFIX_BYTES_MAX: usize = 32;
+
+/// Whether the text begins with the marker. One that ends in `:>` has a suffix between these, which its model's release
+/// has chosen: a hash or a word.
+pub(super) fn begins_marker(text: &str, marker: &str, ended: bool) -> Look<usize> {
+    let Some(word) = marker.strip_suffix('>').filter(|word| word.ends_with(':')) else {
+        return begins(text, marker, ended);
+    };
+    let start = match begins(text, word, ended) {
+        Look::Yes(start) => start,
+        look => return look,
+    };
+    let length = text.as_bytes()[start..].iter().take(SUFFIX_BYTES_MAX + 1).take_while(|byte| is_suffix(byte)).count();
+    steps(length);
+    match text.as_bytes().get(start + length) {
+        _ if length > SUFFIX_BYTES_MAX => Look::No,
+        Some(b'>') if length > 0 => Look::Yes(start + length + 1),
+        None if !ended => Look::More,
+        _ => Look::No,
+    }
+}
+
+fn is_suffix(byte: &u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'_' | b'-')
+}
+
+/// What a marker's suffix is in a text that begins with it, its colon included; empty where it has none.
+pub(super) fn suffix_of(text: &str, marker: &str) -> String {
+    let Some(word) = marker.strip_suffix(":>") else { return String::new() };
+    let rest = text.get(word.len()..).unwrap_or_default();
+    rest[..rest.find('>').unwrap_or(rest.len())].to_owned()
+}
+
+/// Whether the text begins with the marker, with this suffix where it has one.
+pub(super) fn begins_with_suffix(text: &str, marker: &str, suffix: &str, ended: bool) -> Look<usize> {
+    let Some(word) = marker.strip_suffix(":>") else { return begins(text, marker, ended) };
+    let mut length = 0;
+    for part in [word, suffix, ">"] {
+        match begins(&text[length..], part, ended) {
+            Look::Yes(part) => length += part,
+            look => return look,
+        }
+    }
+    Look::Yes(length)
+}
+
 /// Whether the text begins with one of the markers; the longest counts.
 pub(super) fn begins_any(text: &str, markers: &[&str], ended: bool) -> Look<usize> {
+    longest(markers.iter().map(|marker| begins(text, marker, ended)))
+}
+
+/// The longest of what may begin a text.
+pub(super) fn longest(looks: impl Iterator<Item = Look<usize>>) -> Look<usize> {
     let mut found = Look::No;
-    for marker in markers {
-        match (begins(text, marker, ended), &found) {
+    for look in looks {
+        match (look, &found) {
             (Look::Yes(length), Look::Yes(longest)) if length <= *longest => {}
             (Look::Yes(length), Look::Yes(_) | Look::No) => found = Look::Yes(length),
             // What may become a longer one decides later.

@@ -10,7 +10,10 @@ use super::{
     Found,
     json::{self, Scanned},
     names,
-    region::{Around, Look, Step, begins, begins_any, find_near, run, skip_space, steps},
+    region::{
+        Around, Look, Step, begins, begins_any, begins_marker, begins_with_suffix, find_near, longest, run, skip_space,
+        steps, suffix_of,
+    },
     value::{self, Declared, Typed},
 };
 use crate::chat::ToolDef;
@@ -47,6 +50,8 @@ pub(super) enum Form {
     Pairs,
     /// `<k>v</k>`, also nested.
     Named,
+    /// The same, and the name of the tool in a tag of its own: `<tool_name>f</tool_name><parameters>…</parameters>`.
+    Children,
 }
 
 /// A tag as it was read, with its length.
@@ -62,21 +67,22 @@ enum Tag {
 
 impl Shape {
     /// The tag at the beginning of the text. `key` is the parameter that is open.
-    fn tag(&self, text: &str, key: Option<&str>, ended: bool) -> Look<Tag> {
+    fn tag(&self, text: &str, key: Option<&str>, suffix: &str, ended: bool) -> Look<Tag> {
+        let any = |markers: &[&str]| longest(markers.iter().map(|it| begins_with_suffix(text, it, suffix, ended)));
         // What ends comes first: its marker may begin like another one.
         let end = match (self.form, key) {
-            (Form::Named, Some(key)) => begins(text, &format!("{}/{key}>", self.param[0]), ended),
-            _ => begins_any(text, self.param_end, ended),
+            (Form::Named | Form::Children, Some(key)) => begins(text, &format!("{}/{key}>", self.param[0]), ended),
+            _ => any(self.param_end),
         };
         map(end, Tag::ParamEnd)
-            .or(|| map(begins_any(text, self.call_end, ended), Tag::CallEnd))
-            .or(|| map(begins_any(text, self.around, ended), Tag::Around))
+            .or(|| map(any(self.call_end), Tag::CallEnd))
+            .or(|| map(any(self.around), Tag::Around))
             .or(|| match self.form {
-                Form::Pairs => map(begins_any(text, self.call, ended), |length| Tag::Call(String::new(), length)),
+                Form::Pairs | Form::Children => map(any(self.call), |length| Tag::Call(String::new(), length)),
                 _ => self.opening(text, self.call, ended, |name, _, length| Tag::Call(name, length)),
             })
             .or(|| match self.form {
-                Form::Pairs => self.pair(text, ended),
+                Form::Pairs => self.pair(text, suffix, ended),
                 _ => self.opening(text, self.param, ended, Tag::Param),
             })
     }
@@ -120,18 +126,18 @@ impl Shape {
     }
 
     /// A key and the opening of its value.
-    fn pair(&self, text: &str, ended: bool) -> Look<Tag> {
+    fn pair(&self, text: &str, suffix: &str, ended: bool) -> Look<Tag> {
         let [open, close, value] = self.param else { return Look::No };
-        let start = match begins(text, open, ended) {
+        let start = match begins_with_suffix(text, open, suffix, ended) {
             Look::Yes(start) => start,
             Look::No => return Look::No,
             Look::More => return Look::More,
         };
         // A key has no tags in it.
         let inside = &text[start..];
-        let length = match inside.find(['<', '\n']) {
-            Some(length) => match begins(&inside[length..], close, ended) {
-                Look::Yes(_) if length <= TAG_BYTES_MAX => length,
+        let (length, closed) = match inside.find(['<', '\n']) {
+            Some(length) => match begins_with_suffix(&inside[length..], close, suffix, ended) {
+                Look::Yes(closed) if length <= TAG_BYTES_MAX => (length, closed),
                 Look::More => return Look::More,
                 _ => return Look::No,
             },
@@ -139,10 +145,10 @@ impl Shape {
             None => return Look::More,
         };
         let key = inside[..length].trim();
-        let behind = start + length + close.len();
+        let behind = start + length + closed;
         let space = run(&text[behind..], |c| c.is_whitespace()).len();
         // Between key and value stands a newline at most.
-        match begins(&text[behind + space..], value, ended) {
+        match begins_with_suffix(&text[behind + space..], value, suffix, ended) {
             _ if space > TAG_BYTES_MAX => Look::No,
             Look::Yes(length) => Look::Yes(Tag::Param(key.to_owned(), Typed::BySchema, behind + space + length)),
             Look::No => Look::No,
@@ -190,6 +196,8 @@ pub(super) struct Reader {
     phase: Phase,
     at: usize,
     name: String,
+    /// The suffix of the tags, its colon included.
+    suffix: String,
     params: Vec<Param>,
     /// The keys of these.
     given: HashSet<String>,
@@ -230,6 +238,7 @@ impl Reader {
             phase: Phase::Head,
             at: 0,
             name: String::new(),
+            suffix: String::new(),
             params: Vec::new(),
             given: HashSet::new(),
             nested: Vec::new(),
@@ -254,7 +263,7 @@ impl Reader {
                         let start = *start;
                         return Step::one(end, self.found(text[start..end].to_owned(), true));
                     }
-                    Scanned::Foreign(at) => match begins_any(&text[at..], self.shape.call_end, around.ended) {
+                    Scanned::Foreign(at) => match ends_call(self.shape, &text[at..], &self.suffix, around.ended) {
                         Look::Yes(_) => {
                             let start = *start;
                             return Step::one(at, self.found(text[start..at].trim_end().to_owned(), true));
@@ -279,10 +288,21 @@ impl Reader {
     }
 
     fn head(&mut self, text: &str, around: &Around<'_>) -> Option<Step> {
-        if self.shape.form == Form::Pairs {
-            return self.head_of_pairs(text, around);
+        match self.shape.form {
+            Form::Pairs => return self.head_of_pairs(text, around),
+            Form::Children => return self.head_of_children(text, around),
+            Form::Equals => match self.name_before_json(text, around) {
+                Look::More => return Some(Step::More),
+                Look::Yes((name, start)) => {
+                    self.name = name;
+                    self.phase = Phase::Json(start, json::Scan::from(start));
+                    return None;
+                }
+                Look::No => {}
+            },
+            Form::Attributes | Form::Named => {}
         }
-        match self.shape.tag(text, None, around.ended) {
+        match self.shape.tag(text, None, &self.suffix, around.ended) {
             Look::Yes(Tag::Call(name, length)) => {
                 self.name = name;
                 self.at = length;
@@ -294,9 +314,67 @@ impl Reader {
         }
     }
 
+    /// A tool on offer and its arguments as JSON, with nothing between them: `<function=f{…}`, as Llama 3 writes for Groq.
+    fn name_before_json(&self, text: &str, around: &Around<'_>) -> Look<(String, usize)> {
+        let start = match begins_any(text, self.shape.call, around.ended) {
+            Look::Yes(start) => start,
+            Look::More => return Look::More,
+            Look::No => return Look::No,
+        };
+        let name = run(&text[start..], names::is_name_char);
+        let end = start + name.len();
+        match text[end..].chars().next() {
+            _ if name.len() > names::NAME_BYTES_MAX => Look::No,
+            None if !around.ended => Look::More,
+            Some('{') if names::offered(name, around.tools).is_some() => Look::Yes((name.to_owned(), end)),
+            _ => Look::No,
+        }
+    }
+
+    /// The name in a tag of its own, and what opens the parameters, if anything does.
+    fn head_of_children(&mut self, text: &str, around: &Around<'_>) -> Option<Step> {
+        let mut at = self.shape.call[0].len();
+        let mut name = "";
+        for (marker, is_needed) in [("<tool_name>", true), ("</tool_name>", true), ("<parameters>", false)] {
+            let start = skip_space(text, at);
+            if start - at > TAG_BYTES_MAX {
+                return Some(Step::Text);
+            }
+            match begins(&text[start..], marker, around.ended) {
+                Look::More => return Some(Step::More),
+                Look::No if is_needed => return Some(Step::Text),
+                Look::No => {}
+                Look::Yes(length) => at = start + length,
+            }
+            if name.is_empty() {
+                let start = skip_space(text, at);
+                name = run(&text[start..], names::is_name_char);
+                if name.len() > names::NAME_BYTES_MAX || start - at > TAG_BYTES_MAX {
+                    return Some(Step::Text);
+                }
+                at = start + name.len();
+                if at == text.len() && !around.ended {
+                    return Some(Step::More);
+                }
+                if !names::is_name(name) {
+                    return Some(Step::Text);
+                }
+            }
+        }
+        name.clone_into(&mut self.name);
+        self.at = at;
+        self.phase = Phase::Between;
+        None
+    }
+
     /// The name stands for itself, up to a newline or the first tag.
     fn head_of_pairs(&mut self, text: &str, around: &Around<'_>) -> Option<Step> {
-        let marker = self.shape.call[0].len();
+        let marker = match begins_marker(text, self.shape.call[0], around.ended) {
+            Look::Yes(marker) => marker,
+            Look::More => return Some(Step::More),
+            Look::No => return Some(Step::Text),
+        };
+        self.suffix = suffix_of(text, self.shape.call[0]);
         let start = skip_space(text, marker);
         let name = run(&text[start..], names::is_name_char);
         let mut end = skip_space(text, start + name.len());
@@ -307,7 +385,9 @@ impl Reader {
             return Some(if around.ended { Step::Text } else { Step::More });
         }
         // Some put a token between name and arguments, which then may be JSON.
-        let parted = match begins_any(&text[end..], self.shape.around, around.ended) {
+        let around_it = self.shape.around.iter();
+        let parted = match longest(around_it.map(|it| begins_with_suffix(&text[end..], it, &self.suffix, around.ended)))
+        {
             Look::More => return Some(Step::More),
             Look::Yes(length) if !name.is_empty() => {
                 end = skip_space(text, end + length);
@@ -318,7 +398,7 @@ impl Reader {
         if parted && end == text.len() && !around.ended {
             return Some(Step::More);
         }
-        match self.shape.tag(&text[end..], None, around.ended) {
+        match self.shape.tag(&text[end..], None, &self.suffix, around.ended) {
             Look::More => return Some(Step::More),
             Look::Yes(Tag::Param(..)) if !name.is_empty() => {}
             Look::No if parted && text[end..].starts_with('{') => {}
@@ -367,7 +447,7 @@ impl Reader {
                 Look::No => {}
             }
         }
-        match self.shape.tag(rest, None, around.ended) {
+        match self.shape.tag(rest, None, &self.suffix, around.ended) {
             Look::More => Some(Step::More),
             Look::Yes(Tag::Param(key, typed, length)) => {
                 self.at += length;
@@ -381,11 +461,20 @@ impl Reader {
                 self.at += length;
                 self.end_call(text, around)
             }
+            Look::Yes(Tag::Around(length)) if self.ends_params(&rest[..length]) => {
+                self.at += length;
+                None
+            }
             // The end of the call is missing, and another one or the end of them all is there.
             Look::Yes(Tag::Call(..) | Tag::Around(_)) => Some(self.done(text, self.at, true, around)),
             _ if self.params.is_empty() => Some(Step::Text),
             _ => Some(self.done(text, self.at, false, around)),
         }
+    }
+
+    /// Whether this closes the parameters of a call that has not ended.
+    fn ends_params(&self, tag: &str) -> bool {
+        self.shape.form == Form::Children && tag == "</parameters>"
     }
 
     /// The call has ended. If its last value is free text, that end may still turn out to be a part of it.
@@ -407,11 +496,11 @@ impl Reader {
             return Some(if around.ended { self.done(text, text.len(), false, around) } else { Step::More });
         };
         let key = self.params.last().map(|param| param.key.clone());
-        match self.shape.tag(&text[at..], key.as_deref(), around.ended) {
+        match self.shape.tag(&text[at..], key.as_deref(), &self.suffix, around.ended) {
             Look::More => return Some(Step::More),
             Look::Yes(Tag::Param(inner, _, length)) => {
                 // Ends that tell their name need no counting.
-                if self.shape.form != Form::Named {
+                if !matches!(self.shape.form, Form::Named | Form::Children) {
                     self.nested.push(inner);
                 }
                 self.at = at + length;
@@ -441,7 +530,7 @@ impl Reader {
         if next == text.len() {
             return around.ended.then_some(true);
         }
-        match self.shape.tag(&text[next..], None, around.ended) {
+        match self.shape.tag(&text[next..], None, &self.suffix, around.ended) {
             Look::More => None,
             Look::Yes(Tag::CallEnd(_)) => Some(true),
             Look::Yes(Tag::Param(key, ..)) => {
@@ -459,7 +548,7 @@ impl Reader {
             return Some(if around.ended { self.done(text, end, true, around) } else { Step::More });
         };
         let key = self.params.last().map(|param| param.key.clone());
-        match self.shape.tag(&text[at..], key.as_deref(), around.ended) {
+        match self.shape.tag(&text[at..], key.as_deref(), &self.suffix, around.ended) {
             Look::More => return Some(Step::More),
             Look::Yes(Tag::Call(..)) => return Some(self.done(text, end, true, around)),
             Look::Yes(Tag::Around(length)) if closes(&text[at..at + length]) => self.at = at + length,
@@ -508,7 +597,7 @@ impl Reader {
             let declared = Declared::of(tool, &param.key);
             let raw = self.unwrapped(raw);
             let json = match self.shape.form {
-                Form::Named => nested(raw, self.shape.param[0], declared, 0),
+                Form::Named | Form::Children => nested(raw, self.shape.param[0], declared, 0),
                 _ => value::json(raw, param.typed, declared),
             };
             (&*param.key, json)
@@ -571,6 +660,10 @@ fn nested(raw: &str, prefix: &str, declared: Declared<'_>, depth: usize) -> Stri
         return format!("[{}]", items.join(", "));
     }
     value::object(members.into_iter())
+}
+
+fn ends_call(shape: &Shape, text: &str, suffix: &str, ended: bool) -> Look<usize> {
+    longest(shape.call_end.iter().map(|marker| begins_with_suffix(text, marker, suffix, ended)))
 }
 
 /// Whether a tag around calls closes them.

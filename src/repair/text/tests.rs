@@ -625,7 +625,7 @@ fn what_looks_like_a_call_is_no_answer() {
         ("Let me look.\n<tool_call>".to_owned(), "ask"),
         ("Let me look.\n<tool_call>\nread_file".to_owned(), "ask"),
         ("Let me look.\n<tool_call>\nOr not.".to_owned(), "ask once"),
-        ("<tool_calls:1><tool_call:1>read_file<arg_key:1>path</arg_key:1><arg_value:1>a</arg_value:1></tool_call:1></tool_calls:1>".to_owned(), "ask"),
+        ("<tool_calls:A><tool_call:A>read_file<arg_key:A>path</arg_key:A><arg_value:A>a</arg_value:A></tool_call:A></tool_calls:A>".to_owned(), "ask"),
         ("<|new_model|>read_file<|call_json|>{\"name\": \"read_file\", \"args\": {\"path\": \"a\"}}<|new_end|>".to_owned(), "ask"),
         ("<|calls_prefix|>[{\"read_file\": {\"path\": \"a\"}}]<|calls_suffix|>".to_owned(), "ask"),
         ("Ich schaue.<|sep|><|function_call|>{\"name\": \"read_file\", \"arguments\": {\"path\": \"a\"}}</s>".to_owned(), "ask"),

@@ -19,7 +19,7 @@ const FAMILIES: &[Option<&str>] = &[
 ];
 
 /// What can be the beginning of more than prose.
-const MAY_BEGIN: &[char] = &['<', '[', ']', '`', '~', '{', 'A', 't', 'f'];
+const MAY_BEGIN: &[char] = &['<', '[', ']', '`', '~', '{', 'A', 't', 'f', '>', '-'];
 
 /// Checks what is found in a text.
 pub fn check(mut bytes: &[u8]) {

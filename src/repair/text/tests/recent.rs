@@ -22,6 +22,20 @@ const ROWS: &[Row] = &[
             format!("<tool_call:opensource>{name}<tool_sep:opensource>{}<end_of_tool_call:opensource>", text(it))
         })
     }),
+    ("hunyuan", "hunyuan-hy5", &["</tool_call:a_7-z>", "</arg_value:6124c78e>", "<tool_call:other>"], |calls| {
+        pairs(calls, "", ":a_7-z", "")
+    }),
+    ("claude2_xml", "claude-2.1", &["</invoke>", "</parameters>", "</function_calls>", "<invoke>"], |calls| {
+        let calls = each(calls, "\n", |name, it| {
+            let params = it.iter().map(|(key, value)| format!("<{key}>{}</{key}>\n", raw(value)));
+            let params = params.collect::<String>();
+            format!("<invoke>\n<tool_name>{name}</tool_name>\n<parameters>\n{params}</parameters>\n</invoke>")
+        });
+        format!("<function_calls>\n{calls}\n</function_calls>")
+    }),
+    ("qwen3_coder", "llama-3.3-70b-versatile", &["</function>", "<function=read_file"], |calls| {
+        each(calls, "\n", |name, it| format!("<function={name}{}</function>", text(it)))
+    }),
     ("k2_horizon", "ifm/k2-horizon", &["</ifm|tool_call>", "</ifm|arg_value>"], |calls| pairs(calls, "ifm|", "", "")),
     ("longcat", "longcat-2.0", &["</longcat_tool_call>", "</longcat_arg_value>"], |calls| {
         pairs(calls, "longcat_", "", "").replace("<longcat_tool_calls>\n", "").replace("\n</longcat_tool_calls>", "")
@@ -40,14 +54,8 @@ const ROWS: &[Row] = &[
     ("gigachat3", "gigachat3-10b", &["<|message_sep|>", "<|function_call|>"], |calls| {
         each(calls, "<|message_sep|>", |name, it| format!("<|function_call|>{}", object(name, "arguments", it)))
     }),
-    ("dots", "dots3-note", &["</invoke>", "</parameter>", "</dots_function_call>"], |calls| {
-        let calls = each(calls, "\n", |name, it| {
-            let params =
-                it.iter().map(|(key, value)| format!("<parameter name=\"{key}\">\n{}\n</parameter>\n", raw(value)));
-            format!("<invoke name=\"{name}\">\n{}</invoke>", params.collect::<String>())
-        });
-        format!("<dots_function_call>\n{calls}\n</dots_function_call>")
-    }),
+    ("dots", "dots3-note", &["</invoke>", "</parameter>", "</dots_function_call>"], dots),
+    ("dots", "a-model", &["</invoke>", "</parameter>", "</dots_function_call>"], dots),
     ("xai", "grok-code-fast-1", &["</xai:function_call>", "</parameter>"], |calls| {
         each(calls, "\n", |name, it| {
             let params =
@@ -98,6 +106,15 @@ const ROWS: &[Row] = &[
         format!("{{\"name\": \"multi_tool_use.parallel\", \"arguments\": {{\"tool_uses\": [{uses}]}}}}")
     }),
 ];
+
+fn dots(calls: &[Call]) -> String {
+    let calls = each(calls, "\n", |name, it| {
+        let params =
+            it.iter().map(|(key, value)| format!("<parameter name=\"{key}\">\n{}\n</parameter>\n", raw(value)));
+        format!("<invoke name=\"{name}\">\n{}</invoke>", params.collect::<String>())
+    });
+    format!("<dots_function_call>\n{calls}\n</dots_function_call>")
+}
 
 fn each(calls: &[Call], between: &str, write: impl Fn(&str, &Map<String, Value>) -> String) -> String {
     let empty = Map::new();
@@ -212,4 +229,62 @@ fn what_is_printed_is_called() {
         assert_eq!(read(text, "gemini-2.5-flash", true), expected, "{text}");
     }
     assert_eq!(read("<tool_code>print(default_api.read_file(path=\"a\"", "gemini-2.5-flash", true), []);
+}
+
+/// Its prompt ends in the marker, so the first call of an answer has none.
+#[test]
+fn functionary_begins_without_its_marker() {
+    let model = "functionary-medium-v3.2";
+    let main: Call = ("read_file", json!({"path": "a"}));
+    let first = "read_file\n{\"path\": \"a\"}";
+    assert_eq!(read(first, model, true), owned(std::slice::from_ref(&main)));
+    assert_eq!(read(&format!("{first}>>>{first}\n"), model, true), owned(&[main.clone(), main]));
+    for (text, model) in [
+        (first, "a-model"),
+        ("read_file\n{\"path\": \"a", model),
+        (&format!("{first}\nThat is how."), model),
+        (&format!("I look.\n{first}"), model),
+        ("look_up\n{\"path\": \"a\"}", model),
+        ("read_file {\"path\": \"a\"}", model),
+    ] {
+        assert_eq!(read(text, model, true), [], "{text}");
+    }
+}
+
+/// A suffix is the same in all tags of a call, and of one form.
+#[test]
+fn hunyuan_suffixes_agree() {
+    let call = |open: &str, close: &str| {
+        format!(
+            "<tool_call{open}>read_file<arg_key{open}>path</arg_key{open}><arg_value{open}>a</arg_value{close}></tool_call{close}>"
+        )
+    };
+    let suffix = "a".repeat(32);
+    let expected = owned(&[("read_file", json!({"path": "a"}))]);
+    assert_eq!(read(&call(&format!(":{suffix}"), &format!(":{suffix}")), "hy4", true), expected);
+    for (open, close) in
+        [(":a", ":b"), (":a", ""), (":", ":"), (":A", ":A"), (&format!(":{suffix}a"), &format!(":{suffix}a"))]
+    {
+        let text = call(open, close);
+        assert_eq!(read(&text, "hy4", true), [], "{text}");
+        let asked = extract(&text, &tools(), &Author::named("hy4"), true);
+        assert!(asked.attempt.is_some_and(|attempt| attempt.ends) || !asked.calls.is_empty(), "{text}");
+    }
+    let thought = format!("<think:x1>{}</think:x1>\nDone.", call(":x1", ":x1"));
+    assert_eq!(read(&thought, "hy4", true), []);
+    assert_eq!(read(&format!("<think:x1>Hm.</think:x1>\n{}", call(":x1", ":x1")), "hy4", true), expected);
+}
+
+#[test]
+fn gigachat_without_its_token_is_asked_again() {
+    for text in [
+        "function call{\"name\": \"read_file\", \"arguments\": {\"path\": \"a\"}}",
+        "I look.\nfunction call{\"name\": \"read_file\", \"arguments\": {\"path\": \"a\"}}",
+        "function call{\"name\": \"read_file\", \"arguments\": {\"path\": \"a\"}}<|message_sep|>",
+    ] {
+        for model in ["gigachat3-10b", "a-model"] {
+            let found = extract(text, &tools(), &Author::named(model), true);
+            assert!(found.calls.is_empty() && found.attempt.is_some_and(|attempt| attempt.ends), "{model}: {text}");
+        }
+    }
 }
