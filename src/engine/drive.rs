@@ -32,9 +32,9 @@ use crate::{
     repair::{Schema, ToolSet, text::Author},
     router::{self, Attempt, Conversation, Reply},
     run::{
-        ApprovalGiven, ApprovalReason, Ask, AttemptFailed, CallLost, CallWant, Decision, End, Ended, Entry, Event,
-        FINAL_ANSWER, LEFT_IN_TEXT, Limit, ModelAsked, NanoDollars, Noted, OnDoubt, Run, RunId, Sent, ToolFinished,
-        ToolStarted, Wait, WaitKind, Waiting, Want, Woken,
+        ApprovalGiven, ApprovalReason, Ask, AttemptFailed, CallLost, CallState, CallWant, Decision, End, Ended, Entry,
+        Event, FINAL_ANSWER, LEFT_IN_TEXT, Limit, ModelAsked, NanoDollars, Noted, OnDoubt, Run, RunId, Sent,
+        ToolFinished, ToolStarted, Wait, WaitKind, Waiting, Want, Woken,
     },
     store::BoxFuture,
 };
@@ -133,6 +133,8 @@ struct Asking {
 struct Calling {
     attempt: u32,
     task: AbortHandle,
+    /// What will be recorded of it once its server has certainly stopped working on it. `None` while it may be answered.
+    lost: Option<CallLost>,
 }
 
 pub(super) struct Drive<'a> {
@@ -234,6 +236,9 @@ impl<'a> Drive<'a> {
                 }
                 continue;
             }
+            if self.record_lost(&want)? {
+                continue;
+            }
             // What ended in that may have changed what is wanted.
             if self.abort_unwanted(&want)? {
                 continue;
@@ -242,7 +247,9 @@ impl<'a> Drive<'a> {
                 return self.leave(Left::Ended).await;
             }
             let stop = *self.stop.borrow_and_update();
-            if stop != Stop::No && (stop == Stop::Now || self.calling.is_empty()) {
+            if stop != Stop::No && (stop == Stop::Now || self.calling.values().all(|calling| calling.lost.is_some())) {
+                // Whoever drives the run next waits until these are over.
+                self.calling.retain(|_, calling| calling.lost.is_none());
                 self.abort_unwanted(&Want::default())?;
                 return self.leave(Left::Stopped).await;
             }
@@ -280,12 +287,15 @@ impl<'a> Drive<'a> {
                     }
                     self.start_ask(ask)?;
                 }
-                if want.is_idle() && self.cannot_help(&want.waiting) {
+                if want.is_idle() && want.lost.is_empty() && self.cannot_help(&want.waiting) {
                     return self.leave(Left::Waiting(want.waiting)).await;
                 }
             }
-            // A call whose lost predecessor is not certainly over is looked at again.
-            let look_again = want.calls.iter().any(|call| !call.started).then(|| after(GONE_POLL));
+            // A call whose lost predecessor is not certainly over is looked at again, and so is one that was lost itself.
+            let unsure = want.calls.iter().any(|call| !call.started)
+                || !want.lost.is_empty()
+                || self.calling.values().any(|calling| calling.lost.is_some());
+            let look_again = unsure.then(|| after(GONE_POLL));
             let due = want.until.map(|until| after(until.since(self.world.clock.now())));
             commit_by = self.journal.queued().then(|| commit_by.unwrap_or_else(|| after(LAZY_COMMIT)));
             let ring = [look_again, due, commit_by].into_iter().flatten().min();
@@ -387,10 +397,11 @@ impl<'a> Drive<'a> {
         let mut gone: Vec<_> = self.calling.keys().copied().filter(|id| !wanted(id)).collect();
         gone.sort();
         for call in gone {
-            if let Some(Calling { attempt, task }) = self.calling.remove(&call) {
+            if let Some(Calling { attempt, task, lost }) = self.calling.remove(&call) {
                 task.abort();
                 let evidence = "it was cancelled after it had been sent".to_owned();
-                self.push(Event::CallLost(CallLost { call, attempt, evidence, timed_out: false }))?;
+                let cancelled = CallLost { call, attempt, evidence, timed_out: false };
+                self.push(Event::CallLost(lost.unwrap_or(cancelled)))?;
             }
         }
         Ok(self.run.length() > before)
@@ -601,7 +612,24 @@ impl<'a> Drive<'a> {
             // The loop is gone only when nobody wants the outcome any more.
             let _ = tell.send(Happening::Called(called)).await;
         });
-        self.calling.insert(id, Calling { attempt, task: task.abort_handle() });
+        self.calling.insert(id, Calling { attempt, task: task.abort_handle(), lost: None });
+    }
+
+    /// Records the calls that were lost and are certainly over by now; `true` when there was one.
+    fn record_lost(&mut self, want: &Want) -> Result<bool, Error> {
+        let over = |lost: &&CallLost| match self.run.call(lost.call).map(|call| &call.state) {
+            Some(CallState::Started(sent)) => self.certainly_over(sent),
+            _ => true,
+        };
+        let held = self.calling.values().filter_map(|calling| calling.lost.as_ref());
+        let mut over: Vec<_> = want.lost.iter().chain(held).filter(over).cloned().collect();
+        over.sort_by_key(|lost| lost.call);
+        let some = !over.is_empty();
+        for lost in over {
+            self.calling.remove(&lost.call);
+            self.push(Event::CallLost(lost))?;
+        }
+        Ok(some)
     }
 
     /// Whether nothing of an earlier sending can take effect any more.
@@ -901,7 +929,7 @@ impl<'a> Drive<'a> {
                     // It was aborted, and its loss is journaled.
                     return Ok(());
                 }
-                self.calling.remove(&call);
+                let calling = self.calling.remove(&call);
                 let read = self.run.call(call).and_then(|call| call.resolved.as_ref()).map(|it| it.effect)
                     == Some(Effect::Read);
                 match outcome {
@@ -917,8 +945,14 @@ impl<'a> Drive<'a> {
                     })))?,
                     Outcome::NeverSent(why) => self.push(never_sent(call, attempt, why))?,
                     Outcome::Lost(lost) => {
-                        let Lost { why: evidence, timed_out, .. } = lost;
-                        self.push(Event::CallLost(CallLost { call, attempt, evidence, timed_out }))?;
+                        let Lost { why: evidence, timed_out, over } = lost;
+                        let lost = CallLost { call, attempt, evidence, timed_out };
+                        let asks = self.run.call(call).is_some_and(|call| call.on_doubt() == OnDoubt::Ask);
+                        match calling.filter(|_| asks && !over) {
+                            // Nobody is asked while its server may still work on it.
+                            Some(calling) => drop(self.calling.insert(call, Calling { lost: Some(lost), ..calling })),
+                            None => self.push(Event::CallLost(lost))?,
+                        }
                     }
                 }
                 if !read {

@@ -326,7 +326,7 @@ impl Run {
         let waits = |call: &CallRecord| match &call.state {
             CallState::Lost(_) => call.on_doubt() == OnDoubt::Ask,
             CallState::Paused(_) => true,
-            _ => call.undecided(),
+            _ => call.may_still_work() || call.undecided(),
         };
         let idle = || self.wait.is_some() || self.open_calls().iter().any(waits);
         self.started.is_some() && self.end.is_none() && (self.in_flight() || !idle())

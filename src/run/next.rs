@@ -25,6 +25,9 @@ pub struct Want {
     pub list_again: bool,
     /// The calls of the group whose turn it is. Those not yet sent are sent in one append.
     pub calls: Vec<CallWant>,
+    /// What is to be recorded of calls that will not be answered, each once its sending is certainly over: a person is asked
+    /// about them then, and not while their server may still work.
+    pub lost: Vec<CallLost>,
     /// The request to a model.
     pub ask: Option<Ask>,
     /// When something changes by itself at the latest; a `Woken` entry is then due. `None`: never.
@@ -137,7 +140,8 @@ impl Run {
         }
     }
 
-    /// What the last owner left in flight will not be answered any more.
+    /// What the last owner left in flight will not be answered any more. Of a call that a person is asked about then, that is
+    /// only recorded once nothing of it can happen any more.
     fn record_interrupted(&self, want: &mut Want) {
         if let Some(Asking { attempt, endpoint, tokens, presumed, live: false, .. }) = &self.asking {
             // It may have been answered, and be paid for. Older journals do not tell how long it was.
@@ -158,12 +162,17 @@ impl Run {
             if let CallState::Started(Sent { live: false, .. }) | CallState::Paused(Sent { live: false, .. }) =
                 &call.state
             {
-                want.record.push(Event::CallLost(CallLost {
+                let lost = CallLost {
                     call: call.id,
                     attempt: call.attempts,
                     evidence: "the process that sent it ended before the result was journaled".to_owned(),
                     timed_out: false,
-                }));
+                };
+                if call.may_still_work() && self.cancelled.is_none() {
+                    want.lost.push(lost);
+                } else {
+                    want.record.push(Event::CallLost(lost));
+                }
             }
         }
     }
@@ -305,6 +314,7 @@ impl Run {
             match &call.state {
                 CallState::Ready if undecided => {}
                 CallState::Ready => want.calls.push(call_want(call, None)),
+                CallState::Started(_) if call.may_still_work() => {}
                 CallState::Started(_) => {
                     want.calls.push(CallWant { call: call.id, attempt: call.attempts, started: true, after: None })
                 }

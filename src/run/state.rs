@@ -111,6 +111,12 @@ impl CallRecord {
         }
     }
 
+    /// Whether nobody waits for its answer any more, its server may still work on it, and a person is asked about it when that
+    /// is over.
+    pub(super) fn may_still_work(&self) -> bool {
+        matches!(&self.state, CallState::Started(sent) if !sent.live) && self.on_doubt() == OnDoubt::Ask
+    }
+
     /// Whether a repeat changes nothing more.
     pub fn is_repeatable(&self) -> bool {
         let repeatable = |resolved: &Resolved| resolved.repeatable || resolved.effect <= Effect::Idempotent;

@@ -756,6 +756,33 @@ fn a_doubt_is_resolved_by_a_person() {
 }
 
 #[test]
+fn nobody_is_asked_about_a_call_while_its_server_outlives_its_guard() {
+    let world = World::slow("wipe");
+    let mut running = Running::start(world.command(&["run", "agent.yaml", "go", "--yes", "--stream-json"]));
+    running.until("tool_started");
+    // Killed together, so that neither can end the server.
+    running.signal(Signal::STOP);
+    let log = fs::read_to_string(world.path("effects.log")).unwrap();
+    let server: i32 = log.strip_prefix("start ").unwrap().trim().parse().unwrap();
+    let server = Pid::from_raw(server).unwrap();
+    let guard = fs::read_to_string(format!("/proc/{}/stat", server.as_raw_pid())).unwrap();
+    let guard: i32 = guard.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kill_process(Pid::from_raw(guard).unwrap(), Signal::KILL).unwrap();
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+    let mut resumed = Running::start(world.command(&["resume", "@last", "--stream-json"]));
+    resumed.until("claimed");
+    // Long enough for a question that is asked at once.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(resumed.child.try_wait().unwrap(), None, "it waits, and asks nobody");
+    rustix::process::test_kill_process(server).unwrap();
+    kill_process(server, Signal::KILL).unwrap();
+    resumed.until("call_lost");
+    assert_eq!(resumed.end().0, 3);
+    assert_eq!(world.agentd(&["resume", "@last", "--json"]).json()["waiting"][0]["kind"], "doubt");
+}
+
+#[test]
 fn a_done_run_goes_on_with_a_prompt() {
     let world = World::new(AGENT, "answers: [{text: first}, {text: second}]");
     assert_eq!(world.agentd(&["run", "agent.yaml", "go"]).stdout, "first\n");

@@ -898,6 +898,11 @@ fn a_doubt_is_handled_by_effect() {
             if restart {
                 play.push(claimed(2));
                 play.settle();
+                // Nobody is asked before the sending is over, and whoever drives the run finds out about that.
+                let held: Vec<_> = play.run.next().lost.iter().map(|lost| lost.call).collect();
+                assert_eq!(held, if person { vec![id("t1c1")] } else { Vec::new() }, "{what}");
+                assert_eq!(play.run.next().waiting, [], "{what}");
+                play.run.next().lost.into_iter().for_each(|lost| play.push(Event::CallLost(lost)));
             } else {
                 play.lose("t1c1");
                 play.settle();
@@ -914,6 +919,20 @@ fn a_doubt_is_handled_by_effect() {
 }
 
 #[test]
+fn a_cancel_does_not_wait_for_a_call_that_may_still_work() {
+    let mut play = Play::new(started());
+    play.calls("drop");
+    play.start();
+    play.push(claimed(2));
+    play.settle();
+    assert_eq!((play.run.status(), play.run.next().lost.len()), (Status::Running, 1));
+    play.push(cancel());
+    play.settle();
+    assert_eq!(play.run.end(), Some(&End::Cancelled));
+    assert_eq!(play.state("t1c1"), &CallState::Unknown);
+}
+
+#[test]
 fn a_destructive_call_that_says_a_repeat_changes_nothing_is_repeated() {
     let mut play = Play::new(started());
     play.ask();
@@ -924,6 +943,27 @@ fn a_destructive_call_that_says_a_repeat_changes_nothing_is_repeated() {
     play.start();
     play.lose("t1c1");
     assert_eq!(play.wanted(), "+t1c1 after");
+}
+
+#[test]
+fn a_call_that_timed_out_is_sent_once_more_only_with_more_time() {
+    for (retry, attempts) in [(None, 1), (Some(secs(90)), 2)] {
+        let mut play = Play::new(started());
+        play.ask();
+        let mut events = judge(&play.rules, &play.run, 1, 1, 4, &Say::calls("put"));
+        let Event::ModelAnswered(answered) = &mut events[0] else { panic!() };
+        answered.calls[0].resolved.as_mut().unwrap().retry = retry;
+        play.push(events.remove(0));
+        for attempt in 1..=attempts {
+            play.start();
+            assert_eq!(play.run.call(id("t1c1")).unwrap().longer(), retry.filter(|_| attempt > 1));
+            let Event::CallLost(mut timed_out) = lost(id("t1c1"), attempt) else { panic!() };
+            timed_out.timed_out = true;
+            play.push(Event::CallLost(timed_out));
+            play.settle();
+        }
+        assert_eq!((play.wanted().as_str(), play.state("t1c1")), ("", &CallState::Unknown), "{retry:?}");
+    }
 }
 
 #[test]

@@ -258,12 +258,21 @@ impl Driver {
                 record.into_iter().try_for_each(|event| self.push(world.now, event))?;
                 continue;
             }
-            if self.withdraw(world, &want)? || self.begin(world, &want)? {
+            if self.give_up(world, &want)? || self.withdraw(world, &want)? || self.begin(world, &want)? {
                 continue;
             }
             return Ok(want);
         }
         unreachable!()
+    }
+
+    /// Records the calls of a dead process whose sending is over.
+    fn give_up(&mut self, world: &World, want: &Want) -> Result<bool, Killed> {
+        let over = want.lost.iter().filter(|lost| deadline(&self.run, lost.call) <= world.now);
+        let over: Vec<_> = over.cloned().map(Event::CallLost).collect();
+        let some = !over.is_empty();
+        over.into_iter().try_for_each(|event| self.push(world.now, event))?;
+        Ok(some)
     }
 
     /// Ends what is in flight and not wanted.
@@ -374,7 +383,8 @@ impl Driver {
     pub fn moment(&self, want: &Want) -> Option<Time> {
         let flights = self.flights.iter().map(Flight::done_at);
         let over = want.calls.iter().filter_map(|want| Some(want.after.as_ref()?.deadline));
-        flights.chain(over).chain(want.until).min()
+        let lost = want.lost.iter().map(|lost| deadline(&self.run, lost.call));
+        flights.chain(over).chain(lost).chain(want.until).min()
     }
 
     /// Lets time pass, with all that takes effect meanwhile.
@@ -491,4 +501,10 @@ pub fn posted(name: &str, mut event: Event) -> Event {
     };
     *inbox = Some(name.to_owned());
     event
+}
+
+/// When the newest sending of a call has certainly ended.
+fn deadline(run: &Run, call: CallId) -> Time {
+    let CallState::Started(sent) = &run.call(call).unwrap().state else { panic!("{call} is in flight nowhere") };
+    sent.deadline
 }
