@@ -253,7 +253,7 @@ fn an_ask_parks_the_run_until_somebody_allows_it() {
     assert_eq!((resumed.code, resumed.stdout.as_str()), (0, "Written.\n"), "{resumed:#?}");
     assert_eq!(fs::read_to_string(world.path("notes/b.txt")).unwrap(), "new");
     let twice = world.agentd(&["approve", &id]);
-    assert_eq!(twice.code, 2, "{twice:#?}");
+    assert_eq!((twice.code, twice.stderr.as_str()), (0, "t1c1 allowed already\n"), "{twice:#?}");
 }
 
 #[test]

@@ -74,9 +74,17 @@ impl Request {
         self.body["messages"].as_array().map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// How many answers the conversation holds: the turn, counted from zero.
+    /// How many answers the conversation holds: the turn, counted from zero. An answer whose only call could not be shown again
+    /// stands there as what we say of it.
     pub fn answers(&self) -> usize {
-        self.messages().iter().filter(|message| message["role"] == "assistant").count()
+        let described =
+            |message: &Value| message["content"].as_str().map_or(0, |text| text.matches("was not executed: ").count());
+        let count = |message: &Value| match message["role"].as_str() {
+            Some("assistant") => 1,
+            Some("user") => described(message),
+            _ => 0,
+        };
+        self.messages().iter().map(count).sum()
     }
 
     /// The text of the last message: what the user said, or a tool's result.

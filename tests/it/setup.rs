@@ -1,6 +1,13 @@
 //! The first steps and what helps with them: `init`, `doctor`, attached files, completions, manual pages.
 
-use std::{fs, os::unix::process::CommandExt, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::SystemTime,
+};
 
 use serde_json::{Value, json};
 
@@ -178,6 +185,19 @@ fn offered(world: &World, line: &[&str]) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
+/// The files below a folder, each with its length and when it was written.
+fn files(dir: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let data = entry.metadata().unwrap();
+        match data.is_dir() {
+            true => found.extend(files(&entry.path())),
+            false => _ = found.insert(entry.path(), (data.len(), data.modified().unwrap())),
+        }
+    }
+    found
+}
+
 #[test]
 fn a_shell_is_offered_commands_agents_and_runs() {
     let model = Model::replying([Reply::text("Done.")]);
@@ -191,11 +211,10 @@ fn a_shell_is_offered_commands_agents_and_runs() {
     assert_eq!(offered(&world, &["agentd", "runs", "show", &run[..6]]).first(), Some(&run));
     assert!(offered(&world, &["agentd", "tools", "ls", "ti"]).contains(&"tidy".to_owned()));
     assert_eq!(offered(&world, &["agentd", "stats", "--agent", ""]), ["tidy"]);
-    // The listings of the slots are enough for that: a store that was opened would be made anew.
-    let store = world.path("home/journal/00/tree");
-    fs::remove_dir_all(&store).unwrap();
+    // Whoever completes looks and writes nothing.
+    let before = files(&world.path("home"));
     assert_eq!(offered(&world, &["agentd", "cancel", &run[..6]]), [run]);
-    assert!(!store.exists());
+    assert_eq!(files(&world.path("home")), before);
     for shell in ["bash", "zsh", "fish"] {
         let (code, stdout, stderr) = world.said(&["completions", shell]);
         assert!(code == 0 && stdout.contains("agentd"), "{stdout}{stderr}");
