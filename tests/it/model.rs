@@ -58,6 +58,14 @@ pub struct Request {
     pub bytes: Vec<u8>,
 }
 
+/// The text of a message, whether it stands as such or in parts.
+pub fn text(message: &Value) -> String {
+    match &message["content"] {
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n"),
+        content => content.as_str().unwrap_or_default().to_owned(),
+    }
+}
+
 impl Request {
     /// Whether it asks for the list of models.
     fn is_list(&self) -> bool {
@@ -77,12 +85,9 @@ impl Request {
     /// How many answers the conversation holds: the turn, counted from zero. An answer whose only call could not be shown again
     /// stands there as what we say of it.
     pub fn answers(&self) -> usize {
-        let described =
-            |message: &Value| message["content"].as_str().map_or(0, |text| text.matches("was not executed: ").count());
         let count = |message: &Value| match message["role"].as_str() {
             Some("assistant") => 1,
-            Some("user") => described(message),
-            _ => 0,
+            _ => text(message).matches("Your call of \"").count(),
         };
         self.messages().iter().map(count).sum()
     }

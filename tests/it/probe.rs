@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::model::{Gate, Model, Reply, Request, nobody};
+use crate::model::{Gate, Model, Reply, Request, nobody, text};
 
 /// A bundled task as its file has it: what is asked, the call that is right, and its place among all.
 struct Task {
@@ -45,7 +45,7 @@ fn tasks() -> Vec<Task> {
 fn asked(tasks: &[Task], request: &Request) -> (usize, Reply) {
     let said = request.messages().iter().find(|message| message["role"] == "user").unwrap();
     // What we say of a call that cannot be shown again may stand behind the task.
-    let said = said["content"].as_str().unwrap();
+    let said = text(said);
     let at = tasks.iter().position(|task| said.starts_with(&task.ask)).expect("an unknown task");
     assert!(request.tools().contains(&tasks[at].tool.as_str()), "{:?}", request.tools());
     (at, Reply::call(&tasks[at].tool, tasks[at].arguments.clone()).usage(1000, 100))
