@@ -519,6 +519,7 @@ mod tests {
             allowed: false,
             decided: None,
             lost: None,
+            restarted: false,
             state: crate::run::CallState::Ready,
         };
         Question { key: Key { call: id, attempts: 0, kind }, call, hidden: 0 }

@@ -367,6 +367,7 @@ mod tests {
             allowed: false,
             decided: None,
             lost: None,
+            restarted: false,
             state: CallState::Ready,
         }
     }
