@@ -81,7 +81,7 @@ impl World {
         let log = world.path("effects.log");
         let agent = json!({
             "version": 1, "name": "slow", "model": "demo/any",
-            "servers": {"slow": {"command": "python3", "args": ["-S", server], "env": {"LOG": log, "SLOW_MS": "30000"}}},
+            "servers": {"slow": {"command": "python3", "args": ["-S", server], "env": {"LOG": log, "GOT": world.path("got"), "SLOW_MS": "30000"}}},
         });
         world.write("agent.yaml", &agent.to_string());
         world
@@ -760,6 +760,10 @@ fn nobody_is_asked_about_a_call_while_its_server_outlives_its_guard() {
     let world = World::slow("wipe");
     let mut running = Running::start(world.command(&["run", "agent.yaml", "go", "--yes", "--stream-json"]));
     running.until("tool_started");
+    // A server that has not read its call yet ends when its input does.
+    while !world.path("got").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     // Killed together, so that neither can end the server.
     running.signal(Signal::STOP);
     let log = fs::read_to_string(world.path("effects.log")).unwrap();

@@ -3,6 +3,7 @@
 
 Plain JSON-RPC without a library, so that it starts fast. Lines of the log: `start PID`, `TOOL ARGUMENTS KEY`.
 $SLOW_MS: how long each call takes, half of it before the effect and half after.
+$GOT: a file that is made when a call has come.
 $GATE: a file without which `look` does not answer.
 $EXTRA: the name of one more tool, a write.
 """
@@ -13,6 +14,7 @@ import sys
 import time
 
 LOG = os.open(os.environ["LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+GOT = os.environ.get("GOT")
 GATE = os.environ.get("GATE")
 SLOW = int(os.environ.get("SLOW_MS", "0")) / 1000
 
@@ -34,6 +36,8 @@ def log(line):
 def call(params):
     name, arguments = params["name"], params.get("arguments", {})
     key = params.get("_meta", {}).get("agentd/idempotencyKey", "-")
+    if GOT:
+        open(GOT, "w").close()
     while GATE and name == "look" and not os.path.exists(GATE):
         time.sleep(0.01)
     time.sleep(SLOW / 2)
