@@ -519,7 +519,6 @@ mod tests {
             allowed: false,
             decided: None,
             lost: None,
-            restarted: false,
             state: crate::run::CallState::Ready,
         };
         Question { key: Key { call: id, attempts: 0, kind }, call, hidden: 0 }

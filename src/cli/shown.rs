@@ -367,7 +367,6 @@ mod tests {
             allowed: false,
             decided: None,
             lost: None,
-            restarted: false,
             state: CallState::Ready,
         }
     }

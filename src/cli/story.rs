@@ -10,7 +10,7 @@ use crate::{
     repair::Repair,
     run::{
         ApprovalReason, AttemptFailed, CallRecord, Decision, End, Entry, Event, Limit, ModelAnswered, NanoDollars,
-        Purpose, Rejection, Resolution, Run, Time, ToolStarted,
+        Purpose, Rejection, Resolution, Run, Time,
     },
 };
 
@@ -82,8 +82,6 @@ impl Mark {
 #[derive(Debug, Default)]
 pub(super) struct Story {
     calls: HashMap<CallId, Told>,
-    /// The guard of the newest call of each server that has one.
-    guards: HashMap<String, String>,
     /// Who failed last since the last answer, and how: endpoint, class, message.
     failed: Option<(String, String, String)>,
     /// How wide lines about calls may be; `None` for lines that are read in a file or a pager.
@@ -108,7 +106,7 @@ impl Story {
             let repairs = record.resolved.as_ref().map_or(0, |resolved| resolved.repairs.len());
             (record.id, Told::new(tool_of(record), record.arguments(), repairs, columns))
         };
-        Story { calls: run.calls().map(told).collect(), guards: run.guards().clone(), columns, ..Story::default() }
+        Story { calls: run.calls().map(told).collect(), columns, ..Story::default() }
     }
 
     /// A story in which what models say is not shortened, if so `whole`.
@@ -214,9 +212,7 @@ impl Story {
                     // From here on it is the call that ran, and what was mended is not in it.
                     *told = Told::new(std::mem::take(&mut told.tool), arguments, 0, self.columns);
                 }
-                let mut lines = self.restarted(it).map_or_else(Vec::new, |text| step(Mark::Odd, text));
-                lines.push(Line { mark: Mark::Plain, text, step: it.attempt > 1 });
-                lines
+                vec![Line { mark: Mark::Plain, text, step: it.attempt > 1 }]
             }
             Event::ToolFinished(it) => {
                 let (call, took) = (self.call(it.call), duration(it.latency));
@@ -318,15 +314,6 @@ impl Story {
             None => Told::new(written.name.clone(), &written.arguments, 0, self.columns),
         };
         self.calls.insert(call.id, told);
-    }
-
-    /// What there is to tell of the server of a call: that it is another process than at the call before.
-    fn restarted(&mut self, it: &ToolStarted) -> Option<String> {
-        // A server's name has no dot.
-        let (server, _) = self.calls.get(&it.call)?.tool.split_once('.')?;
-        let guard = it.guard.as_ref()?;
-        let before = self.guards.insert(server.to_owned(), guard.clone())?;
-        (before != *guard).then(|| format!("the server {} was restarted since the call before", said(server)))
     }
 
     /// What an answer says beside its calls, or as the final answer; `None` when it says nothing.

@@ -80,8 +80,6 @@ pub struct Run {
     policies: Vec<PolicyGiven>,
     /// Tool and canonical arguments of calls whose outcome is unknown for good.
     doubted: HashSet<(ToolName, String)>,
-    /// The guard of the newest call of each server that has one.
-    guards: HashMap<String, String>,
     elided: BTreeSet<CallId>,
     summary: Option<(u32, Arc<str>)>,
     /// Longest text that models are shown; `None` while all are shown whole.
@@ -315,11 +313,6 @@ impl Run {
     /// What models were shown of all answers is to be made anew.
     fn forget_shown(&mut self) {
         self.answers_mut().for_each(|answer| drop(answer.shown.take()));
-    }
-
-    /// The guard of the newest call of each server that has one.
-    pub(crate) fn guards(&self) -> &HashMap<String, String> {
-        &self.guards
     }
 
     /// Whether something that we sent may still be answered.
@@ -701,7 +694,6 @@ impl Run {
                 allowed: false,
                 decided: None,
                 lost: None,
-                restarted: false,
                 state: CallState::Ready,
             });
         }
@@ -743,15 +735,8 @@ impl Run {
         expect(started.attempt == call.attempts + 1, "an attempt was skipped")?;
         call.attempts = started.attempt;
         call.state = CallState::Started(Sent { deadline: started.deadline, guard: started.guard.clone(), live: true });
-        let server = call.resolved.as_ref().map(|resolved| resolved.origin.server.clone());
         if started.attempt == 1 {
             self.tally.tool_calls += 1;
-        }
-        if let (Some(server), Some(guard)) = (server, &started.guard) {
-            let before = self.guards.insert(server, guard.clone());
-            if before.is_some_and(|before| before != *guard) {
-                self.open(started.call)?.restarted = true;
-            }
         }
         Ok(())
     }

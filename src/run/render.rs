@@ -139,12 +139,6 @@ impl Run {
         if let Some(edited) = call.edited.as_ref().filter(|_| ran) {
             parts.insert(0, Part::text(format!("ran with edited arguments: {edited}")));
         }
-        if let Some(resolved) = call.resolved.as_ref().filter(|_| call.restarted) {
-            let server = &resolved.origin.server;
-            parts.push(Part::text(format!(
-                "Note on this result: the server {server} was restarted since the call before; what it held in memory is gone."
-            )));
-        }
         ToolResult { call: call.id, name, content: content(parts), is_error }
     }
 

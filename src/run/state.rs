@@ -80,8 +80,6 @@ pub struct CallRecord {
     pub decided: Option<Box<ApprovalGiven>>,
     /// What is known of its newest sending that got no answer; `None` when none did.
     pub lost: Option<Box<CallLost>>,
-    /// Whether its server was started anew since the call before it, or since it was sent before.
-    pub restarted: bool,
     /// Where it stands.
     pub state: CallState,
 }

@@ -337,21 +337,3 @@ fn a_conversation_that_is_still_too_long_loses_turns_and_then_the_middle_of_long
     assert!(told.last().unwrap().starts_with("user: now xxx") && told.last().unwrap().ends_with("xxxthis"), "{told:?}");
     assert!(told.iter().map(String::len).sum::<usize>() < 1500, "{told:?}");
 }
-
-#[test]
-fn the_model_is_told_once_that_a_server_was_restarted() {
-    let mut play = Play::new(started());
-    for (call, guard) in [("t1c1", "a"), ("t2c1", "a"), ("t3c1", "b"), ("t4c1", "b")] {
-        play.calls("read");
-        play.settle();
-        let Event::ToolStarted(mut sent) = play.sending(id(call), 1) else { panic!() };
-        sent.guard = Some(guard.to_owned());
-        play.push(Event::ToolStarted(sent));
-        play.push(finished(id(call), 1, "ok"));
-        play.settle();
-    }
-    let told = play.told();
-    let results = told.iter().filter(|line| line.contains("ok"));
-    let restarted: Vec<_> = results.map(|line| line.contains("was restarted since the call before")).collect();
-    assert_eq!(restarted, [false, false, true, false], "{told:#?}");
-}
