@@ -764,8 +764,15 @@ fn nobody_is_asked_about_a_call_while_its_server_outlives_its_guard() {
     while !world.path("got").exists() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    // Killed together, so that neither can end the server.
+    // Killed together, so that neither can end the server. A signal takes a while to stop all threads.
     running.signal(Signal::STOP);
+    let stopped = |thread: fs::DirEntry| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap();
+        stat.rsplit_once(") ").unwrap().1.starts_with('T')
+    };
+    while !fs::read_dir(format!("/proc/{}/task", running.child.id())).unwrap().flatten().all(stopped) {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
     let log = fs::read_to_string(world.path("effects.log")).unwrap();
     let server: i32 = log.strip_prefix("start ").unwrap().trim().parse().unwrap();
     let server = Pid::from_raw(server).unwrap();
