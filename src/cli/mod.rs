@@ -38,6 +38,7 @@ mod shown;
 mod start;
 mod stats;
 mod stopper;
+mod store;
 mod story;
 mod talk;
 mod text;

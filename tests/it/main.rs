@@ -32,6 +32,7 @@ mod provider;
 mod refusals;
 mod setup;
 mod slots;
+mod store;
 mod talk;
 mod terminal;
 mod text_calls;
