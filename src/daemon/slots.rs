@@ -242,7 +242,7 @@ impl Slots {
         while Lock::held_by(&dir).is_some() {
             match index::read(&dir, slot) {
                 // Who was killed a moment ago may seem to hold it still.
-                Some(index::Read { closed: false, socket: Some(socket), pid, .. }) if listens(&socket) => {
+                Some(index::Read { closed: false, socket: Some(socket), pid, .. }) if listens(&socket).await => {
                     return Ok(Holder::There { pid, socket });
                 }
                 _ if Instant::now() >= until => break,

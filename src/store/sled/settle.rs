@@ -32,6 +32,10 @@ use crate::{run::RunId, store::Error};
 /// How many bytes of a run are in memory at once while it is settled.
 const AT_ONCE: usize = 4 << 20;
 
+/// How far the thread steps back where it shares a core.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
 /// What the thread is asked to do.
 pub(super) enum Job {
     /// A checkpoint; who waits for its end.
@@ -42,6 +46,9 @@ pub(super) enum Job {
 
 /// Serves until nobody can ask any more, or the store closes.
 pub(super) fn run(shared: &Shared, jobs: &mpsc::Receiver<Job>) {
+    // Commits are waited for, and this is not. A thread has a niceness of its own on Linux alone.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
     while let Ok(job) = jobs.recv() {
         if shared.closing.load(Ordering::Relaxed) {
             return;
