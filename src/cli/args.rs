@@ -138,15 +138,6 @@ Example:
   agentd runs show @last"
     )]
     Runs(Runs),
-    /// Look whether all that runs have left behind can be read
-    #[command(after_help = "\
-Example:
-  agentd store check
-  agentd store rebuild
-
-Runs are kept in a log, and, once there are many, in a copy that is made from it. `check` reads all of the log and
-writes nothing. `rebuild` makes the copy anew; agentd does so by itself when the copy does not read.")]
-    Store(Store),
     /// Write the first agent of a folder, with a model that can be asked from here
     #[command(after_help = "\
 Example:
@@ -705,42 +696,6 @@ pub(super) struct Watch {
     pub shared: Shared,
 }
 
-/// See [`Command::Store`].
-#[derive(Debug, Args)]
-pub(super) struct Store {
-    #[command(subcommand)]
-    pub what: StoreWhat,
-}
-
-/// What to do with the stores.
-#[derive(Debug, Subcommand)]
-pub(super) enum StoreWhat {
-    /// Read everything; say which runs are damaged, and where
-    #[command(after_help = "\
-Example:
-  agentd store check --json")]
-    Check(StoreCheck),
-    /// Make the copy of all runs anew from the log
-    #[command(after_help = "\
-Example:
-  agentd store rebuild")]
-    Rebuild(StoreRebuild),
-}
-
-/// See [`StoreWhat::Check`].
-#[derive(Debug, Args)]
-pub(super) struct StoreCheck {
-    #[command(flatten)]
-    pub shared: Shared,
-}
-
-/// See [`StoreWhat::Rebuild`].
-#[derive(Debug, Args)]
-pub(super) struct StoreRebuild {
-    #[command(flatten)]
-    pub shared: Shared,
-}
-
 /// See [`Command::Init`].
 #[derive(Debug, Args)]
 pub(super) struct Init {
@@ -868,8 +823,6 @@ impl Command {
             Command::Runs(Runs { look: None, shared }) => shared.clone(),
             Command::Runs(Runs { look: Some(Look::Ls(ls)), .. }) => ls.shared.clone(),
             Command::Runs(Runs { look: Some(Look::Show(show)), .. }) => show.shared.clone(),
-            Command::Store(Store { what: StoreWhat::Check(check) }) => check.shared.clone(),
-            Command::Store(Store { what: StoreWhat::Rebuild(rebuild) }) => rebuild.shared.clone(),
             Command::Init(init) => init.shared.clone(),
             Command::Doctor(doctor) => doctor.shared.clone(),
             Command::Completions(_) | Command::Man(_) => Shared::default(),

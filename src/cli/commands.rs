@@ -36,7 +36,6 @@ use super::{
     serving::Serving,
     start, stats,
     stopper::Stopper,
-    store,
     talk::{self, Begin},
     text::{Form, escape},
     tools,
@@ -91,7 +90,6 @@ pub(super) async fn run(command: Command, screen: &Screen, out: Out) -> Result<C
             runs::show(&daemon, id, out, it.shared.json, it.shared.verbose > 0).await?;
             Ok(Code::Done)
         }
-        Command::Store(it) => store::store(&it.what, screen, out).await,
         Command::Init(it) => init::init(&it, screen, out).await,
         Command::Doctor(it) => doctor::doctor(&it, screen, out).await,
         Command::Completions(it) => complete::completions(&it),

@@ -132,7 +132,7 @@ pub(super) async fn doctor(it: &args::Doctor, screen: &Screen, out: Out) -> Resu
     let mut found = Findings { screen, all: Vec::new() };
     let settings = look_at_settings(it, &mut found);
     let daemon = match &settings {
-        Some(settings) => look_at_data(settings, &mut found).await,
+        Some(settings) => look_at_data(settings, &mut found),
         None => None,
     };
     let agents = look_at_agents(it, &mut found);
@@ -173,26 +173,11 @@ fn look_at_settings(it: &args::Doctor, found: &mut Findings<'_>) -> Option<Setti
     }
 }
 
-async fn look_at_data(settings: &Settings, found: &mut Findings<'_>) -> Option<Daemon> {
+fn look_at_data(settings: &Settings, found: &mut Findings<'_>) -> Option<Daemon> {
     let home = open::home().map(|home| home.display().to_string()).unwrap_or_default();
     match open::open_with(settings) {
         Ok(daemon) => {
-            let check = || Some("agentd store check".to_owned());
-            let unread = match daemon.runs().await {
-                Ok(runs) => {
-                    for (run, damage) in runs.iter().filter_map(|run| Some((run.run, run.damage.as_ref()?))) {
-                        found.warn(format!("run {run}"), format!("it is damaged: {damage}"), check());
-                    }
-                    daemon.unread()
-                }
-                Err(error) => vec![error.to_string()],
-            };
-            for place in &unread {
-                found.fail("data", Code::Store, format!("it cannot all be read: {place}"), check());
-            }
-            if unread.is_empty() {
-                found.pass("data", format!("runs are kept in {home}"));
-            }
+            found.pass("data", format!("runs are kept in {home}"));
             Some(daemon)
         }
         Err(trouble) => {

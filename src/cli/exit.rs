@@ -185,13 +185,7 @@ fn verdict(error: &daemon::Error) -> (Code, Option<String>) {
             journal::Error::Store(error) => match error {
                 store::Error::NotFound(_) => (Code::NotFound, None),
                 store::Error::Locked { pid } => (Code::Store, Some(locked(*pid))),
-                store::Error::Damaged { .. } | store::Error::DamagedRecord(_) => {
-                    (Code::Store, Some(DAMAGED.to_owned()))
-                }
-                store::Error::TooLarge { .. } => (Code::Failed, None),
-                store::Error::ReadOnly => {
-                    (Code::Store, Some("runs can be listed and shown there, and nothing else".to_owned()))
-                }
+                store::Error::Damaged { .. } => (Code::Store, Some(DAMAGED.to_owned())),
                 store::Error::Full { .. } => (Code::Store, Some("make room on that disk, then try again".to_owned())),
                 store::Error::Poisoned(_) => {
                     let advice = "what was shown as durable is safe; look at the disk, then try again";

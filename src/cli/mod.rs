@@ -38,7 +38,6 @@ mod shown;
 mod start;
 mod stats;
 mod stopper;
-mod store;
 mod story;
 mod talk;
 mod text;

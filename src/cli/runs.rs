@@ -33,18 +33,12 @@ const MARGIN: usize = 16;
 /// Lists all runs, newest first.
 pub(super) async fn ls(daemon: &Daemon, screen: &Screen, out: Out, json: bool) -> Result<(), Trouble> {
     let heads = daemon.runs().await?;
-    let unread = daemon.unread();
     if json {
-        out.document(&api::Runs::new(&heads, unread))?;
-        return Ok(());
-    }
-    if !heads.is_empty() {
+        out.document(&api::Runs::new(&heads))?;
+    } else if !heads.is_empty() {
         out.text(&table(&heads, SystemClock.now()))?;
-    } else if unread.is_empty() {
+    } else {
         screen.tell("there are no runs yet; agentd run starts one");
-    }
-    for place in &unread {
-        screen.tell(format_args!("runs may be missing: {}", escape(place, Form::Text)));
     }
     Ok(())
 }

@@ -116,9 +116,7 @@ impl Error {
                 journal::Error::Store(error) => match error {
                     store::Error::NotFound(_) => "not_found",
                     store::Error::Locked { .. } => "store_locked",
-                    store::Error::Damaged { .. } | store::Error::DamagedRecord(_) => "store_damaged",
-                    store::Error::TooLarge { .. } => "too_large",
-                    store::Error::ReadOnly => "store_read_only",
+                    store::Error::Damaged { .. } => "store_damaged",
                     store::Error::Full { .. } => "store_full",
                     store::Error::Poisoned(_) => "store_failed",
                     store::Error::Unusable(_) => "store_unusable",

@@ -11,8 +11,6 @@
 //! - A row never shows what is not durable, and a run that is driven is marked before anything is done with it.
 //! - A line that could not be written is followed by none: the next change writes the file anew.
 //!
-//! - A line ends with a sum of itself: one that is not what was written is none, and neither is what follows.
-//!
 //! Nothing is synced: after a power cut the file is not closed, or its last line is torn, and the store is opened.
 
 use std::{
@@ -28,21 +26,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     run::{RunId, Status, Time},
-    store::{Appended, BlobHash, BoxFuture, Change, Changed, Columns, Error, Head, InboxId, Key, Part, Record, Store},
+    store::{Appended, BlobHash, BoxFuture, Columns, Error, Head, InboxId, Part, Store},
 };
 
 /// The file's name in the directory of a slot.
 const FILE: &str = "index";
 
 /// The form of the file that this version reads and writes.
-const VERSION: u32 = 3;
+const VERSION: u32 = 2;
 
 /// How many lines a file may have for each run, and more than that, before it is written anew.
 const LINES_PER_RUN: usize = 8;
 const LINES_MIN: usize = 1000;
 
 /// Longest last line of a closed file, and the end of the one before it.
-const CLOSED_BYTES_MAX: u64 = 80;
+const CLOSED_BYTES_MAX: u64 = 64;
 
 /// A run in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,8 +99,6 @@ enum Line {
     Deleted(String),
     /// The writer drives this run, from now on or not any more.
     Driven { run: String, now: bool },
-    /// A place that the store cannot read.
-    Unread(String),
     /// Where the writer listens.
     Listens { socket: Option<PathBuf> },
     /// The last: nothing was changed in the slot after it. So many runs have not come to their end.
@@ -132,8 +128,6 @@ pub(super) struct Read {
     /// Where that process listens.
     pub(super) socket: Option<PathBuf>,
     pub(super) runs: Vec<Listed>,
-    /// Places that the store could not read.
-    pub(super) unread: Vec<String>,
 }
 
 /// Reads the index in the directory of slot `slot`; `None` when there is none, or none that can be read.
@@ -141,9 +135,9 @@ pub(super) fn read(dir: &Path, slot: usize) -> Option<Read> {
     let bytes = fs::read(dir.join(FILE)).ok()?;
     // What comes behind the last end of a line is being written.
     let whole = &bytes[..bytes.iter().rposition(|byte| *byte == b'\n')?];
-    let mut lines = whole.split(|byte| *byte == b'\n').map(parse);
+    let mut lines = whole.split(|byte| *byte == b'\n').map(|line| serde_json::from_slice::<Line>(line).ok());
     let Line::Index { v: VERSION, pid } = lines.next()?? else { return None };
-    let mut read = Read { closed: false, pid, socket: None, runs: Vec::new(), unread: Vec::new() };
+    let mut read = Read { closed: false, pid, socket: None, runs: Vec::new() };
     let mut rows = BTreeMap::new();
     let mut driven = BTreeSet::new();
     for line in lines {
@@ -162,7 +156,6 @@ pub(super) fn read(dir: &Path, slot: usize) -> Option<Read> {
             Line::Deleted(run) => drop(rows.remove(&run.parse::<RunId>().ok()?)),
             Line::Driven { run, now: true } => drop(driven.insert(run.parse::<RunId>().ok()?)),
             Line::Driven { run, now: false } => drop(driven.remove(&run.parse::<RunId>().ok()?)),
-            Line::Unread(place) => read.unread.push(place),
             Line::Listens { socket } => read.socket = socket,
             Line::Closed { .. } => read.closed = true,
         }
@@ -189,20 +182,7 @@ fn last_line(dir: &Path) -> io::Result<Line> {
     file.take(CLOSED_BYTES_MAX).read_to_end(&mut end)?;
     let end = end.strip_suffix(b"\n").unwrap_or_default();
     let last = end.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-    parse(last).ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// A line without its end: JSON, a space, and its CRC32C in hexadecimal digits.
-fn parse(line: &[u8]) -> Option<Line> {
-    let (json, sum) = line.split_last_chunk::<SUM>()?;
-    (sum == sum_of(json).as_bytes()).then(|| serde_json::from_slice(json).ok()).flatten()
-}
-
-/// The length of a line's sum and of the space in front of it.
-const SUM: usize = 9;
-
-fn sum_of(json: &[u8]) -> String {
-    format!(" {:08x}", crc32c::crc32c(json))
+    Ok(serde_json::from_slice(last)?)
 }
 
 /// Removes the index of a slot that was just locked, so that it is taken for nothing that it no longer is.
@@ -223,7 +203,6 @@ pub(super) struct Index {
 #[derive(Default)]
 struct State {
     rows: BTreeMap<RunId, (Columns, Option<Arc<str>>)>,
-    unread: Vec<Arc<str>>,
     /// Runs of which the file says something older that is worth no line.
     stale: BTreeSet<RunId>,
     driven: BTreeSet<RunId>,
@@ -246,11 +225,11 @@ enum Told {
 }
 
 impl Index {
-    /// Begins the index of the slot in `dir`, which holds the runs of these heads and places that cannot be read, and writes it.
-    pub(super) fn begin(dir: &Path, slot: usize, heads: Vec<Head>, unread: Vec<Arc<str>>) -> io::Result<Index> {
+    /// Begins the index of the slot in `dir`, which holds the runs of these heads, and writes it.
+    pub(super) fn begin(dir: &Path, slot: usize, heads: Vec<Head>) -> io::Result<Index> {
         let listed = |head: &Head| head.length > 0 || head.damage.is_some();
         let rows = heads.into_iter().filter(listed).map(|head| (head.run, (head.columns, head.damage)));
-        let mut state = State { rows: rows.collect(), unread, ..State::default() };
+        let mut state = State { rows: rows.collect(), ..State::default() };
         state.write(dir)?;
         Ok(Index { dir: dir.to_owned(), slot, state: Mutex::new(state) })
     }
@@ -342,7 +321,6 @@ impl State {
         let mut lines = vec![Line::Index { v: VERSION, pid: std::process::id() }];
         lines.extend(self.rows.keys().filter_map(|run| self.row(*run)));
         lines.extend(self.driven.iter().map(|run| Line::Driven { run: run.to_string(), now: true }));
-        lines.extend(self.unread.iter().map(|place| Line::Unread(place.to_string())));
         lines.push(Line::Listens { socket: self.socket.clone() });
         let fresh = dir.join("index.new");
         let mut file = File::create(&fresh)?;
@@ -383,9 +361,7 @@ impl State {
 fn bytes(lines: &[Line]) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for line in lines {
-        let json = serde_json::to_vec(line)?;
-        bytes.extend_from_slice(&json);
-        bytes.extend_from_slice(sum_of(&json).as_bytes());
+        serde_json::to_writer(&mut bytes, line)?;
         bytes.push(b'\n');
     }
     Ok(bytes)
@@ -509,22 +485,6 @@ impl Store for Indexed {
         })
     }
 
-    fn record(&self, key: Key) -> BoxFuture<Result<Option<Record>, Error>> {
-        self.store.record(key)
-    }
-
-    fn records(&self, prefix: Bytes, after: Option<Key>, limit: usize) -> BoxFuture<Result<Vec<(Key, Record)>, Error>> {
-        self.store.records(prefix, after, limit)
-    }
-
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<Result<Changed, Error>> {
-        self.store.change(changes)
-    }
-
-    fn faults(&self) -> Vec<Arc<str>> {
-        self.store.faults()
-    }
-
     fn room(&self) -> Result<(), Error> {
         self.store.room()
     }
@@ -567,7 +527,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         assert!(!is_wanted(&dir.join("never made")) && is_wanted(dir));
-        let index = Index::begin(dir, 0, vec![head(1, "done"), head(2, "running")], vec![]).unwrap();
+        let index = Index::begin(dir, 0, vec![head(1, "done"), head(2, "running")]).unwrap();
         let shown = |byte, status: &str, cost| (run(byte), status.to_owned(), Some(cost));
         assert_eq!(seen(dir), (false, vec![shown(1, "done", 0), shown(2, "interrupted", 0)]));
         index.driven(run(2), true);
@@ -591,7 +551,7 @@ mod tests {
         set(&index, 2, "done", 9);
         assert_eq!(seen(dir).1[1], shown(2, "waiting", 9));
 
-        let index = Index::begin(dir, 0, vec![head(1, "done"), head(2, "done")], vec![]).unwrap();
+        let index = Index::begin(dir, 0, vec![head(1, "done"), head(2, "done")]).unwrap();
         assert!(is_wanted(dir));
         index.close();
         assert!(!is_wanted(dir));
@@ -600,7 +560,7 @@ mod tests {
     #[test]
     fn a_closed_file_is_exact_also_about_what_was_worth_no_line() {
         let dir = tempfile::tempdir().unwrap();
-        let index = Index::begin(dir.path(), 0, vec![head(1, "running")], vec![]).unwrap();
+        let index = Index::begin(dir.path(), 0, vec![head(1, "running")]).unwrap();
         let mut state = index.lock();
         state.rows.insert(run(1), (columns("running", 5), None));
         state.stale.insert(run(1));
@@ -613,7 +573,7 @@ mod tests {
     #[test]
     fn a_line_that_is_being_written_is_none_yet_and_a_torn_one_ends_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        let index = Index::begin(dir.path(), 0, vec![head(1, "done")], vec![]).unwrap();
+        let index = Index::begin(dir.path(), 0, vec![head(1, "done")]).unwrap();
         let file = dir.path().join(FILE);
         let whole = fs::read_to_string(&file).unwrap();
         fs::write(&file, format!("{whole}{{\"run\":")).unwrap();
@@ -629,7 +589,7 @@ mod tests {
     #[test]
     fn outdated_lines_do_not_pile_up() {
         let dir = tempfile::tempdir().unwrap();
-        let index = Index::begin(dir.path(), 0, vec![head(1, "done")], vec![]).unwrap();
+        let index = Index::begin(dir.path(), 0, vec![head(1, "done")]).unwrap();
         for cost in 0..4000 {
             set(&index, 1, "done", cost);
         }

@@ -12,7 +12,6 @@
 //!
 //! Left out so far: supervision of many runs.
 
-pub mod check;
 mod error;
 mod index;
 mod keys;
@@ -534,7 +533,7 @@ impl Daemon {
     /// A run as it stands.
     pub async fn show(&self, id: RunId) -> Result<Shown, Error> {
         let Listed { slot, driver, .. } = self.listed(id).await?;
-        let entries = self.looking(slot, |reach| reach.entries(id)).await?;
+        let entries = self.asking(slot, |reach| reach.entries(id)).await?;
         let run = Run::replay(&entries)?;
         variables::hide_those_of(&run, &self.variables);
         Ok(Shown { run, entries, driver })
@@ -544,7 +543,7 @@ impl Daemon {
     /// Ends when nobody drives the run, or not any more, and with [`Error::Gone`] when whoever drives it is gone.
     pub async fn follow(&self, id: RunId, from: u64) -> Result<Follow, Error> {
         let slot = self.listed(id).await?.slot;
-        self.looking(slot, |reach| reach.follow(id, from)).await
+        self.asking(slot, |reach| reach.follow(id, from)).await
     }
 
     /// All runs that have started, newest first.
@@ -552,11 +551,6 @@ impl Daemon {
         let mut listed = self.slots.listed().await?;
         listed.sort_by_key(|listed| std::cmp::Reverse((listed.columns.created, listed.run)));
         Ok(listed)
-    }
-
-    /// What could not be read when the runs were listed last, each with the file and the place in it.
-    pub fn unread(&self) -> Vec<String> {
-        self.slots.unread()
     }
 
     /// The run that `reference` names: a whole id, the unique beginning of one, or `@last`.
@@ -591,27 +585,9 @@ impl Daemon {
         slot: usize,
         ask: impl Fn(Arc<dyn Reach>) -> store::BoxFuture<Result<T, Error>>,
     ) -> Result<T, Error> {
-        self.asked(slot, false, ask).await
-    }
-
-    /// The same for what only looks: nothing is taken for it, and nothing written.
-    async fn looking<T>(
-        &self,
-        slot: usize,
-        ask: impl Fn(Arc<dyn Reach>) -> store::BoxFuture<Result<T, Error>>,
-    ) -> Result<T, Error> {
-        self.asked(slot, true, ask).await
-    }
-
-    async fn asked<T>(
-        &self,
-        slot: usize,
-        looks: bool,
-        ask: impl Fn(Arc<dyn Reach>) -> store::BoxFuture<Result<T, Error>>,
-    ) -> Result<T, Error> {
         let until = Instant::now() + GONE_WITHIN;
         loop {
-            let (reach, pid) = if looks { self.look_into(slot).await? } else { self.reach(slot).await? };
+            let (reach, pid) = self.reach(slot).await?;
             let waiting =
                 pid.map(|pid| waiting::on(format!("process {pid}, which holds the slot of this run, to answer")));
             let answer = ask(reach).await;
@@ -623,18 +599,9 @@ impl Daemon {
         }
     }
 
-    /// The way to a slot for one who only looks.
-    async fn look_into(&self, slot: usize) -> Result<(Arc<dyn Reach>, Option<u32>), Error> {
-        self.way(self.slots.looked_at(slot).await?)
-    }
-
     /// The way to a slot: ours, which it becomes if it is free, or over its control socket to another process.
     async fn reach(&self, slot: usize) -> Result<(Arc<dyn Reach>, Option<u32>), Error> {
-        self.way(self.slots.holder(slot).await?)
-    }
-
-    fn way(&self, holder: Holder) -> Result<(Arc<dyn Reach>, Option<u32>), Error> {
-        match (holder, &self.connect) {
+        match (self.slots.holder(slot).await?, &self.connect) {
             (Holder::Here(slot), _) => Ok((slot, None)),
             (Holder::There { socket, pid }, Some(connect)) => Ok((connect(&socket), Some(pid))),
             (Holder::There { pid, .. }, None) => Err(store::Error::Locked { pid: Some(pid) }.into()),

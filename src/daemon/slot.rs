@@ -116,11 +116,6 @@ impl Slot {
         Ok(listed.collect())
     }
 
-    /// Places that its store cannot read, beside the runs that are damaged.
-    pub fn faults(&self) -> Vec<String> {
-        self.store.faults().iter().map(|fault| fault.to_string()).collect()
-    }
-
     /// Takes a run in hand to drive it.
     pub(super) async fn drive(self: &Arc<Self>, run: RunId) -> Result<(Driving, Journal, Vec<Entry>), Error> {
         let _turn = self.turn.lock().await;

@@ -3,16 +3,14 @@
 //! ```text
 //! home/journal/00 … 03     each a store with its own lock, and an `index` of its runs (`index`)
 //! ```
-//! Who drives takes the first free slot; who only looks reads the indexes, and the log of a slot that nobody holds. Always
-//! true:
+//! Who drives takes the first free slot; who only looks reads the indexes. Always true:
 //! - A slot is held by one process; its lock says which.
-//! - What is listed is never behind what a closed or crashed process left: of a slot that nobody holds, the log is read.
-//! - Looking takes no slot, and writes nothing. A slot taken to change a run stays ours until the daemon goes.
-//! - A slot that cannot be read keeps none of the others from being listed; what was not read is told
-//!   ([`Slots::unread`]).
+//! - What is listed is never behind what a closed or crashed process left: a slot whose index is not closed is opened
+//!   before it is listed, unless somebody holds it.
+//! - A slot taken to get at a run stays ours until the daemon goes; one taken to list it does not.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -32,10 +30,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    store::{
-        self, Head, Memory, Store,
-        sled::{Lock, Options, Sled, View},
-    },
+    store::{self, Head, Memory, Store},
 };
 
 /// How many processes can drive runs at once: each slot costs a store's cache.
@@ -61,17 +56,6 @@ pub(super) struct Slots {
     kept: Mutex<Vec<Arc<Slot>>>,
     /// One opens at a time.
     opening: tokio::sync::Mutex<()>,
-    /// Slots that were looked at, as long as nothing changes there.
-    views: Mutex<HashMap<usize, Viewed>>,
-    /// What could not be read when the runs were listed last, by slot.
-    unread: Mutex<BTreeMap<usize, Vec<String>>>,
-}
-
-/// A slot that is looked at, and the store that it looks at.
-#[derive(Clone)]
-struct Viewed {
-    view: Arc<View>,
-    slot: Arc<Slot>,
 }
 
 /// What a process is in journals.
@@ -99,15 +83,7 @@ pub(super) enum Holder {
 impl Slots {
     /// The slots in these directories. Nothing is opened.
     pub(super) fn in_dirs(dirs: Vec<PathBuf>, node: Node) -> Self {
-        Slots {
-            dirs,
-            node,
-            open: Mutex::default(),
-            kept: Mutex::default(),
-            opening: tokio::sync::Mutex::default(),
-            views: Mutex::default(),
-            unread: Mutex::default(),
-        }
+        Slots { dirs, node, open: Mutex::default(), kept: Mutex::default(), opening: tokio::sync::Mutex::default() }
     }
 
     /// One slot that is gone with this process.
@@ -133,7 +109,7 @@ impl Slots {
         slots.sort_by_cached_key(|slot| self.dirs.get(*slot).is_some_and(|dir| index::is_wanted(dir)));
         let until = Instant::now() + FREE_WITHIN;
         loop {
-            let (mut holders, mut unusable) = (Vec::new(), None);
+            let mut holders = Vec::new();
             for &slot in &slots {
                 match self.take(slot).await {
                     Ok(slot) => {
@@ -141,12 +117,8 @@ impl Slots {
                         return Ok(slot);
                     }
                     Err(store::Error::Locked { pid }) => holders.push(pid),
-                    // Another one may do.
-                    Err(error) => unusable = Some(error),
+                    Err(error) => return Err(error.into()),
                 }
-            }
-            if let Some(error) = unusable.filter(|_| holders.is_empty()) {
-                return Err(error.into());
             }
             if Instant::now() >= until {
                 return Err(match holders[..] {
@@ -171,8 +143,7 @@ impl Slots {
                     free.push(slot);
                 }
                 Err(store::Error::Locked { .. }) => {}
-                // Its runs are not listed either, where it is told why.
-                Err(error) => tracing::warn!(%error, "a slot cannot be opened"),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(free)
@@ -206,63 +177,13 @@ impl Slots {
         }
     }
 
-    /// All runs, slot by slot, as far as they can be read.
+    /// All runs, slot by slot.
     pub(super) async fn listed(&self) -> Result<Vec<Listed>, Error> {
         let mut listed = Vec::new();
         for slot in 0..self.dirs.len() {
-            match self.listed_in(slot).await {
-                Ok(runs) => listed.extend(runs),
-                Err(Error::Journal(crate::journal::Error::Store(error @ store::Error::Unusable(_)))) => {
-                    tracing::warn!(%error, "the runs of a slot cannot be listed");
-                    lock(&self.unread).insert(slot, vec![error.to_string()]);
-                }
-                Err(error) => return Err(error),
-            }
+            listed.extend(self.listed_in(slot).await?);
         }
         Ok(listed)
-    }
-
-    /// What could not be read when the runs were listed last, each with the place.
-    pub(super) fn unread(&self) -> Vec<String> {
-        lock(&self.unread).values().flatten().cloned().collect()
-    }
-
-    /// The directories of the slots that there are; `None` for one in memory.
-    pub(super) fn dirs(&self) -> impl Iterator<Item = &Path> {
-        self.dirs.iter().map(PathBuf::as_path).filter(|dir| !dir.as_os_str().is_empty() && dir.is_dir())
-    }
-
-    /// The way to the runs of a slot for one who only looks: the slot itself if it is ours, its holder, or its log.
-    pub(super) async fn looked_at(&self, slot: usize) -> Result<Holder, Error> {
-        if let Some(held) = self.held(slot) {
-            return Ok(Holder::Here(held));
-        }
-        let until = Instant::now() + LISTENS_WITHIN;
-        let dir = self.dirs.get(slot).cloned().unwrap_or_default();
-        while Lock::held_by(&dir).is_some() {
-            match index::read(&dir, slot) {
-                // Who was killed a moment ago may seem to hold it still.
-                Some(index::Read { closed: false, socket: Some(socket), pid, .. }) if listens(&socket).await => {
-                    return Ok(Holder::There { pid, socket });
-                }
-                _ if Instant::now() >= until => break,
-                _ => sleep(LOOK).await,
-            }
-        }
-        Ok(Holder::Here(self.view(slot, dir).await?))
-    }
-
-    /// A slot that is looked at, as it is now.
-    async fn view(&self, number: usize, dir: PathBuf) -> Result<Arc<Slot>, Error> {
-        let seen = lock(&self.views).get(&number).cloned();
-        if let Some(seen) = seen.filter(|seen| seen.view.is_current()) {
-            return Ok(seen.slot);
-        }
-        let opened = spawn_blocking(move || View::open(&dir)).await;
-        let view = Arc::new(opened.map_err(|error| store::Error::Unusable(error.to_string().into()))??);
-        let slot = Arc::new(Slot::new(number, None, None, view.clone(), self.node.clone()));
-        lock(&self.views).insert(number, Viewed { view, slot: slot.clone() });
-        Ok(slot)
     }
 
     /// How many slots there are.
@@ -279,30 +200,28 @@ impl Slots {
     pub(super) async fn listed_in(&self, slot: usize) -> Result<Vec<Listed>, Error> {
         let until = Instant::now() + LISTENS_WITHIN;
         let Some(dir) = self.dirs.get(slot) else { return Ok(Vec::new()) };
-        let found = loop {
+        loop {
             if let Some(held) = self.held(slot) {
-                break (held.listed().await?, held.faults());
+                return held.listed().await;
             }
             if !dir.is_dir() {
-                break (Vec::new(), Vec::new());
+                return Ok(Vec::new());
             }
             let read = index::read(dir, slot);
-            match (Lock::held_by(dir), read) {
-                (Some(pid), Some(read)) if pid.is_none_or(|pid| pid == read.pid) => break (read.runs, read.unread),
-                // It is being opened, and what an earlier holder left is not exact.
-                (Some(_), _) if Instant::now() < until => sleep(LOOK).await,
-                _ => {
-                    let view = self.view(slot, dir.clone()).await?;
-                    break (view.listed().await?, view.faults());
-                }
+            if let Some(index::Read { closed: true, runs, .. }) = read {
+                return Ok(runs);
             }
-        };
-        let (listed, unread) = found;
-        match unread.is_empty() {
-            true => drop(lock(&self.unread).remove(&slot)),
-            false => drop(lock(&self.unread).insert(slot, unread)),
+            match self.take(slot).await {
+                Ok(slot) => return slot.listed().await,
+                Err(error @ store::Error::Locked { pid }) => match read {
+                    Some(read) if pid.is_none_or(|pid| pid == read.pid) => return Ok(read.runs),
+                    // It is being opened, and what an earlier holder left is not exact.
+                    _ if Instant::now() >= until => return Err(error.into()),
+                    _ => sleep(LOOK).await,
+                },
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(listed)
     }
 
     /// The slots that stay open here.
@@ -340,17 +259,16 @@ async fn open(number: usize, dir: PathBuf, node: Node) -> Result<Slot, store::Er
     };
     let opening = dir.clone();
     let opened = spawn_blocking(move || {
-        let lock = Lock::take(&opening)?;
+        let lock = store::sled::Lock::take(&opening)?;
         index::remove(&opening).map_err(|error| failed(&opening, error))?;
-        Sled::open_locked(lock, Options::default())
+        store::sled::Sled::open_locked(lock, store::sled::Options::default())
     });
     let lost = |error: tokio::task::JoinError| store::Error::Unusable(error.to_string().into());
     let store: Arc<dyn Store> = Arc::new(opened.await.map_err(lost)??);
     let heads = heads(&*store).await?;
-    let (beginning, unread) = (dir.clone(), store.faults());
-    let begun = spawn_blocking(move || {
-        Index::begin(&beginning, number, heads, unread).map_err(|error| failed(&beginning, error))
-    });
+    let beginning = dir.clone();
+    let begun =
+        spawn_blocking(move || Index::begin(&beginning, number, heads).map_err(|error| failed(&beginning, error)));
     let index = Arc::new(begun.await.map_err(lost)??);
     let store = Arc::new(Indexed::new(index.clone(), store));
     Ok(Slot::new(number, Some(dir), Some(index), store, node))

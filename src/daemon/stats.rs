@@ -187,7 +187,7 @@ impl Daemon {
                 } else if since.is_none_or(|since| listed.columns.updated >= since) {
                     let reach = match &reach {
                         Some(reach) => Arc::clone(reach),
-                        None => reach.insert(self.look_into(slot).await?.0).clone(),
+                        None => reach.insert(self.reach(slot).await?.0).clone(),
                     };
                     match reach.entries(listed.run).await {
                         Ok(entries) => {
@@ -611,7 +611,6 @@ mod tests {
             chain: Chain::default(),
             blobs: Vec::new(),
             consumed: Vec::new(),
-            records: Vec::new(),
             columns: Some(Columns { updated: now, ..Columns::default() }),
         };
         store.append(vec![part]).await.unwrap();

@@ -36,7 +36,7 @@ use crate::{
         Event, FINAL_ANSWER, LEFT_IN_TEXT, Limit, ModelAsked, NanoDollars, Noted, OnDoubt, Run, RunId, Sent,
         ToolFinished, ToolStarted, Wait, WaitKind, Waiting, Want, Woken,
     },
-    store::{self, BoxFuture},
+    store::BoxFuture,
 };
 
 /// Happenings that may wait for the loop. Senders wait when it is full, so a slow disk slows the streams down.
@@ -640,13 +640,12 @@ impl<'a> Drive<'a> {
 
     /// A full disk is met here, before new work begins, and not when its results are to be kept.
     fn wait_for_room(&mut self) -> Result<bool, Error> {
-        // So is a data directory that was removed, into which nothing can be acknowledged any more.
         let Err(full) = self.journal.store().room() else { return Ok(false) };
         self.push(Event::Waiting(Waiting {
             kind: WaitKind::Store,
             until: Some(self.world.clock.now().after(STORE_WAIT)),
             message: full.to_string(),
-            code: if matches!(full, store::Error::Full { .. }) { "disk_full" } else { "store_failed" }.to_owned(),
+            code: "disk_full".to_owned(),
         }))?;
         Ok(true)
     }

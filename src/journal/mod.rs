@@ -295,9 +295,6 @@ impl Journal {
                 index: Some(part.expected_length),
                 source: Damage::Length { expected: part.expected_length, found: length },
             }),
-            Ok(Some(Appended::Refused { .. })) => {
-                Err(store::Error::Poisoned("it refused records that it was not given".into()).into())
-            }
             Ok(None) => Err(store::Error::Poisoned("it gave no answer to an append".into()).into()),
             Err(error @ store::Error::Full { .. }) => {
                 let part = match self.refused.take() {
@@ -314,7 +311,7 @@ impl Journal {
 
 /// Whether a part changes nothing.
 fn is_empty(part: &Part) -> bool {
-    part.frames.is_empty() && part.consumed.is_empty() && part.records.is_empty() && part.columns.is_none()
+    part.frames.is_empty() && part.consumed.is_empty() && part.columns.is_none()
 }
 
 /// One part that does what these two do one after the other, to be given its place when it is sent.
@@ -322,7 +319,6 @@ fn merge(mut first: Part, then: Part) -> Part {
     first.frames.extend(then.frames);
     first.blobs.extend(then.blobs);
     first.consumed.extend(then.consumed);
-    first.records.extend(then.records);
     first.columns = then.columns.or(first.columns);
     first
 }

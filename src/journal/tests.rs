@@ -14,9 +14,7 @@ use crate::{
     chat::{Effect, Part as ChatPart, ToolDef},
     repair::Class,
     run::*,
-    store::{
-        self, Appended, BlobHash, BoxFuture, Chain, Change, Changed, Columns, Head, InboxId, Key, Part, Record, Store,
-    },
+    store::{self, Appended, BlobHash, BoxFuture, Chain, Columns, Head, InboxId, Part, Store},
 };
 
 use super::{
@@ -171,19 +169,6 @@ impl Store for Shelf {
 
     fn get_blob(&self, _: RunId, hash: BlobHash) -> BoxFuture<Result<Option<Bytes>, store::Error>> {
         ready(Ok(self.state().blobs.get(&hash).cloned()))
-    }
-
-    fn record(&self, _: Key) -> BoxFuture<Result<Option<Record>, store::Error>> {
-        ready(Ok(None))
-    }
-
-    fn records(&self, _: Bytes, _: Option<Key>, _: usize) -> BoxFuture<Result<Vec<(Key, Record)>, store::Error>> {
-        ready(Ok(Vec::new()))
-    }
-
-    /// A shelf keeps one journal and nothing else.
-    fn change(&self, _: Vec<Change>) -> BoxFuture<Result<Changed, store::Error>> {
-        ready(Err(store::Error::ReadOnly))
     }
 
     fn delete(&self, _: RunId) -> BoxFuture<Result<(), store::Error>> {
@@ -654,20 +639,6 @@ async fn a_shorter_history_is_not_taken_for_a_whole_one() {
         }
         fn delete(&self, run: RunId) -> BoxFuture<Result<(), store::Error>> {
             self.0.delete(run)
-        }
-        fn record(&self, key: Key) -> BoxFuture<Result<Option<Record>, store::Error>> {
-            self.0.record(key)
-        }
-        fn records(
-            &self,
-            prefix: Bytes,
-            after: Option<Key>,
-            limit: usize,
-        ) -> BoxFuture<Result<Vec<(Key, Record)>, store::Error>> {
-            self.0.records(prefix, after, limit)
-        }
-        fn change(&self, changes: Vec<Change>) -> BoxFuture<Result<Changed, store::Error>> {
-            self.0.change(changes)
         }
     }
     let short = Arc::new(Short(shelf_with(["a", "b", "c"].map(note)).await));

@@ -19,15 +19,12 @@ pub const PROBLEM: &str = "application/problem+json";
 pub struct Runs {
     /// The runs.
     pub runs: Vec<Row>,
-    /// Places that could not be read, each with the file: runs may be missing, or may be shorter than they were.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unread: Vec<String>,
 }
 
 impl Runs {
     /// Of these, in this order.
-    pub fn new(listed: &[Listed], unread: Vec<String>) -> Self {
-        Runs { runs: listed.iter().map(Row::new).collect(), unread }
+    pub fn new(listed: &[Listed]) -> Self {
+        Runs { runs: listed.iter().map(Row::new).collect() }
     }
 }
 

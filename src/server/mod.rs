@@ -229,7 +229,7 @@ fn router(slot: Arc<Slot>) -> Router {
 async fn runs(State(slot): State<Arc<Slot>>) -> Result<Json<api::Runs>, Failure> {
     let mut listed = slot.listed().await?;
     listed.sort_by_key(|listed| std::cmp::Reverse((listed.columns.created, listed.run)));
-    Ok(Json(api::Runs::new(&listed, slot.faults())))
+    Ok(Json(api::Runs::new(&listed)))
 }
 
 async fn run(State(slot): State<Arc<Slot>>, Path(id): Path<String>) -> Result<Json<api::Shown>, Failure> {

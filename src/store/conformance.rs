@@ -10,8 +10,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Act, Appended, BlobHash, BoxFuture, Chain, Change, Changed, Columns, Error, Expected, Head, InboxId, Key, Memory,
-    Part, Record, Store,
+    Appended, BlobHash, BoxFuture, Chain, Columns, Error, Head, InboxId, Memory, Part, Store,
     sled::{Options, Sled},
 };
 use crate::run::{RunId, Time};
@@ -26,10 +25,9 @@ fn memory() -> Opened {
     Opened { store: Arc::new(Memory::new()), _dir: None }
 }
 
-fn sled(segment: u64) -> Opened {
+fn sled() -> Opened {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { segment, ..Options::default() };
-    Opened { store: Arc::new(Sled::open(dir.path(), options).unwrap()), _dir: Some(dir) }
+    Opened { store: Arc::new(Sled::open(dir.path(), Options::default()).unwrap()), _dir: Some(dir) }
 }
 
 /// Runs each test against each store.
@@ -39,11 +37,7 @@ macro_rules! promises {
             $(#[tokio::test] async fn $name() { super::$name(&*super::memory().store).await })*
         }
         mod in_sled {
-            $(#[tokio::test] async fn $name() { super::$name(&*super::sled(64 << 20).store).await })*
-        }
-        /// Runs are brought into the copy all the time.
-        mod in_sled_that_settles {
-            $(#[tokio::test] async fn $name() { super::$name(&*super::sled(1024).store).await })*
+            $(#[tokio::test] async fn $name() { super::$name(&*super::sled().store).await })*
         }
     };
 }
@@ -66,12 +60,6 @@ promises! {
     heads_are_listed_in_order_and_in_pages
     a_removed_run_is_gone_whole_and_can_begin_anew
     nothing_is_found_of_a_run_that_is_not_there
-    a_record_is_set_if_it_is_what_was_expected
-    a_number_is_added_to_up_to_its_bound
-    records_change_all_at_once_or_not_at_all
-    records_change_with_the_part_that_brings_them
-    records_are_listed_in_order_by_their_beginning
-    records_outlive_the_run_that_brought_them
 }
 
 fn run(number: u128) -> RunId {
@@ -99,27 +87,16 @@ fn noise(seed: u8, length: usize) -> Vec<u8> {
 
 /// A part with nothing in it but its place.
 fn part(run: RunId, epoch: u64, expected_length: u64) -> Part {
-    Part { expected_length, ..Part::empty(run, epoch) }
-}
-
-fn key(text: &'static str) -> Key {
-    Key::new(text).unwrap()
-}
-
-fn text(text: &'static str) -> Record {
-    Record::Value(Bytes::from_static(text.as_bytes()))
-}
-
-fn set(name: &'static str, expected: Expected, new: Option<Record>) -> Change {
-    Change { key: key(name), act: Act::Set { expected, new } }
-}
-
-fn add(name: &'static str, delta: i64, at_most: Option<i64>) -> Change {
-    Change { key: key(name), act: Act::Add { delta, at_most } }
-}
-
-async fn refused(store: &dyn Store, change: Change, found: Option<Record>) {
-    assert_eq!(store.change(vec![change]).await.unwrap(), Changed::Refused { change: 0, found });
+    Part {
+        run,
+        epoch,
+        expected_length,
+        frames: Vec::new(),
+        chain: Chain::default(),
+        blobs: Vec::new(),
+        consumed: Vec::new(),
+        columns: None,
+    }
 }
 
 fn with_frames(run: RunId, epoch: u64, expected_length: u64, frames: Vec<Bytes>) -> Part {
@@ -375,99 +352,4 @@ async fn nothing_is_found(store: &dyn Store, run: RunId, hash: BlobHash) {
     assert_eq!(store.read(run, 0).await.unwrap(), Vec::<Bytes>::new());
     assert_eq!(store.inbox(run).await.unwrap(), []);
     assert_eq!(store.get_blob(run, hash).await.unwrap(), None);
-}
-
-async fn a_record_is_set_if_it_is_what_was_expected(store: &dyn Store) {
-    assert_eq!(store.record(key("a")).await.unwrap(), None);
-    refused(store, set("a", Expected::Is(Some(text("1"))), Some(text("2"))), None).await;
-    let first = set("a", Expected::Is(None), Some(text("1")));
-    assert_eq!(store.change(vec![first.clone()]).await.unwrap(), Changed::Done);
-    refused(store, first, Some(text("1"))).await;
-    refused(store, set("a", Expected::Is(Some(text("2"))), None), Some(text("1"))).await;
-    let next = set("a", Expected::Is(Some(text("1"))), Some(text("2")));
-    assert_eq!(store.change(vec![next]).await.unwrap(), Changed::Done);
-    assert_eq!(store.record(key("a")).await.unwrap(), Some(text("2")));
-    let removed = [set("a", Expected::Any, None), set("b", Expected::Any, None)];
-    assert_eq!(store.change(removed.to_vec()).await.unwrap(), Changed::Done);
-    assert_eq!(store.record(key("a")).await.unwrap(), None);
-    let large = Record::Value(Bytes::from(vec![0; Record::BYTES_MAX + 1]));
-    refused(store, set("a", Expected::Any, Some(large)), None).await;
-}
-
-async fn a_number_is_added_to_up_to_its_bound(store: &dyn Store) {
-    let added: Vec<_> = (0..10).map(|_| store.change(vec![add("n", 3, Some(10))])).collect();
-    let mut done = 0;
-    for added in added {
-        match added.await.unwrap() {
-            Changed::Done => done += 1,
-            refused => assert_eq!(refused, Changed::Refused { change: 0, found: Some(Record::Count(9)) }),
-        }
-    }
-    assert_eq!((done, store.record(key("n")).await.unwrap()), (3, Some(Record::Count(9))));
-    // What settles a reservation lowers it, however low the bound is by now.
-    assert_eq!(store.change(vec![add("n", -2, Some(0))]).await.unwrap(), Changed::Done);
-    assert_eq!(store.change(vec![add("n", 1, None)]).await.unwrap(), Changed::Done);
-    assert_eq!(store.record(key("n")).await.unwrap(), Some(Record::Count(8)));
-    refused(store, add("n", i64::MAX, None), Some(Record::Count(8))).await;
-    store.change(vec![set("t", Expected::Any, Some(text("no number")))]).await.unwrap();
-    refused(store, add("t", 1, None), Some(text("no number"))).await;
-}
-
-async fn records_change_all_at_once_or_not_at_all(store: &dyn Store) {
-    let changes = vec![add("a", 1, None), add("a", 1, Some(2)), add("b", 1, None), add("a", 1, Some(2))];
-    let refused = Changed::Refused { change: 3, found: Some(Record::Count(2)) };
-    assert_eq!(store.change(changes.clone()).await.unwrap(), refused);
-    assert_eq!((store.record(key("a")).await.unwrap(), store.record(key("b")).await.unwrap()), (None, None));
-    assert_eq!(store.change(changes[..3].to_vec()).await.unwrap(), Changed::Done);
-    assert_eq!(store.record(key("a")).await.unwrap(), Some(Record::Count(2)));
-    assert_eq!(store.change(Vec::new()).await.unwrap(), Changed::Done);
-}
-
-async fn records_change_with_the_part_that_brings_them(store: &dyn Store) {
-    store.claim(run(1)).await.unwrap();
-    let with = |length, records| Part { records, ..with_frames(run(1), 1, length, frames(["x"])) };
-    let mine = || set("key", Expected::Is(None), Some(text("run 1")));
-    done(store, with(0, vec![mine(), add("spent", 5, Some(7))])).await;
-    // In one go: the second is refused by what the first has made of it, the third by its place, before its records.
-    let parts = vec![
-        with(1, vec![add("spent", 1, Some(7))]),
-        with(2, vec![add("spent", 2, Some(7)), mine()]),
-        with(9, vec![mine()]),
-        with(2, vec![add("spent", 1, Some(7))]),
-    ];
-    let expected = [
-        Appended::Done,
-        Appended::Refused { change: 0, found: Some(Record::Count(6)) },
-        Appended::Misplaced { length: 2 },
-        Appended::Done,
-    ];
-    assert_eq!(store.append(parts).await.unwrap(), expected);
-    let twice = with(3, vec![add("spent", -1, None), mine()]);
-    let refused = Appended::Refused { change: 1, found: Some(text("run 1")) };
-    assert_eq!(store.append(vec![twice]).await.unwrap(), [refused]);
-    assert_eq!(store.read(run(1), 0).await.unwrap().len(), 3);
-    assert_eq!(store.record(key("spent")).await.unwrap(), Some(Record::Count(7)));
-}
-
-async fn records_are_listed_in_order_by_their_beginning(store: &dyn Store) {
-    for name in ["b/2", "a", "b/1", "b", "c", "b/3"] {
-        store.change(vec![set(name, Expected::Any, Some(text(name)))]).await.unwrap();
-    }
-    let names = |found: Vec<(Key, Record)>| found.into_iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>();
-    let list = |prefix: &'static str, after: Option<Key>, limit| {
-        store.records(Bytes::from_static(prefix.as_bytes()), after, limit)
-    };
-    assert_eq!(names(list("", None, 9).await.unwrap()), ["a", "b", "b/1", "b/2", "b/3", "c"]);
-    assert_eq!(names(list("b/", None, 9).await.unwrap()), ["b/1", "b/2", "b/3"]);
-    assert_eq!(names(list("b/", Some(key("b/1")), 1).await.unwrap()), ["b/2"]);
-    assert_eq!(names(list("b/", Some(key("a")), 1).await.unwrap()), ["b/1"]);
-    assert_eq!(names(list("d", None, 9).await.unwrap()), Vec::<String>::new());
-}
-
-async fn records_outlive_the_run_that_brought_them(store: &dyn Store) {
-    store.claim(run(1)).await.unwrap();
-    let records = vec![set("key", Expected::Is(None), Some(text("run 1")))];
-    done(store, Part { records, ..with_frames(run(1), 1, 0, frames(["x"])) }).await;
-    store.delete(run(1)).await.unwrap();
-    assert_eq!(store.record(key("key")).await.unwrap(), Some(text("run 1")));
 }

@@ -2,12 +2,10 @@
 //!
 //! A store knows bytes, indexes and epochs, and nothing of what an entry means, so that each engine uses its own
 //! strengths. Frames come in as [`Part`]s and go out through [`Store::read`]; what other processes want of a run waits
-//! in its inbox. Beside the runs a store keeps [`Record`]s: small values under keys of the caller's choice, which change
-//! together with a part or by themselves. Always true of every implementation (one conformance suite and one model-based
-//! test hold them to it):
-//! - A part is atomic: its frames, blobs, records, consumed inbox items and head appear together or not at all.
-//! - Calls take effect in the order in which they were *made*, whatever becomes of the returned futures.
-//! - What was answered with [`Appended::Done`], and a `post`, `claim` or `change` that returned, survives a power cut.
+//! in its inbox. Always true of every implementation (one conformance suite and one model-based test hold them to it):
+//! - A part is atomic: its frames, blobs, consumed inbox items and head appear together or not at all.
+//! - Parts take effect in the order in which `append` was *called*, whatever becomes of the returned futures.
+//! - What was answered with [`Appended::Done`], and a `post` or `claim` that returned, survives a power cut.
 //! - After [`Error::Poisoned`] nothing more is acknowledged; only reopening recovers.
 //!
 //! Left out on purpose: the meaning of frames (`journal`), retries, and any query but those below.
@@ -71,23 +69,6 @@ pub trait Store: Send + Sync {
     /// there is fine.
     fn delete(&self, run: RunId) -> BoxFuture<Result<(), Error>>;
 
-    /// The record under this key; `None` when there is none.
-    fn record(&self, key: Key) -> BoxFuture<Result<Option<Record>, Error>>;
-
-    /// The records whose keys begin with `prefix`, ordered by key, those after `after` (`None`: from the first), at most
-    /// `limit`.
-    fn records(&self, prefix: Bytes, after: Option<Key>, limit: usize) -> BoxFuture<Result<Vec<(Key, Record)>, Error>>;
-
-    /// Changes records that go with no run: all of them, or none. Answers like [`append`](Store::append) does for the
-    /// records of a part.
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<Result<Changed, Error>>;
-
-    /// Places that the store could not read and that may have held something, beside the runs that it reports as damaged:
-    /// one line for a person each, with the file and the offset.
-    fn faults(&self) -> Vec<Arc<str>> {
-        Vec::new()
-    }
-
     /// Whether new work may begin: `Error::Full` when the disk is down to its reserve. Does not wait. What is already
     /// under way may still be appended for a while, so that its results are not lost; so ask before work is admitted.
     fn room(&self) -> Result<(), Error>;
@@ -104,15 +85,13 @@ pub struct Part {
     pub expected_length: u64,
     /// The frames, oldest first; each at most 16 MiB.
     pub frames: Vec<Bytes>,
-    /// The chain value behind the last of `frames`, which the store holds its copies against. Without frames it says
+    /// The chain value behind the last of `frames`: what the store's witness remembers of the run. Without frames it says
     /// nothing, and the run keeps the one that it has.
     pub chain: Chain,
     /// Blobs that the frames name; writing one that the run already has changes nothing.
     pub blobs: Vec<(BlobHash, Bytes)>,
     /// Inbox items that the frames have taken in.
     pub consumed: Vec<InboxId>,
-    /// Records that change with the frames. If one of them cannot, nothing of the part is written.
-    pub records: Vec<Change>,
     /// The new head columns; `None` leaves them.
     pub columns: Option<Columns>,
 }
@@ -128,147 +107,9 @@ impl Part {
             chain: Chain::default(),
             blobs: Vec::new(),
             consumed: Vec::new(),
-            records: Vec::new(),
             columns: None,
         }
     }
-}
-
-/// Names a record: at most [`Key::BYTES_MAX`] bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(Bytes);
-
-impl Key {
-    /// The longest key, in bytes.
-    pub const BYTES_MAX: usize = 255;
-
-    /// The key of these bytes; `None` when there are too many.
-    pub fn new(bytes: impl Into<Bytes>) -> Option<Key> {
-        let bytes = bytes.into();
-        (bytes.len() <= Key::BYTES_MAX).then_some(Key(bytes))
-    }
-
-    /// Its bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Display for Key {
-    /// Its text, as far as it is one.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_ascii())
-    }
-}
-
-/// The value of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Record {
-    /// Bytes, which are replaced as a whole; at most [`Record::BYTES_MAX`].
-    Value(Bytes),
-    /// A number, which is only added to.
-    Count(i64),
-}
-
-impl Record {
-    /// The longest value, in bytes: every store keeps all records at hand.
-    pub const BYTES_MAX: usize = 1 << 20;
-}
-
-/// A change of one record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// Which record.
-    pub key: Key,
-    /// What becomes of it.
-    pub act: Act,
-}
-
-/// What becomes of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
-    /// The record is replaced; with `new: None` it is removed.
-    Set {
-        /// What the record must be for that.
-        expected: Expected,
-        /// What it is from then on.
-        new: Option<Record>,
-    },
-    /// The number is raised by `delta`; a record that is not there counts as zero. Refused when the result would be above
-    /// `at_most`, or is no number of 64 bits, or when the record holds a value.
-    Add {
-        /// How much; below zero it is lowered.
-        delta: i64,
-        /// The largest result that is allowed; `None`: any. Lowering is always allowed.
-        at_most: Option<i64>,
-    },
-}
-
-/// What a record must be before it is set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expected {
-    /// It does not matter.
-    Any,
-    /// Exactly this; `None`: not there.
-    Is(Option<Record>),
-}
-
-/// The outcome of a change of records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Changed {
-    /// It is durable.
-    Done,
-    /// The change at this place, the first one, could not be made, and nothing was written.
-    Refused {
-        /// Its place, from zero.
-        change: usize,
-        /// The record as it stands there.
-        found: Option<Record>,
-    },
-}
-
-impl Act {
-    /// The record that this makes of `now`; `None` when it cannot be made.
-    fn apply(&self, now: Option<&Record>) -> Option<Option<Record>> {
-        match self {
-            Act::Set { expected: Expected::Is(expected), .. } if expected.as_ref() != now => None,
-            Act::Set { new, .. } => Some(new.clone()),
-            Act::Add { delta, at_most } => {
-                let count = match now {
-                    None => 0,
-                    Some(Record::Count(count)) => *count,
-                    Some(Record::Value(_)) => return None,
-                };
-                let sum = count.checked_add(*delta)?;
-                let allowed = *delta <= 0 || at_most.is_none_or(|most| sum <= most);
-                allowed.then_some(Some(Record::Count(sum)))
-            }
-        }
-    }
-
-    fn is_too_large(&self) -> bool {
-        matches!(self, Act::Set { new: Some(Record::Value(value)), .. } if value.len() > Record::BYTES_MAX)
-    }
-}
-
-/// Makes changes one after the other, each seeing those before it, given what the records are now. The keys with what
-/// becomes of them, each once.
-///
-/// # Errors
-/// [`Changed::Refused`].
-fn changed(
-    changes: &[Change],
-    now: impl Fn(&Key) -> Option<Record>,
-) -> Result<std::collections::BTreeMap<Key, Option<Record>>, Changed> {
-    let mut made = std::collections::BTreeMap::new();
-    for (change, Change { key, act }) in changes.iter().enumerate() {
-        let found = made.get(key).cloned().unwrap_or_else(|| now(key));
-        let Some(new) = act.apply(found.as_ref()).filter(|_| !act.is_too_large()) else {
-            return Err(Changed::Refused { change, found });
-        };
-        made.insert(key.clone(), new);
-    }
-    Ok(made)
 }
 
 /// What became of one part.
@@ -285,13 +126,6 @@ pub enum Appended {
     Misplaced {
         /// The length that the run has.
         length: u64,
-    },
-    /// Epoch and length are right, but one of the part's records could not be changed, and nothing was written.
-    Refused {
-        /// The place of the change among those of the part, from zero.
-        change: usize,
-        /// The record as it stands there.
-        found: Option<Record>,
     },
 }
 
@@ -369,18 +203,6 @@ pub enum Error {
         /// What is wrong with it.
         reason: Arc<str>,
     },
-    /// A record is damaged: what it was cannot be told. Setting it to something, whatever it was, repairs it.
-    #[error("the record {0} is damaged")]
-    DamagedRecord(Key),
-    /// More than a store takes in one piece. Nothing was written.
-    #[error("{bytes} bytes are more than a store takes in one piece")]
-    TooLarge {
-        /// How many.
-        bytes: usize,
-    },
-    /// The store was opened for reading alone.
-    #[error("the store is open for reading alone")]
-    ReadOnly,
     /// Another process holds the store.
     #[error("the store is in use by process {}", .pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string()))]
     Locked {

@@ -32,7 +32,6 @@ mod provider;
 mod refusals;
 mod setup;
 mod slots;
-mod store;
 mod talk;
 mod terminal;
 mod text_calls;

@@ -1,78 +1,45 @@
-//! Keeps journals in a log of our own, which is synced and is the truth, with sled behind it as a copy.
+//! Keeps journals in sled 0.34, and makes of it what a journal needs.
 //!
 //! ```text
-//! append, claim, post, delete, change ─► queue ─► writer ─► log (one write, one fdatasync) ─► mark ─► table ─► answer
-//!                                                            │
-//!                                         every 64 MiB: settle ─► copy (sled) ─► image of the table
-//! head, heads, inbox, record ◄─ table        read, get_blob ◄─ copy, then log for what is not settled
+//! append, claim, post, delete ─► queue ─► flusher ─► draft ─► engine (apply, flush, fdatasync) ─► witness ─► answer
+//! read, head, heads, inbox, get_blob ───────────────────────► engine
 //! ```
-//! The log holds every run that was not deleted, in segments of records ([`record`]: every byte of the format). The table
-//! holds in memory what must be at hand ([`table`]). The copy holds frames and blobs of settled runs ([`copy`]); removing it
-//! loses nothing. Always true:
-//! - What was answered is in the log, synced. What is shown is durable.
-//! - A run that has lost anything is damaged, and says so; other runs go on.
-//! - A directory has one process (`lock`), and its writes one order (`writer`).
-//! - After a commit that failed, nothing is acknowledged. What fails behind the log stops nothing.
-//! - Looking ([`View`]) writes nothing, takes no lock and needs no writable disk.
+//! sled alone would lose acknowledged writes at a power cut (its flush does not fsync on Linux), go back without a word
+//! after damage, put large pages into files that it never syncs, and panic. So: our own fdatasync behind every flush;
+//! a witness outside of sled; values of at most 6 KiB, so that its `blobs/` stays empty; every call guarded. Always true:
+//! - What was answered is in sled, synced, and noted by the witness. What is shown is durable.
+//! - A run that has lost anything that the witness had seen is damaged, and says so; other runs go on.
+//! - A directory has one process (`lock`), and the writes of that process one order (`flusher`).
+//! - After a commit that failed, nothing is acknowledged; dropping the store never panics.
 //!
-//! # What a kill or a power cut leaves
-//! A kill leaves all that was written; a power cut what was synced, and of the rest any sectors, in any state. Between
-//! neighbouring steps:
+//! What a damaged page of sled's takes with it is found when it is read: at open for heads, later for the rest.
+//! [`Sled::check`] reads everything. Memory: sled's cache, 4,096 heads, and for each parked run about 30 bytes here, beside
+//! what sled's own page table takes.
 //!
-//! | behind the step | a kill leaves | a power cut leaves | opening makes of it |
-//! |---|---|---|---|
-//! | directories made, their names synced | them | them | an empty store |
-//! | segment created | an empty file | perhaps its name | a segment without records; the next number is taken |
-//! | its first sector written and synced, `log/` synced | it | it | the same |
-//! | commit written | all or a beginning of it | any sectors of it, the file longer or not | nobody was answered: it counts up to the first byte that is not right, the rest is cut off |
-//! | commit synced | it | it | all of it counts. Nobody was answered, or all were |
-//! | mark written | it | an older mark, the slot before, or a torn slot | behind an older mark the last commit is whole, and counts; the mark is needed only if that commit is damaged |
-//! | answered, next commit written | as above | as above | its commit record shows that all before it was durable: what is not right there is damage |
-//! | last commit record (`closed`) synced | it | it | a clean end: the segment is gone on with |
-//! | torn tail cut off, synced | it | it, or the tail again | the same, again |
-//! | settling: pieces written to sled | some of them | sled may be anything | the image does not speak of them; they are written again, over them |
-//! | sled flushed and synced | them | them | the same |
-//! | image written under another name, synced | both | both | the old image counts, and the log behind it |
-//! | image in place | the new one | the old or the new one | either is whole; the log behind it is there |
-//! | `dir` synced | the new one | the new one | |
-//! | compaction: copies committed | both | both | of two records with one sequence number one counts |
-//! | segment removed | the copies | the segment, or not | the same |
-//! | copy set aside | no copy | it, or not | the image speaks of what is not there: the log is read instead |
-//!
-//! A segment is begun only when the one before is whole, so only the last one can have a torn tail. Since commits begin at
-//! sectors of their own, writing one touches no sector that was acknowledged. Damage of
-//! - a record: its run is damaged; the next commit, or the mark, names it if its header is gone as well;
-//! - a commit record, the mark, a segment's first sector: nothing is lost, they speak of what is there;
-//! - the image: the log is read from its beginning;
-//! - the copy: it is set aside, the log is read instead, and the next checkpoint fills a new one.
-//!
-//! Left out on purpose: repairing a damaged run.
+//! Left out on purpose: giving space back (copy what is worth keeping into a new store), and mending a damaged run.
 
-mod copy;
-pub(crate) mod disk;
-mod image;
-mod log;
+mod disk;
+mod draft;
+mod engine;
+mod faults;
+mod flusher;
+mod keys;
+mod mend;
 mod open;
+mod pulse;
 mod queue;
-mod record;
-mod replay;
-mod scan;
-mod settle;
-mod table;
-mod view;
-mod writer;
+mod witness;
 
-#[cfg(test)]
-mod cuts;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     ops::Bound,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
@@ -80,202 +47,163 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{sync::oneshot, task::spawn_blocking};
+use tokio::{
+    sync::{oneshot, watch},
+    task::spawn_blocking,
+};
 
 #[cfg(any(test, feature = "chaos"))]
-pub use self::disk::{Hook, Op};
+pub use self::faults::{Fault, Point};
+pub use self::open::Lock;
 use self::{
-    copy::{Copy, Trouble},
-    disk::{Disk, Space},
-    log::Log,
+    disk::Space,
+    engine::{Cause, Engine, Trouble},
+    flusher::Flusher,
+    open::Opened,
+    pulse::Pulse,
     queue::{Answer, Queue, Request},
-    replay::Paths,
-    settle::Job,
-    table::{Run, Settled, Table},
-    writer::{Closing, Writer},
+    witness::Slots,
 };
-pub use self::{open::Lock, view::View};
-use super::{
-    Appended, BlobHash, BoxFuture, Change, Changed, Error, Head, InboxId, Key, Part, Record, Store, memory::page,
-    wake::Wakes,
-};
+use super::{Appended, BlobHash, BoxFuture, Error, Head, InboxId, Part, Store, wake::Wakes};
 use crate::run::RunId;
 
 /// How a store is opened.
 #[derive(Clone)]
 pub struct Options {
-    /// How much of the copy sled keeps in memory, in bytes, once it is used. Default: 16 MiB.
+    /// How much of the tree sled keeps in memory, in bytes. Default: 32 MiB.
     pub cache: u64,
     /// How much of the disk stays free, in bytes. Below this [`Store::room`] says [`Error::Full`]; below a quarter of it
     /// nothing is appended or posted any more. Default: 256 MiB.
     pub reserve: u64,
-    /// At how many bytes a segment of the log is followed by the next, and runs are brought into the copy. Default: 64 MiB.
-    pub segment: u64,
-    /// What is called before each step on the disk; `None`: nothing.
+    /// How long a commit may take before the store gives it up and is poisoned. Default: 2 minutes.
+    pub stall: Duration,
+    /// What is asked before each step of the engine; `None`: nothing.
     #[cfg(any(test, feature = "chaos"))]
-    pub hook: Option<Hook>,
+    pub fault: Option<Fault>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Options {
-            cache: 16 << 20,
+            cache: 32 << 20,
             reserve: 256 << 20,
-            segment: 64 << 20,
+            stall: Duration::from_secs(120),
             #[cfg(any(test, feature = "chaos"))]
-            hook: None,
+            fault: None,
         }
     }
 }
 
 impl Options {
-    fn disk(&self) -> Disk {
-        Disk {
+    fn faults(&self) -> faults::Faults {
+        faults::Faults {
             #[cfg(any(test, feature = "chaos"))]
-            hook: self.hook.clone(),
+            fault: self.fault.clone(),
         }
     }
 }
 
-/// How much of the log an opening may have to read after a clean end, as a part of a segment.
-const READ_AT_OPENING: u64 = 16;
-
-/// How long closing waits for what is being settled; sled can wait for itself for ever.
-const CLOSING: Duration = Duration::from_secs(5);
-
-/// A store in one directory, for one process. Dropping it finishes what was asked of it, and closes it.
+/// A store in one directory, for one process. Dropping it finishes what was asked of it, and closes it; after a failure
+/// inside sled itself the directory stays locked until the process ends.
 ///
-/// Reads run on tokio's blocking threads, so the futures of `read` and `get_blob` must be polled on a tokio runtime.
+/// Reads run on tokio's blocking threads, so the futures of `read`, `head`, `heads`, `inbox` and `get_blob` must be
+/// polled on a tokio runtime.
 pub struct Sled {
     shared: Arc<Shared>,
-    writer: Option<JoinHandle<Option<Closing>>>,
-    settler: Option<JoinHandle<()>>,
-    /// Ends when the settling thread does.
-    settling: Mutex<mpsc::Receiver<()>>,
+    flusher: Option<JoinHandle<()>>,
+    watcher: Option<JoinHandle<()>>,
 }
 
-/// What the threads and the handle have in common.
+/// What the writer, the readers and the handle have in common.
 struct Shared {
     queue: Queue,
-    /// What is durable.
-    table: RwLock<Table>,
-    log: Log,
-    copy: Copy,
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
-    /// How many bytes were written since runs were last settled, and since the last image.
-    since_settled: AtomicU64,
-    since_image: AtomicU64,
-    /// Held while the copy is given up.
-    falling: Mutex<()>,
-    /// How many checkpoints were asked for.
-    #[cfg(test)]
-    checkpoints: AtomicU64,
-    closing: AtomicBool,
-    mark_failed: AtomicBool,
-    /// Let go of when the store is closed.
+    pulse: Pulse,
+    /// `None` once the store is closed. Only closing takes it for writing, and so waits for readers.
+    engine: RwLock<Option<Engine>>,
+    /// Let go of when the engine is.
     lock: Mutex<Option<Lock>>,
+    /// All runs that there are, in order.
+    slots: Slots,
+    /// Runs that have lost something, with the head that they should have.
+    damaged: RwLock<BTreeMap<RunId, Head>>,
+    /// The number of the commit that was last begun, and of the one that was last durable.
+    applied: AtomicU64,
+    durable: watch::Sender<u64>,
     wakes: Wakes,
-    disk: Disk,
-    paths: Paths,
+    dir: PathBuf,
     space: Space,
     reserve: u64,
-    segment_bytes: u64,
-    /// Whether the disk could not read some of the log when the store was opened.
-    unread: bool,
 }
 
 impl Sled {
-    /// Opens the store in `dir`, or creates it there. Blocks while the end of the log is read; creating threads and files,
-    /// it wants no runtime.
+    /// Opens the store in `dir`, or creates it there. Blocks while sled recovers and every head is held against the
+    /// witness; creating threads and files, it wants no runtime.
     ///
     /// # Errors
     /// [`Error::Locked`] when another process has it open, or this one; [`Error::Unusable`] with words for a person when
-    /// the disk refuses.
+    /// the disk or sled refuse.
     pub fn open(dir: &Path, options: Options) -> Result<Sled, Error> {
         Sled::open_locked(Lock::take(dir)?, options)
     }
 
-    /// The same for a directory that is locked already.
+    /// The same for a directory that is locked already. What was changed in that directory before this is as durable as
+    /// the store when this returns.
     pub fn open_locked(lock: Lock, options: Options) -> Result<Sled, Error> {
         let unusable = |what: &str, error: std::io::Error| Error::Unusable(format!("{what}: {error}").into());
-        let (disk, paths) = (options.disk(), Paths::of(lock.dir()));
-        let replayed = open::open(&lock, &disk)?;
-        let (jobs, asked) = mpsc::channel();
-        let (ended, settling) = mpsc::channel();
+        let dir = &*lock.dir().to_owned();
+        let Opened { lock, engine, witness, damaged } = open::open(lock, &options)?;
         let shared = Arc::new(Shared {
             queue: Queue::new(),
-            log: Log::new(disk.clone(), replayed.segments.clone()),
-            copy: Copy::new(&paths.copy, disk.clone(), options.cache),
-            jobs: Mutex::new(Some(jobs)),
-            since_settled: AtomicU64::new(replayed.table.unsettled()),
-            since_image: AtomicU64::new(replayed.read),
-            falling: Mutex::new(()),
-            #[cfg(test)]
-            checkpoints: AtomicU64::new(0),
-            closing: AtomicBool::new(false),
-            mark_failed: AtomicBool::new(false),
-            wakes: Wakes::new(),
-            space: Space::new(&paths.dir).map_err(|error| unusable("looking for free space", error))?,
-            reserve: options.reserve,
-            segment_bytes: options.segment,
-            unread: replayed.unread,
-            table: RwLock::new(replayed.table.clone()),
+            pulse: Pulse::new(),
+            engine: RwLock::new(Some(engine)),
             lock: Mutex::new(Some(lock)),
-            disk,
-            paths,
+            slots: witness.slots(),
+            damaged: RwLock::new(damaged),
+            applied: AtomicU64::new(0),
+            durable: watch::Sender::new(0),
+            wakes: Wakes::new(),
+            dir: dir.to_owned(),
+            space: Space::new(dir).map_err(|error| unusable("looking for free space", error))?,
+            reserve: options.reserve,
         });
-        let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
-        let failed = |error| unusable("starting a thread", error);
-        // Filled step by step, so that what was started is stopped again if the next step fails.
-        let mut sled =
-            Sled { shared: Arc::clone(&shared), writer: None, settler: None, settling: Mutex::new(settling) };
-        let writer = Writer::new(Arc::clone(&shared), &replayed);
-        sled.writer = Some(spawn("store").spawn(move || writer.run()).map_err(failed)?);
-        let settler = move || {
-            settle::run(&shared, &asked);
-            drop(shared);
-            drop(ended);
+        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
+            spawned.map_err(|error| unusable("starting a thread", error))
         };
-        sled.settler = Some(spawn("store-settle").spawn(settler).map_err(failed)?);
+        // Filled step by step, so that what was started is stopped again if the next step fails.
+        let mut sled = Sled { shared: Arc::clone(&shared), flusher: None, watcher: None };
+        let flusher = Flusher::new(Arc::clone(&shared), witness);
+        sled.flusher = Some(spawn("store", Box::new(move || flusher.run()))?);
+        sled.watcher = Some(spawn("store-watch", Box::new(move || shared.watch(options.stall)))?);
         Ok(sled)
     }
 
-    /// Brings all runs into the copy and writes the image, now. Blocks; wants no runtime.
-    pub fn checkpoint(&self) {
-        let (done, ended) = mpsc::channel();
-        self.shared.settle(Some(done));
-        // It says nothing, and goes when it is done.
-        let _ = ended.recv();
-    }
-
-    /// Waits until nothing is being settled, nor will be because of what was done before.
-    #[cfg(test)]
-    pub(crate) fn quiet(&self) {
-        loop {
-            let (done, ended) = mpsc::channel();
-            let begun = self.shared.checkpoints.load(Ordering::SeqCst);
-            let jobs = self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-            jobs.iter().for_each(|jobs| drop(jobs.send(Job::Nothing(done.clone()))));
-            drop((jobs, done));
-            let _ = ended.recv();
-            // Compaction writes as well, and may have brought on another one.
-            if self.shared.checkpoints.load(Ordering::SeqCst) == begun {
-                return;
-            }
-        }
-    }
-
-    /// Gives the copy up and makes a new one from the log. Blocks; wants no runtime.
+    /// Reads everything: all frames, inboxes and blobs are there in full, and blobs are what their names say. Returns what
+    /// is wrong, by run; the damage is remembered, as if it had been found in passing. Whether frames are what they were,
+    /// `journal` checks. Blocks; wants no runtime.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when the log cannot be read.
-    pub fn rebuild(&self) -> Result<(), Error> {
-        {
-            let _falling = self.shared.falling.lock().unwrap_or_else(PoisonError::into_inner);
-            self.shared.give_up_copy()?;
+    /// [`Error::Poisoned`] when the store has failed.
+    pub fn check(&self) -> Result<BTreeMap<RunId, Arc<str>>, Error> {
+        let runs: Vec<RunId> =
+            self.shared.slots.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        for run in runs {
+            // Each in a pause of the writer, so that nothing moves while it is read.
+            let (answer, checked) = oneshot::channel();
+            let shared = Arc::clone(&self.shared);
+            let look = move |engine: &Engine| {
+                let found = engine.check(run).map_err(|trouble| shared.found_damage(engine, run, trouble));
+                queue::reply(answer, found);
+            };
+            self.shared.queue.push(Request::Look(Box::new(look)));
+            match checked.blocking_recv() {
+                Ok(Ok(()) | Err(Error::Damaged { .. })) => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(self.shared.gone()),
+            }
         }
-        self.checkpoint();
-        Ok(())
+        let damaged = self.shared.damaged.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(damaged.iter().filter_map(|(run, head)| Some((*run, head.damage.clone()?))).collect())
     }
 
     /// Puts a request into the queue, now, and waits for its answer.
@@ -286,22 +214,15 @@ impl Sled {
         Box::pin(async move { answered.await.unwrap_or_else(|_| Err(shared.gone())) })
     }
 
-    /// Reads what is on the disk.
+    /// Reads something of a run, beside the writer. If that fails, what was read may have been half changed or half gone,
+    /// so it is read again in a pause of the writer; only what fails then is damage.
     fn look<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
+        run: RunId,
+        read: impl Fn(&Engine) -> Result<T, Trouble> + Send + Sync + 'static,
     ) -> BoxFuture<Result<T, Error>> {
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move {
-            let looked = spawn_blocking(move || shared.open().and_then(|()| read(&shared))).await;
-            looked.unwrap_or_else(|error| Err(Error::Poisoned(error.to_string().into())))
-        })
-    }
-
-    /// Answers from what is at hand.
-    fn tell<T: Send + 'static>(&self, tell: impl FnOnce(&Table) -> Result<T, Error>) -> BoxFuture<Result<T, Error>> {
-        let told = self.shared.open().and_then(|()| tell(&self.shared.table()));
-        Box::pin(std::future::ready(told))
+        Box::pin(async move { shared.look(run, read).await })
     }
 }
 
@@ -315,15 +236,20 @@ impl Store for Sled {
     }
 
     fn read(&self, run: RunId, index: u64) -> BoxFuture<Result<Vec<Bytes>, Error>> {
-        self.look(move |shared| shared.frames(run, index))
+        self.look(run, move |engine| match engine.head(run)? {
+            Some(head) => engine.frames(run, index, &head),
+            None => Ok(Vec::new()),
+        })
     }
 
     fn head(&self, run: RunId) -> BoxFuture<Result<Option<Head>, Error>> {
-        self.tell(|table| Ok(table.runs.get(&run).map(|found| found.head(run))))
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { shared.head(run).await })
     }
 
     fn heads(&self, after: Option<RunId>, limit: usize) -> BoxFuture<Result<Vec<Head>, Error>> {
-        self.tell(|table| Ok(table.heads(after, limit)))
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { shared.heads(after, limit).await })
     }
 
     fn post(&self, run: RunId, id: InboxId, item: Bytes) -> BoxFuture<Result<(), Error>> {
@@ -331,7 +257,13 @@ impl Store for Sled {
     }
 
     fn inbox(&self, run: RunId) -> BoxFuture<Result<Vec<(InboxId, Bytes)>, Error>> {
-        self.tell(|table| table.inbox(run))
+        self.look(run, move |engine| {
+            let items = match engine.head(run)? {
+                Some(head) => engine.items(run, head.inbox)?,
+                None => Vec::new(),
+            };
+            Ok(items.into_iter().map(|item| (item.id, item.bytes)).collect())
+        })
     }
 
     fn changed(&self, run: RunId) -> BoxFuture<()> {
@@ -339,204 +271,91 @@ impl Store for Sled {
     }
 
     fn get_blob(&self, run: RunId, hash: BlobHash) -> BoxFuture<Result<Option<Bytes>, Error>> {
-        self.look(move |shared| shared.blob(run, hash))
+        self.look(run, move |engine| engine.blob(run, hash))
     }
 
     fn delete(&self, run: RunId) -> BoxFuture<Result<(), Error>> {
         self.ask(|answer| Request::Delete { run, answer })
     }
 
-    fn record(&self, key: Key) -> BoxFuture<Result<Option<Record>, Error>> {
-        self.tell(|table| table.record(&key))
-    }
-
-    fn records(&self, prefix: Bytes, after: Option<Key>, limit: usize) -> BoxFuture<Result<Vec<(Key, Record)>, Error>> {
-        self.tell(|table| Ok(table.records(&prefix, after, limit)))
-    }
-
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<Result<Changed, Error>> {
-        self.ask(|answer| Request::Change { changes, answer })
-    }
-
-    fn faults(&self) -> Vec<Arc<str>> {
-        self.shared.table().faults.clone()
-    }
-
     fn room(&self) -> Result<(), Error> {
-        self.shared.open()?;
-        let lock = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if lock.as_ref().is_some_and(Lock::is_gone) {
-            return Err(Error::Poisoned(format!("{} was removed", self.shared.paths.dir.display()).into()));
-        }
+        self.shared.queue.closed().map_or(Ok(()), Err)?;
         self.shared.room(self.shared.reserve)
     }
 }
 
-impl Table {
-    fn heads(&self, after: Option<RunId>, limit: usize) -> Vec<Head> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.runs.range((from, Bound::Unbounded)).take(limit).map(|(run, found)| found.head(*run)).collect()
-    }
-
-    /// A run that is there and sound.
-    fn sound(&self, run: RunId) -> Result<Option<&Run>, Error> {
-        let Some(found) = self.runs.get(&run) else { return Ok(None) };
-        match &found.damage {
-            Some(reason) => Err(Error::Damaged { run, reason: reason.clone() }),
-            None => Ok(Some(found)),
-        }
-    }
-
-    fn inbox(&self, run: RunId) -> Result<Vec<(InboxId, Bytes)>, Error> {
-        Ok(self.sound(run)?.map(|found| found.inbox.clone()).unwrap_or_default())
-    }
-
-    fn record(&self, key: &Key) -> Result<Option<Record>, Error> {
-        if !self.lost.is_empty() && self.lost.contains(&record::key_hash(key)) {
-            return Err(Error::DamagedRecord(key.clone()));
-        }
-        Ok(self.records.get(key).and_then(|kept| kept.record.clone()))
-    }
-
-    fn records(&self, prefix: &Bytes, after: Option<Key>, limit: usize) -> Vec<(Key, Record)> {
-        page(&self.records, prefix, after, limit, |kept| kept.record.as_ref())
-    }
-}
-
 impl Shared {
-    fn table(&self) -> RwLockReadGuard<'_, Table> {
-        // No change leaves it half made.
-        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    async fn look<T: Send + 'static>(
+        self: Arc<Self>,
+        run: RunId,
+        read: impl Fn(&Engine) -> Result<T, Trouble> + Send + Sync + 'static,
+    ) -> Result<T, Error> {
+        self.undamaged(run)?;
+        let read = Arc::new(read);
+        let beside = {
+            let (shared, read) = (Arc::clone(&self), Arc::clone(&read));
+            spawn_blocking(move || shared.with_engine(|engine| read(engine))).await
+        };
+        self.settled().await?;
+        if let Ok(Ok(Ok(found))) = beside {
+            return Ok(found);
+        }
+        let (answer, answered) = oneshot::channel();
+        let shared = Arc::clone(&self);
+        let again = move |engine: &Engine| {
+            queue::reply(answer, read(engine).map_err(|trouble| shared.found_damage(engine, run, trouble)));
+        };
+        self.queue.push(Request::Look(Box::new(again)));
+        answered.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
-    /// The frames of a run from `index` on.
-    fn frames(&self, id: RunId, index: u64) -> Result<Vec<Bytes>, Error> {
-        let frames = self.reading(id, |run| {
-            let mut frames = Vec::new();
-            if run.settled.length > 0 {
-                frames = self.copy.frames(id, run.born, &run.settled).map_err(Unread::Copy)?;
-            }
-            let mut reader = self.log.reader();
-            for loc in run.tail.iter().filter(|loc| loc.frames > 0) {
-                frames.extend(reader.delta(id, loc).map_err(Unread::Log)?.frames);
-            }
-            match frames.len() as u64 == run.length {
-                true => Ok(frames),
-                false => {
-                    let have = format!("it has {} of {} entries", frames.len(), run.length);
-                    Err(Unread::Log(log::Unread::lasting(have)))
-                }
-            }
-        })?;
-        let from = usize::try_from(index).unwrap_or(usize::MAX);
-        Ok(frames.into_iter().flatten().skip(from).collect())
+    async fn head(self: Arc<Self>, run: RunId) -> Result<Option<Head>, Error> {
+        let found = Arc::clone(&self).look(run, move |engine| engine.head(run)).await;
+        match found {
+            Ok(stored) => Ok(stored.map(|stored| stored.to_head(run))),
+            Err(Error::Damaged { .. }) => Ok(self.damaged_head(run)),
+            Err(error) => Err(error),
+        }
     }
 
-    fn blob(&self, id: RunId, hash: BlobHash) -> Result<Option<Bytes>, Error> {
-        let blob = self.reading(id, |run| {
-            let mut reader = self.log.reader();
-            for loc in run.tail.iter().filter(|loc| loc.blobs) {
-                if let Some(blob) = log::blob_of(reader.delta(id, loc).map_err(Unread::Log)?, hash) {
-                    return Ok(Some(blob));
-                }
-            }
-            match run.settled.blobs {
-                0 => Ok(None),
-                _ => self.copy.blob(id, run.born, &run.settled, hash).map_err(Unread::Copy),
-            }
-        })?;
-        Ok(blob.flatten())
-    }
-
-    /// Reads something of a run that is there and sound. What it reads may be settled, moved or removed meanwhile; only what
-    /// fails while nothing moves is damage.
-    fn reading<T>(&self, id: RunId, read: impl Fn(&Run) -> Result<T, Unread>) -> Result<Option<T>, Error> {
-        loop {
-            let Some(run) = self.table().sound(id)?.cloned() else { return Ok(None) };
-            let unread = match read(&run) {
-                Ok(found) => return Ok(Some(found)),
-                Err(unread) => unread,
+    async fn heads(self: Arc<Self>, after: Option<RunId>, limit: usize) -> Result<Vec<Head>, Error> {
+        let runs: Vec<RunId> = {
+            let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            slots.range((from, Bound::Unbounded)).map(|(run, _)| *run).take(limit).collect()
+        };
+        let beside = {
+            let shared = Arc::clone(&self);
+            let sound = move |run| match shared.damaged_head(run) {
+                Some(_) => (run, None),
+                None => (run, shared.with_engine(|engine| engine.head(run)).ok().and_then(Result::ok)),
             };
-            let moved = self.table().runs.get(&id).is_none_or(|now| (now.born, now.settled) != (run.born, run.settled));
-            match unread {
-                _ if moved => {}
-                Unread::Copy(Trouble(reason)) => self.fall_back_from(&reason, id, &run.settled),
-                Unread::Log(unread) => {
-                    let last = run.tail.last().map_or(0, |loc| loc.seq);
-                    return Err(self.found_damage(id, run.born, last, &unread));
-                }
+            spawn_blocking(move || runs.into_iter().map(sound).collect::<Vec<_>>()).await
+        };
+        self.settled().await?;
+        let mut heads = Vec::new();
+        for (run, found) in beside.map_err(|_| self.gone())? {
+            match found {
+                Some(stored) => heads.extend(stored.map(|stored| stored.to_head(run))),
+                None => heads.extend(Arc::clone(&self).head(run).await?),
             }
         }
+        Ok(heads)
     }
 
-    /// Remembers that a run cannot be read, if it is for good, and still the run that was looked at.
-    fn found_damage(&self, run: RunId, born: u64, last: u64, unread: &log::Unread) -> Error {
-        let log::Unread { reason, lasting } = unread;
-        if !lasting {
-            tracing::warn!(%run, %reason, "a run cannot be read");
-            return Error::Damaged { run, reason: reason.clone() };
+    fn with_engine<T>(&self, call: impl FnOnce(&Engine) -> T) -> Result<T, Error> {
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(call(engine.as_ref().ok_or_else(|| self.gone())?))
+    }
+
+    /// Waits until what a reader may have seen is durable.
+    async fn settled(&self) -> Result<(), Error> {
+        let applied = self.applied.load(Ordering::SeqCst);
+        if *self.durable.borrow() < applied {
+            // The sender is here and so cannot be gone.
+            drop(self.durable.subscribe().wait_for(|durable| *durable >= applied).await);
         }
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = table.runs.get(&run).filter(|found| found.born == born && found.seq >= last)
-            && found.damage.is_none()
-        {
-            tracing::warn!(%run, damage = %reason, "a run is damaged");
-            table.damage(run, reason.clone());
-        }
-        Error::Damaged { run, reason: reason.clone() }
-    }
-
-    fn fall_back_from(&self, reason: &str, run: RunId, settled: &Settled) {
-        let _falling = self.falling.lock().unwrap_or_else(PoisonError::into_inner);
-        // Somebody else may have met it first.
-        if self.table().runs.get(&run).is_some_and(|now| now.settled == *settled) {
-            self.fall(reason);
-        }
-    }
-
-    /// Gives the copy up, and has the log be read instead.
-    fn fall_back(&self, reason: &str) {
-        let _falling = self.falling.lock().unwrap_or_else(PoisonError::into_inner);
-        self.fall(reason);
-    }
-
-    fn fall(&self, reason: &str) {
-        let copy = self.paths.copy.display();
-        tracing::warn!(%reason, %copy, "the copy of the store does not read; it is set aside, and made again from the log");
-        if let Err(error) = self.give_up_copy() {
-            tracing::error!(%error, "the log of the store cannot be read");
-            let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-            let lost: Arc<str> = format!("neither the copy nor the log can be read: {error}").into();
-            let settled = table.runs.values_mut().filter(|run| run.settled != Settled::default());
-            settled.for_each(|run| {
-                run.damage.get_or_insert(lost.clone());
-            });
-        }
-    }
-
-    fn give_up_copy(&self) -> Result<(), Error> {
-        let aside = self.copy.set_aside();
-        if let Err(error) = aside {
-            tracing::warn!(%error, copy = %self.paths.copy.display(), "the copy could not be set aside");
-        }
-        settle::unsettle(self)
-    }
-
-    /// Counts what was written, and has it be settled when it is much.
-    fn written(&self, bytes: u64) {
-        self.since_image.fetch_add(bytes, Ordering::Relaxed);
-        if self.since_settled.fetch_add(bytes, Ordering::Relaxed) + bytes >= self.segment_bytes {
-            self.settle(None);
-        }
-    }
-
-    fn settle(&self, done: Option<mpsc::Sender<()>>) {
-        self.since_settled.store(0, Ordering::Relaxed);
-        #[cfg(test)]
-        self.checkpoints.fetch_add(1, Ordering::SeqCst);
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        // While the store closes, nobody is there any more.
-        jobs.iter().for_each(|jobs| drop(jobs.send(Job::Checkpoint(done.clone()))));
+        self.queue.closed().map_or(Ok(()), Err)
     }
 
     /// Why nobody answers.
@@ -544,19 +363,34 @@ impl Shared {
         self.queue.closed().unwrap_or_else(|| Error::Poisoned("the store is closed".into()))
     }
 
-    fn open(&self) -> Result<(), Error> {
-        self.queue.closed().map_or(Ok(()), Err)
-    }
-
     /// Ends all acknowledging.
-    fn poison(&self, reason: Arc<str>) -> Error {
-        let error = Error::Poisoned(reason);
-        if self.queue.closed().is_none() {
-            tracing::error!(%error, "the store acknowledges nothing more");
+    fn poison(&self, trouble: Trouble) -> Error {
+        if trouble.cause == Cause::Tree {
+            mend::mark(&self.dir);
         }
+        let error = Error::Poisoned(trouble.reason);
+        tracing::error!(%error, "the store acknowledges nothing more");
         self.queue.refuse_all(&error);
+        for due in self.pulse.end().unwrap_or_default() {
+            due(Some(error.clone()));
+        }
+        self.durable.send_replace(u64::MAX);
         self.wakes.wake_all();
         error
+    }
+
+    /// The watcher's thread.
+    fn watch(self: Arc<Self>, stall: Duration) {
+        let nudge = || {
+            let shared = Arc::clone(&self);
+            // It may hang like the flush that it is to wake, so nobody waits for it.
+            let nudged = thread::Builder::new().spawn(move || shared.with_engine(Engine::nudge));
+            drop(nudged);
+        };
+        if let Some(owed) = self.pulse.watch(stall, nudge) {
+            let error = self.poison(format!("a commit did not end within {stall:?}").into());
+            owed.into_iter().for_each(|due| due(Some(error.clone())));
+        }
     }
 
     fn room(&self, reserve: u64) -> Result<(), Error> {
@@ -569,40 +403,87 @@ impl Shared {
     fn room_to_append(&self) -> Result<(), Error> {
         self.room(self.reserve / 4)
     }
+
+    fn undamaged(&self, run: RunId) -> Result<(), Error> {
+        match self.damaged_head(run).and_then(|head| head.damage) {
+            Some(reason) => Err(Error::Damaged { run, reason }),
+            None => Ok(()),
+        }
+    }
+
+    fn damaged_head(&self, run: RunId) -> Option<Head> {
+        self.damaged.read().unwrap_or_else(PoisonError::into_inner).get(&run).cloned()
+    }
+
+    /// Remembers that a run cannot be read.
+    fn found_damage(&self, engine: &Engine, run: RunId, Trouble { reason, cause }: Trouble) -> Error {
+        tracing::warn!(%run, %reason, "a run has lost something");
+        if cause != Cause::Missing && !mend::is_marked(&self.dir) {
+            mend::mark(&self.dir);
+        }
+        let head = match engine.head(run) {
+            Ok(Some(stored)) => stored.to_head(run),
+            _ => Head {
+                run,
+                epoch: 0,
+                length: 0,
+                chain: super::Chain::default(),
+                damage: None,
+                columns: engine.columns(run).unwrap_or_default(),
+            },
+        };
+        let head = Head { damage: Some(Arc::clone(&reason)), ..head };
+        self.damaged.write().unwrap_or_else(PoisonError::into_inner).entry(run).or_insert(head);
+        Error::Damaged { run, reason }
+    }
+
+    /// Forgets the damage of runs that are removed.
+    fn undamage(&self, removed: &[RunId]) {
+        if !removed.is_empty() {
+            let mut damaged = self.damaged.write().unwrap_or_else(PoisonError::into_inner);
+            damaged.retain(|run, _| !removed.contains(run));
+        }
+    }
 }
 
-/// What could not be read.
-enum Unread {
-    Copy(Trouble),
-    Log(log::Unread),
-}
+/// How long the drop of a failed engine may take; sled can wait for itself for ever then.
+const CLOSING: Duration = Duration::from_secs(5);
 
 impl Drop for Sled {
     fn drop(&mut self) {
-        let shared = &self.shared;
-        shared.queue.close(Error::Poisoned("the store is closed".into()));
-        let writer = self.writer.take().map(JoinHandle::join);
-        shared.closing.store(true, Ordering::Relaxed);
-        drop(shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let settled = match self.settler.take() {
-            // It sends nothing, and drops the other end when it is done.
-            Some(settler) => {
-                match self.settling.get_mut().unwrap_or_else(PoisonError::into_inner).recv_timeout(CLOSING) {
-                    Err(mpsc::RecvTimeoutError::Timeout) => false,
-                    _ => settler.join().is_ok(),
-                }
-            }
-            None => true,
-        };
-        if let Some(Ok(Some(closing))) = writer {
-            if settled && shared.since_image.load(Ordering::Relaxed) > shared.segment_bytes / READ_AT_OPENING {
-                let _ = settle::write_image(shared);
-            }
-            closing.close();
+        let closed = Error::Poisoned("the store is closed".into());
+        self.shared.queue.close(closed);
+        if self.flusher.is_none() {
+            self.shared.pulse.stop();
         }
-        if !settled {
-            tracing::warn!("the copy of the store does not come to an end; it is left to the end of the process");
+        if self.shared.pulse.given_up() {
+            // The writer may never come back, and holds the engine; so the lock stays taken as well.
+            return;
         }
-        drop(shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        for thread in [self.flusher.take(), self.watcher.take()].into_iter().flatten() {
+            // It catches its own panics.
+            drop(thread.join());
+        }
+        let engine = self.shared.engine.write().unwrap_or_else(PoisonError::into_inner).take();
+        if engine.as_ref().is_some_and(Engine::torn) {
+            // sled's own lock stays taken until the process ends, and so does ours.
+            std::mem::forget(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
+        let lock = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if *self.shared.durable.borrow() != u64::MAX {
+            drop(engine);
+            lock.into_iter().for_each(Lock::close_cleanly);
+            return;
+        }
+        let (done, closed) = mpsc::channel();
+        let dropping = thread::Builder::new().spawn(move || {
+            drop(engine);
+            let _ = done.send(());
+        });
+        if dropping.is_ok() {
+            // Late or not, there is nothing more to do.
+            let _ = closed.recv_timeout(CLOSING);
+        }
+        drop(lock);
     }
 }

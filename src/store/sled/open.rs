@@ -1,103 +1,81 @@
-//! Opening: one process, a local disk, and what the log says.
+//! Opening: one process, a local disk, sled's known weaknesses tended to, and every run held against the witness.
 //!
 //! ```text
-//! dir/lock                      ours; holds the process id of whoever has the store open
-//! dir/log/00000001-9f…          segments of the log
-//! dir/mark                      how far the log is known to be durable
-//! dir/checkpoint                the image
-//! dir/sled/                     the copy, sled's
-//! dir/sled.aside/               a copy that did not read
+//! dir/lock      ours; holds our process id, and nothing after a clean end
+//! dir/witness   what each run had come to (`witness`)
+//! dir/tree/     sled's
+//! dir/aside-…/  what was set aside while mending (`mend`)
 //! ```
-//! In order: create the directory durably · refuse network file systems and what an agentd of before wrote · take our lock
-//! ([`Lock`]) · drop what an unclean end may have left in the page cache alone · read the log from the image on · cut the
-//! torn tail off. That is all: the copy is opened when it is first needed.
+//! In order: create the directory durably · refuse network file systems · take our lock ([`Lock`]) · drop what an unclean end may
+//! have left in the page cache alone · open sled, mending it if need be · hold every head against the witness · if a page
+//! of the tree cannot be read, build it anew · sync, so that nothing is shown that a power cut could still take back.
 
 use std::{
-    fs::{self, File, TryLockError},
+    collections::{BTreeMap, BTreeSet},
+    fs::{File, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use super::{
-    disk::{self, Disk},
-    replay::{From, Paths, Replayed, replay},
+    Options, disk,
+    engine::{Cause, Engine, Trouble},
+    mend,
+    witness::{Seen, Witness},
 };
-use crate::store::Error;
+use crate::{
+    run::RunId,
+    store::{Error, Head},
+};
 
-/// Reads the store that is locked, and makes sure that what was read is on the disk.
-pub(super) fn open(lock: &Lock, disk: &Disk) -> Result<Replayed, Error> {
-    let paths = Paths::of(lock.dir());
-    refuse_older(&paths)?;
-    let at =
-        |what: &'static str| move |error: io::Error| unusable(format!("{}: {what}: {error}", lock.dir().display()));
-    if !paths.log.is_dir() {
-        disk::create_dir(&paths.log).map_err(at("creating the directory"))?;
-        disk.sync_names(&paths.log).map_err(at("syncing the directories"))?;
-    }
-    let mut replayed = replay(disk, &paths, From::Image)?;
-    let unclean = replayed.end.is_some_and(|end| !end.clean);
-    if unclean {
-        // Only these can have been written to since anybody last synced all of them.
-        for segment in replayed.segments.iter().rev().take(2) {
-            let forgotten = disk.read(&segment.path).and_then(|file| {
-                disk.at(disk::Op::Sync(&segment.path))?;
-                file.forget_cached()
-            });
-            forgotten.map_err(at("reading the log anew"))?;
-        }
-        disk.sync_dir(&paths.log).map_err(at("syncing the log"))?;
-        replayed = replay(disk, &paths, From::Image)?;
-        if let (Some(end), Some(segment)) = (replayed.end, replayed.segments.last())
-            && end.offset < end.length
-            // What the disk cannot read now it may read again.
-            && !replayed.unread
-        {
-            tracing::debug!(file = %segment.path.display(), from = end.offset, to = end.length, "a torn tail is cut off");
-            let cut = disk.open(&segment.path).and_then(|file| {
-                file.cut(end.offset)?;
-                file.sync()
-            });
-            cut.map_err(at("cutting a torn tail off"))?;
-        }
-    }
-    report(&replayed);
-    Ok(replayed)
+/// What an open store consists of.
+pub(super) struct Opened {
+    pub(super) lock: Lock,
+    pub(super) engine: Engine,
+    pub(super) witness: Witness,
+    /// The runs that have lost something, with the head that they should have.
+    pub(super) damaged: BTreeMap<RunId, Head>,
 }
 
-/// Tells what could not be read.
-pub(super) fn report(replayed: &Replayed) {
-    for place in replayed.noise.iter().chain(&replayed.table.faults) {
-        tracing::warn!(%place, "the log of the store is damaged");
+/// Opens the store that is locked, see above.
+pub(super) fn open(lock: Lock, options: &Options) -> Result<Opened, Error> {
+    let dir = &*lock.dir().to_owned();
+    let at = |what: &'static str| move |error: io::Error| unusable(format!("{}: {what}: {error}", dir.display()));
+    let tree = dir.join("tree");
+    mend::finish(dir).map_err(at("finishing what was begun"))?;
+    disk::create_dir(&tree).map_err(at("creating the directory"))?;
+    if !lock.closed_cleanly {
+        forget_cached(&tree.join("db")).map_err(at("reading the data anew"))?;
     }
-    for (run, found) in &replayed.table.runs {
-        if let Some(damage) = &found.damage {
-            tracing::warn!(%run, %damage, "a run is damaged");
-        }
+    let mut engine = mend::open(dir, options)?;
+    let (mut witness, known) = Witness::open(&dir.join("witness")).map_err(at("opening the witness"))?;
+    let mut compared = Compared::new(&engine, &known);
+    if compared.unreadable || mend::is_marked(dir) {
+        engine = mend::rebuild(dir, engine, &compared.runs, options)?;
+        compared = Compared::new(&engine, &known);
     }
-}
-
-/// What was written before there was a log is not read.
-pub(super) fn refuse_older(paths: &Paths) -> Result<(), Error> {
-    let old = ["tree", "witness"].map(|name| paths.dir.join(name));
-    match old.iter().find(|path| path.exists()).filter(|_| !paths.log.exists()) {
-        Some(path) => Err(unusable(format!(
-            "{}: an agentd from before the log wrote this ({}), and this one does not read it; move the directory away to begin anew",
-            paths.dir.display(),
-            path.display()
-        ))),
-        None => Ok(()),
+    // sled syncs neither what it makes at its first opening nor what it has just recovered.
+    File::open(tree.join("conf")).and_then(|conf| conf.sync_all()).map_err(at("syncing"))?;
+    disk::sync_dir(&tree).map_err(at("syncing"))?;
+    engine.sync().map_err(|trouble| unusable(format!("{}: syncing: {}", dir.display(), trouble.reason)))?;
+    for head in compared.damaged.values() {
+        tracing::warn!(run = %head.run, damage = head.damage.as_deref(), "a run has lost something");
     }
+    witness.note(compared.news.into_iter()).and_then(|()| witness.sync()).map_err(at("writing the witness"))?;
+    disk::sync_dir(dir).map_err(at("syncing"))?;
+    Ok(Opened { lock, engine, witness, damaged: compared.damaged })
 }
 
 pub(super) fn unusable(text: String) -> Error {
     Error::Unusable(text.into())
 }
 
-/// The right to open the store in a directory: its lock file, ours as long as this is. Holds our process id.
+/// The right to open the store in a directory: its lock file, ours as long as this is. Holds our process id, and nothing
+/// after a clean end.
 pub struct Lock {
     dir: PathBuf,
     file: File,
+    closed_cleanly: bool,
 }
 
 impl Lock {
@@ -128,19 +106,7 @@ impl Lock {
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
-        Ok(Lock { dir: dir.to_owned(), file })
-    }
-
-    /// The process that holds the lock of `dir`, as far as it says; `None` when nobody does.
-    pub fn held_by(dir: &Path) -> Option<Option<u32>> {
-        let mut file = File::open(dir.join("lock")).ok()?;
-        match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                Some(file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok()))
-            }
-            _ => None,
-        }
+        Ok(Lock { dir: dir.to_owned(), file, closed_cleanly: text.is_empty() })
     }
 
     /// The directory.
@@ -148,10 +114,70 @@ impl Lock {
         &self.dir
     }
 
-    /// Whether the directory is no longer where it was, so that whoever comes next would not find what is written to it.
-    pub(super) fn is_gone(&self) -> bool {
-        let here = self.file.metadata().map(|data| (data.dev(), data.ino()));
-        let there = fs::metadata(self.dir.join("lock")).map(|data| (data.dev(), data.ino()));
-        !matches!((here, there), (Ok(here), Ok(there)) if here == there)
+    /// Notes that everything was closed as it should.
+    pub(super) fn close_cleanly(self) {
+        if let Err(error) = self.file.set_len(0) {
+            tracing::debug!(%error, "the lock file could not be emptied; the next start looks more closely");
+        }
+    }
+}
+
+/// After a sync that failed, the page cache may hold, marked clean, what never reached the disk; a process that opened
+/// the file then would show it as durable. So what can be written is written, and the rest read from the disk again.
+fn forget_cached(db: &Path) -> io::Result<()> {
+    match File::open(db) {
+        Ok(file) => {
+            file.sync_data()?;
+            #[cfg(target_os = "linux")]
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Every head, held against the witness.
+struct Compared {
+    runs: BTreeSet<RunId>,
+    /// The runs that have lost something. Their slots in the witness stay, so that the loss is seen again next time.
+    damaged: BTreeMap<RunId, Head>,
+    /// What the witness does not know yet: the last commit before a crash, or everything when the witness was lost.
+    news: Vec<(RunId, Seen)>,
+    /// Whether there is a page that cannot be read.
+    unreadable: bool,
+}
+
+impl Compared {
+    fn new(engine: &Engine, known: &BTreeMap<RunId, Seen>) -> Self {
+        let (runs, trouble) = engine.runs(known);
+        let mut compared = Compared { runs, damaged: BTreeMap::new(), news: Vec::new(), unreadable: trouble.is_some() };
+        for run in compared.runs.clone() {
+            compared.look_at(engine, run, known.get(&run));
+        }
+        compared
+    }
+
+    fn look_at(&mut self, engine: &Engine, run: RunId, seen: Option<&Seen>) {
+        let head = match seen {
+            Some(seen) => engine.checked_head(run, seen),
+            None => engine.head(run),
+        };
+        match head {
+            Ok(Some(stored)) if seen.is_none_or(|seen| seen.version < stored.version) => {
+                self.news.push((run, stored.seen()));
+            }
+            Ok(_) => {}
+            Err(Trouble { reason, cause }) => {
+                self.unreadable |= cause != Cause::Missing;
+                let seen = seen.copied().unwrap_or_else(|| {
+                    self.news.push((run, Seen::default()));
+                    Seen::default()
+                });
+                let Seen { epoch, length, chain, .. } = seen;
+                let columns = engine.columns(run).unwrap_or_default();
+                self.damaged.insert(run, Head { run, epoch, length, chain, damage: Some(reason), columns });
+            }
+        }
     }
 }

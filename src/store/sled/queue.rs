@@ -2,20 +2,21 @@
 //!
 //! The queue has no bound of its own: `append` takes its place when it is called and cannot wait. A run asks again when
 //! it was answered, but for the few results that nobody awaits, so there is never more here than the runs in flight hold
-//! in their hands; frames are not copied. What is bounded is the batch (`writer`).
+//! in their hands; frames are not copied. What is bounded is the batch (`draft`).
 
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::record::Header;
+use super::engine::Engine;
 use crate::{
     run::RunId,
-    store::{Appended, Change, Changed, Error, Head, InboxId, Part},
+    store::{Appended, Error, Head, InboxId, Part},
 };
 
 /// Who waits for an answer.
@@ -41,16 +42,8 @@ pub(super) enum Request {
         run: RunId,
         answer: Answer<()>,
     },
-    Change {
-        changes: Vec<Change>,
-        answer: Answer<Changed>,
-    },
-    /// Records of runs, to be written again as they are, and with the last of them all records that callers keep.
-    Copy {
-        records: Vec<(Header, Bytes)>,
-        last: bool,
-        answer: Answer<()>,
-    },
+    /// A read that must not see anything move.
+    Look(Box<dyn FnOnce(&Engine) + Send>),
 }
 
 impl Request {
@@ -59,8 +52,8 @@ impl Request {
             Request::Append { answer, .. } => reply(answer, Err(error)),
             Request::Claim { answer, .. } => reply(answer, Err(error)),
             Request::Post { answer, .. } | Request::Delete { answer, .. } => reply(answer, Err(error)),
-            Request::Change { answer, .. } => reply(answer, Err(error)),
-            Request::Copy { answer, .. } => reply(answer, Err(error)),
+            // Its sender goes with it, which its waiter notices.
+            Request::Look(look) => drop(look),
         }
     }
 }
@@ -126,11 +119,15 @@ impl Queue {
         self.waiting().closed.clone()
     }
 
-    /// Takes all requests; with `wait` it waits for the first. Returns whether more may come.
-    pub(super) fn take(&self, into: &mut VecDeque<Request>, wait: bool) -> bool {
+    /// Takes all requests, waiting for the first at most until `due`. Returns whether more may come.
+    pub(super) fn take(&self, into: &mut VecDeque<Request>, due: Option<Instant>) -> bool {
         let mut waiting = self.waiting();
-        while wait && waiting.requests.is_empty() && waiting.closed.is_none() {
-            waiting = self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        while waiting.requests.is_empty() && waiting.closed.is_none() {
+            waiting = match due.map(|due| due.saturating_duration_since(Instant::now())) {
+                None => self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => break,
+                Some(left) => self.bell.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
         }
         into.append(&mut waiting.requests);
         waiting.closed.is_none()
